@@ -1,0 +1,319 @@
+"""The command line: parses arguments, prints progress and errors, nothing else."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import jax
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+import jaxmrf
+from jaxmrf import config as settings
+from jaxmrf import device as devices
+from jaxmrf import paint, weights
+from jaxmrf.config import Config, ConfigError
+from jaxmrf.image import ImageError
+from jaxmrf.transfer import Plan
+from jaxmrf.transfer import Progress as Record
+
+USER_ERROR = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+
+console = Console(stderr=True, highlight=False)
+app = typer.Typer(
+    name="jaxmrf",
+    help="Paints a photograph in the manner of a painting, by local patches of VGG features.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+PresetName = Literal["default", "paper", "reference"]
+NetworkName = Literal["auto", "vgg16", "vgg19"]
+DeviceKind = Literal["auto", "cpu", "gpu", "tpu"]
+
+# Options without a default take the value of the preset; the help names that of `default`.
+_PRESET = settings.PRESETS["default"]
+
+
+def _option(text: str, field: str | None = None, **more: Any) -> Any:
+    if field is not None:
+        value = getattr(_PRESET, field)
+        value = ",".join(map(str, value)) if isinstance(value, tuple) else value
+        text = f"{text} (default preset: {value if value is not None else 'automatic'})"
+    return typer.Option(help=text, show_default=field is None, **more)
+
+
+Output = Annotated[Path, typer.Option("-o", "--output", help="The finished picture.")]
+StylePath = Annotated[Path, typer.Argument(metavar="STYLE", help="The painting.")]
+PresetOption = Annotated[PresetName, _option("Settings to start from.")]
+StyleWeight = Annotated[float | None, _option("Weight of the MRF term.", "style_weight")]
+TvWeight = Annotated[float | None, _option("Weight of the total variation.", "tv_weight")]
+Layers = Annotated[str | None, _option("Layers of the MRF term, by comma or space.", "layers")]
+PatchSize = Annotated[int | None, _option("Side of a patch in features.", "patch_size")]
+Stride = Annotated[int | None, _option("Stride of patches in the result.", "stride")]
+StyleStride = Annotated[int | None, _option("Stride of patches in the style.", "style_stride")]
+Levels = Annotated[int | None, _option("Pyramid levels.", "levels")]
+Iterations = Annotated[
+    str | None, _option("Iterations: one number, or one per level from the coarsest.", "iterations")
+]
+OptimizerOption = Annotated[settings.Optimizer | None, _option("Optimizer.", "optimizer")]
+LineSearchOption = Annotated[settings.LineSearch | None, _option("Of L-BFGS.", "line_search")]
+MatchingOption = Annotated[
+    settings.Matching | None, _option("How patches are compared.", "matching")
+]
+Init = Annotated[
+    str | None, _option("Start: content, noise, or a picture file.", "init", metavar="INIT")
+]
+Seed = Annotated[int | None, _option("Seed of every random choice.", "seed")]
+StyleScale = Annotated[
+    float | None, _option("Longest side of the style over that of the result.", "style_scale")
+]
+Rotations = Annotated[
+    int | None, _option("Style copies rotated by up to ± this many 7.5° steps.", "rotations")
+]
+Scales = Annotated[
+    int | None, _option("Style copies scaled by up to ± this many 5 % steps.", "scales")
+]
+NetworkOption = Annotated[NetworkName, _option("VGG network; auto takes the best there is.")]
+DeviceOption = Annotated[DeviceKind, _option("Where to compute.")]
+PreviewEvery = Annotated[
+    int, _option("Iterations between previews beside the output; 0: none.", min=0)
+]
+Trace = Annotated[Path | None, _option("Write each iteration's energy to this JSON Lines file.")]
+
+
+@app.command()
+def transfer(
+    context: typer.Context,
+    content: Annotated[Path, typer.Argument(metavar="CONTENT", help="The photograph.")],
+    style: StylePath,
+    output: Output = Path("out.png"),
+    size: Annotated[int | None, _option("Longest side of the result.", "size")] = None,
+    preset: PresetOption = "default",
+    content_weight: Annotated[
+        float | None, _option("Weight of the content term; more keeps more.", "content_weight")
+    ] = None,
+    style_weight: StyleWeight = None,
+    tv_weight: TvWeight = None,
+    layers: Layers = None,
+    content_layer: Annotated[
+        str | None, _option("Layer of the content term.", "content_layer")
+    ] = None,
+    patch_size: PatchSize = None,
+    stride: Stride = None,
+    style_stride: StyleStride = None,
+    levels: Levels = None,
+    iterations: Iterations = None,
+    optimizer: OptimizerOption = None,
+    line_search: LineSearchOption = None,
+    matching: MatchingOption = None,
+    init: Init = None,
+    seed: Seed = None,
+    style_scale: StyleScale = None,
+    rotations: Rotations = None,
+    scales: Scales = None,
+    color: Annotated[
+        settings.Color | None,
+        _option("match: the painting's palette; keep: the photograph's colors.", "color"),
+    ] = None,
+    network: NetworkOption = "auto",
+    device: DeviceOption = "auto",
+    preview_every: PreviewEvery = 10,
+    trace: Trace = None,
+) -> None:
+    """Paints the photograph CONTENT in the manner of the painting STYLE."""
+    _run(context.params)
+
+
+@app.command()
+def synthesize(
+    context: typer.Context,
+    style: StylePath,
+    output: Output = Path("out.png"),
+    size: Annotated[str, _option("Width and height of the result.", metavar="WxH")] = "384x384",
+    preset: PresetOption = "default",
+    style_weight: StyleWeight = None,
+    tv_weight: TvWeight = None,
+    layers: Layers = None,
+    patch_size: PatchSize = None,
+    stride: Stride = None,
+    style_stride: StyleStride = None,
+    levels: Levels = None,
+    iterations: Iterations = None,
+    optimizer: OptimizerOption = None,
+    line_search: LineSearchOption = None,
+    matching: MatchingOption = None,
+    init: Init = None,
+    seed: Seed = None,
+    style_scale: StyleScale = None,
+    rotations: Rotations = None,
+    scales: Scales = None,
+    network: NetworkOption = "auto",
+    device: DeviceOption = "auto",
+    preview_every: PreviewEvery = 10,
+    trace: Trace = None,
+) -> None:
+    """Makes a new picture from the patches of STYLE (un-guided synthesis)."""
+    _run(context.params)
+
+
+@app.command()
+def info() -> None:
+    """Prints versions, devices and weights."""
+    with _user_errors():
+        print(f"jaxmrf {jaxmrf.__version__}")
+        for package in ("jax", "jaxlib", "flax", "optax", "numpy", "pillow"):
+            print(f"{package} {importlib.metadata.version(package)}")
+        print(f"python {sys.version.split()[0]}")
+        for found in jax.devices():
+            print(f"device {found.platform}:{found.id} {found.device_kind}")
+        for name in weights.SHIPPED:
+            loaded = weights.load(name)
+            print(f"weights {name} to {loaded.network.deepest}, SHA-256 {loaded.sha256}")
+            print(f"  {loaded.source}")
+        print(f"compiled programs {devices.cache_folder()}")
+
+
+def main() -> None:
+    """Runs the command line; the console script `jaxmrf`."""
+    app()
+
+
+def _run(params: dict[str, Any]) -> None:
+    """Runs `transfer` or `synthesize` with the values of its options."""
+    with _user_errors():
+        job = _job(params)
+        network = weights.load(params["network"])
+        devices.choose(params["device"])
+        devices.enable_program_cache()
+        console.print(
+            f"network {network.network.architecture} to {network.network.deepest} "
+            f"({network.source})",
+            soft_wrap=True,
+        )
+        with _Display() as display:
+            paint.paint(job, network, on_plan=display.plan, on_progress=display.progress)
+        console.print(f"wrote {job.output}", soft_wrap=True)
+
+
+def _job(params: dict[str, Any]) -> paint.Job:
+    values = dict(params)
+    shape = None
+    if "content" not in values:
+        shape = _parse_shape(values["size"])
+        values["size"] = max(shape)
+    initial = values["init"]
+    if initial in get_args(settings.Initialization):
+        initial = None
+    elif initial is not None:
+        values["init"] = None
+    for name, kind in (("layers", str), ("iterations", int)):
+        if values[name] is not None:
+            values[name] = _parse_list(name, values[name], kind)
+    fields = {field.name for field in dataclasses.fields(Config)}
+    chosen = {name: value for name, value in values.items() if name in fields and value is not None}
+    return paint.Job(
+        content=values.get("content"),
+        style=values["style"],
+        output=values["output"],
+        config=dataclasses.replace(settings.preset(values["preset"]), **chosen),
+        shape=shape,
+        initial=None if initial is None else Path(initial),
+        preview_every=values["preview_every"],
+        trace=values["trace"],
+    )
+
+
+def _parse_list(name: str, text: str, kind: type) -> tuple:
+    """Reads a list separated by commas or spaces."""
+    try:
+        return tuple(kind(item) for item in re.split(r"[,\s]+", text.strip()) if item)
+    except ValueError:
+        raise ConfigError(f"--{name} is {text!r}; give numbers separated by commas") from None
+
+
+def _parse_shape(text: str) -> tuple[int, int]:
+    """Reads ``WxH`` as (height, width)."""
+    found = re.fullmatch(r"(\d{1,6})[x×](\d{1,6})", text.strip())
+    if not found or not int(found[1]) or not int(found[2]):
+        raise ConfigError(f"--size is {text!r}; give width and height, such as 640x480")
+    return int(found[2]), int(found[1])
+
+
+@contextlib.contextmanager
+def _user_errors() -> Iterator[None]:
+    """Turns errors of the user into one line and an exit code."""
+    try:
+        yield
+    except (ConfigError, ImageError, weights.WeightsError, devices.DeviceError) as error:
+        console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        raise typer.Exit(USER_ERROR) from None
+    except paint.StoppedError as stopped:
+        where = f"level {stopped.progress.level + 1}, iteration {stopped.progress.iteration}"
+        if stopped.interrupted:
+            console.print(f"interrupted: saved the picture of {where}", soft_wrap=True)
+            raise typer.Exit(INTERRUPTED) from None
+        console.print(
+            f"error: the energy is not finite after {where}; saved the last good picture. "
+            "Try smaller weights, or --optimizer adam",
+            style="red",
+            soft_wrap=True,
+        )
+        raise typer.Exit(USER_ERROR) from None
+    except KeyboardInterrupt:
+        console.print("interrupted: nothing was painted yet, nothing is saved")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+class _Display:
+    """A progress bar on a terminal, else one line per level."""
+
+    def __init__(self) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[terms]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("preparing", terms="", total=None)
+        self._costs: list[int] = []
+
+    def __enter__(self) -> "_Display":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def plan(self, plan: Plan) -> None:
+        """Announces the levels; the bar advances by pixels times iterations."""
+        if plan.dropped:
+            console.print(
+                f"left out {plan.dropped} coarse level(s): no patch fits there", soft_wrap=True
+            )
+        self._costs = [height * width for height, width in plan.shapes]
+        total = sum(map(int.__mul__, self._costs, plan.iterations))
+        self._bar.update(self._task, total=total)
+
+    def progress(self, record: Record) -> None:
+        """Shows the level, the iteration and the terms of the energy."""
+        position = (
+            f"level {record.level + 1}/{record.levels} "
+            f"iteration {record.iteration}/{record.iterations}"
+        )
+        terms = " ".join(f"{name} {value:.4g}" for name, value in sorted(record.terms.items()))
+        advance = self._costs[record.level] if record.iteration else 0
+        self._bar.update(self._task, description=position, terms=terms, advance=advance)
+        if not console.is_terminal and record.iteration == record.iterations:
+            console.print(f"{position} energy {record.value:.4g} {terms}", soft_wrap=True)

@@ -1,0 +1,239 @@
+"""Settings of one run: a frozen, hashable dataclass and the three presets.
+
+Everything here is static under jit: two runs with equal settings share their
+compiled programs.
+"""
+
+import dataclasses
+import math
+from typing import Literal, get_args, get_origin
+
+Normalization = Literal["relative", "authors", "sum"]
+Overlap = Literal["mean", "sum"]
+Matching = Literal["fast", "exact"]
+Initialization = Literal["content", "noise"]
+Optimizer = Literal["lbfgs", "adam"]
+LineSearch = Literal["none", "zoom"]
+Color = Literal["match", "keep", "none"]
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used; the message says which and what is allowed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings of a transfer or a synthesis.
+
+    Attributes:
+      size: longest side of the result in pixels.
+      content_layer: layer of the content term (paper, section 4: relu4_2).
+      layers: layers of the MRF term (paper, section 4: relu3_1, relu4_1).
+      content_weight: weight of the content term at the finest level.
+      content_level_factor: the content weight is multiplied by this for every
+        coarser level. The authors' mean of squares against their sum over
+        patches amounts to 4 per level; it holds the layout early and lets the
+        brush-work win late.
+      style_weight: weight of the MRF term of each style layer.
+      tv_weight: weight of the total variation.
+      normalization: what the terms are divided by. ``relative``: by the size of
+        their targets, so that weights mean the same for every network, layer and
+        picture size. ``authors``: content as a mean of squares, MRF as half a sum,
+        as the gradients of the authors' code imply. ``sum``: plain sums of
+        squares, as in the paper.
+      overlap: how the patches that cover a position are combined: averaged
+        (authors' code) or summed (paper, equation 2).
+      pixel_scale: total variation sees pixels of range 0 to this (1: pixels as
+        they are; 256: as in the authors' code).
+      patch_size: side of a patch in feature positions, at least 1.
+      stride: distance of neighboring patches in the synthesized picture.
+      style_stride: distance of neighboring patches in the style.
+      matching: ``exact`` compares every patch with every style patch; ``fast``
+        ranks by a projection first and compares the best candidates exactly.
+      rotations: style copies rotated by up to ± this many steps.
+      rotation_step: degrees of one rotation step.
+      scales: style copies scaled by up to ± this many steps.
+      scale_step: ratio of one scale step.
+      style_scale: longest side of the style relative to that of the result.
+      levels: number of pyramid levels, ``None``: down to a longest side of
+        `coarsest` pixels.
+      coarsest: longest side in pixels that the coarsest level does not go below.
+      iterations: iterations per level, coarsest first; one number serves all.
+      init: what the coarsest level starts from.
+      optimizer: ``lbfgs`` or ``adam``.
+      line_search: of L-BFGS. ``none`` takes steps of length one.
+      history: number of L-BFGS corrections.
+      taxicab_first_step: the first L-BFGS step is min(1, 1/‖g‖₁) times the
+        gradient as in the authors' code, instead of min(1, 1/‖g‖₂).
+      learning_rate: of Adam, in pixel values of range 0 to 1.
+      color: ``match`` maps the content's color distribution to the style's before
+        the transfer; ``keep`` transfers luminance only; ``none`` does neither.
+      seed: of every random choice.
+
+    Raises:
+      ConfigError: if a value is out of range.
+    """
+
+    size: int = 512
+    content_layer: str = "relu4_2"
+    layers: tuple[str, ...] = ("relu3_1", "relu4_1")
+    content_weight: float = 0.2
+    content_level_factor: float = 4.0
+    style_weight: float = 1.0
+    tv_weight: float = 0.1
+    normalization: Normalization = "relative"
+    overlap: Overlap = "mean"
+    pixel_scale: float = 1.0
+    patch_size: int = 3
+    stride: int = 1
+    style_stride: int = 2
+    matching: Matching = "fast"
+    rotations: int = 0
+    rotation_step: float = 7.5
+    scales: int = 0
+    scale_step: float = 1.05
+    style_scale: float = 1.0
+    levels: int | None = None
+    coarsest: int = 64
+    iterations: tuple[int, ...] = (30,)
+    init: Initialization = "content"
+    optimizer: Optimizer = "lbfgs"
+    line_search: LineSearch = "none"
+    history: int = 25
+    taxicab_first_step: bool = False
+    learning_rate: float = 0.02
+    color: Color = "match"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            _check_choice(field.name, field.type, getattr(self, field.name))
+        for name in ("content_weight", "style_weight", "tv_weight"):
+            _check_range(name, getattr(self, name), minimum=0.0)
+        for name in ("content_level_factor", "pixel_scale", "scale_step", "style_scale"):
+            _check_range(name, getattr(self, name), above=0.0)
+        _check_range("learning_rate", self.learning_rate, above=0.0)
+        _check_range("rotation_step", self.rotation_step, minimum=0.0, maximum=45.0)
+        for name in ("size", "patch_size", "stride", "style_stride", "coarsest", "history"):
+            _check_range(name, getattr(self, name), minimum=1)
+        for name in ("rotations", "scales"):
+            _check_range(name, getattr(self, name), minimum=0, maximum=16)
+        _check_range("seed", self.seed, minimum=0, maximum=2**32 - 1)
+        if self.levels is not None:
+            _check_range("levels", self.levels, minimum=1)
+        if not self.iterations:
+            raise ConfigError("iterations needs at least one number")
+        for count in self.iterations:
+            _check_range("iterations", count, minimum=0)
+        if not self.layers:
+            raise ConfigError("layers needs at least one layer")
+        if len(set(self.layers)) < len(self.layers):
+            raise ConfigError(f"layers names a layer twice: {', '.join(self.layers)}")
+        if self.rotations * self.rotation_step > 45:
+            raise ConfigError("rotations times rotation_step may be at most 45 degrees")
+
+    def iterations_per_level(self, levels: int) -> tuple[int, ...]:
+        """Returns the iterations of each of `levels` pyramid levels, coarsest first.
+
+        Raises:
+          ConfigError: if `iterations` has neither one number nor one per level.
+        """
+        if len(self.iterations) == 1:
+            return self.iterations * levels
+        if len(self.iterations) != levels:
+            raise ConfigError(
+                f"iterations has {len(self.iterations)} numbers for {levels} levels; "
+                "give one number, or one per level, coarsest first"
+            )
+        return self.iterations
+
+    def content_weight_at(self, level: int, levels: int) -> float:
+        """Content weight of pyramid level `level` (0 is the coarsest) of `levels`."""
+        return self.content_weight * self.content_level_factor ** (levels - 1 - level)
+
+    def program(self) -> "Config":
+        """Returns the settings that a compiled program depends on, the rest at default.
+
+        Runs that differ in weights, seed or iterations share their programs.
+        """
+        kept = (
+            "content_layer layers normalization overlap pixel_scale patch_size stride "
+            "style_stride matching optimizer line_search history taxicab_first_step "
+            "learning_rate"
+        )
+        return Config(**{name: getattr(self, name) for name in kept.split()})
+
+
+def _check_choice(name: str, kind: object, value: object) -> None:
+    if get_origin(kind) is Literal and value not in get_args(kind):
+        raise ConfigError(f"{name} is {value!r}; choose from {', '.join(get_args(kind))}")
+
+
+def _check_range(
+    name: str,
+    value: float,
+    *,
+    minimum: float = -math.inf,
+    above: float = -math.inf,
+    maximum: float = math.inf,
+) -> None:
+    if not (math.isfinite(value) and minimum <= value <= maximum and value > above):
+        bounds = [f"at least {minimum:g}" if minimum > -math.inf else f"greater than {above:g}"]
+        if maximum < math.inf:
+            bounds.append(f"at most {maximum:g}")
+        raise ConfigError(f"{name} is {value:g}; it must be {' and '.join(bounds)}")
+
+
+PRESETS: dict[str, Config] = {
+    "default": Config(),
+    # Li & Wand 2016, section 4, "Implementation details".
+    "paper": Config(
+        content_weight=1.0,
+        content_level_factor=1.0,
+        style_weight=1.0,
+        tv_weight=1e-3,
+        normalization="sum",
+        overlap="sum",
+        pixel_scale=256.0,
+        stride=1,
+        style_stride=1,
+        rotations=2,
+        scales=3,
+        coarsest=64,
+        iterations=(200,),
+        init="noise",
+        color="none",
+    ),
+    # The authors' Torch code, https://github.com/chuanli11/CNNMRF (file and option each).
+    "reference": Config(
+        content_weight=20.0,  # cnnmrf.lua, content_weight 2e1
+        content_level_factor=1.0,  # the mean of squares does it
+        style_weight=1e-4,  # cnnmrf.lua, mrf_weight {1e-4, 1e-4}
+        tv_weight=1e-3,  # cnnmrf.lua, tv_weight 1e-3
+        normalization="authors",
+        overlap="mean",  # mylib/mrf.lua, gradTO:cdiv(gradTO_confident)
+        pixel_scale=256.0,  # mylib/helper.lua, preprocess: mul(256.0)
+        stride=2,  # cnnmrf.lua, source_sample_stride {2, 2}
+        style_stride=2,  # cnnmrf.lua, target_sample_stride {2, 2}
+        matching="exact",
+        rotations=0,  # cnnmrf.lua, target_num_rotation 0; step pi/24 = 7.5 degrees
+        scales=0,  # cnnmrf.lua, target_num_scale 0; step 1.05
+        levels=3,  # cnnmrf.lua, num_res 3
+        iterations=(100,),  # cnnmrf.lua, num_iter {100, 100, 100}
+        init="content",  # cnnmrf.lua, ini_method image
+        history=25,  # cnnmrf.lua, nCorrection 25
+        taxicab_first_step=True,  # mylib/myoptimizer.lua, min(1,1/tmp1:sum())
+        color="none",
+    ),
+}
+
+
+def preset(name: str) -> Config:
+    """Returns the preset called `name`.
+
+    Raises:
+      ConfigError: if there is none of that name.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"there is no preset {name!r}; choose from {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,220 @@
+"""Picture files ↔ float32 sRGB arrays, and outputs that appear whole or not at all."""
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from jaxtyping import Float
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
+
+READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "MPO")
+WRITABLE = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+}
+MAX_PIXELS = 200_000_000
+"""Pictures with more pixels are refused: 200 megapixels, larger than any camera's."""
+
+EXIF_DESCRIPTION = 0x010E
+EXIF_SOFTWARE = 0x0131
+
+
+class ImageError(ValueError):
+    """A picture that cannot be read or written; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A picture in memory.
+
+    Attributes:
+      pixels: sRGB in 0 to 1, upright, transparent parts on white, float32 [H, W, 3].
+      alpha: opacity in 0 to 1, float32 [H, W], None if the file has none.
+    """
+
+    pixels: Float[np.ndarray, "h w 3"]
+    alpha: Float[np.ndarray, "h w"] | None = None
+
+
+def load(path: Path) -> Picture:
+    """Reads a JPEG, PNG, WebP or TIFF file of any mode.
+
+    EXIF orientation is applied, an embedded ICC profile converted to sRGB, alpha
+    composited on white. 16 bits per channel are read in full where Pillow does so
+    (grey), else as 8.
+
+    Raises:
+      ImageError: if the file is missing, damaged, no such picture, or too large.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=READABLE) as file:
+                if file.width * file.height > MAX_PIXELS:
+                    raise Image.DecompressionBombError
+                file.load()
+                upright = ImageOps.exif_transpose(file)
+                return _to_picture(upright, file.info.get("icc_profile"))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageError(f"{path} has more than {MAX_PIXELS // 10**6} megapixels") from None
+    except FileNotFoundError:
+        raise ImageError(f"there is no file {path}") from None
+    except IsADirectoryError:
+        raise ImageError(f"{path} is a folder, not a picture") from None
+    except Image.UnidentifiedImageError:
+        raise ImageError(f"{path} is not a JPEG, PNG, WebP or TIFF picture") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise ImageError(f"cannot read the picture {path}: {error}") from None
+
+
+def check_output(path: Path) -> None:
+    """Checks before a long run that `path` can be written, without touching it.
+
+    Raises:
+      ImageError: if the suffix is unknown, or its folder is missing or not writable.
+    """
+    if path.suffix.lower() not in WRITABLE:
+        raise ImageError(f"cannot write {path}: the name must end in {', '.join(WRITABLE)}")
+    if path.is_dir():
+        raise ImageError(f"cannot write {path}: it is a folder")
+    if not path.parent.is_dir():
+        raise ImageError(f"cannot write {path}: there is no folder {path.parent}")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise ImageError(f"cannot write {path}: {error.strerror}") from None
+
+
+def save(path: Path, picture: Picture, settings: Mapping[str, object]) -> None:
+    """Writes a picture; the format follows from the suffix, TIFF has 16 bits.
+
+    Alpha is written where the format has it. The same picture and settings give the
+    same bytes.
+
+    Args:
+      path: a name in `WRITABLE`.
+      picture: what to write.
+      settings: stored in the file as JSON (PNG text ``jaxmrf``, else the EXIF or TIFF
+        image description).
+
+    Raises:
+      ImageError: if the file cannot be written.
+    """
+    check_output(path)
+    content = encode(picture, WRITABLE[path.suffix.lower()], settings)
+    try:
+        with atomic(path) as temporary:
+            temporary.write(content)
+    except OSError as error:
+        raise ImageError(f"cannot write {path}: {error.strerror}") from None
+
+
+def encode(picture: Picture, format_name: str, settings: Mapping[str, object]) -> bytes:
+    """Returns the content of a file of a format in `WRITABLE`."""
+    description = json.dumps(settings, sort_keys=True)
+    buffer = io.BytesIO()
+    layers = [picture.pixels]
+    if picture.alpha is not None and format_name != "JPEG":
+        layers.append(picture.alpha[..., None])
+    values = np.clip(np.concatenate(layers, axis=-1), 0.0, 1.0)
+    if format_name == "TIFF":
+        tifffile.imwrite(
+            buffer,
+            np.rint(values * 65535).astype(np.uint16),
+            photometric="rgb",
+            extrasamples=["unassalpha"] if len(layers) > 1 else None,
+            compression="zlib",
+            predictor=True,
+            description=description,
+            software="jaxmrf",
+            metadata=None,
+        )
+        return buffer.getvalue()
+    image = Image.fromarray(np.rint(values * 255).astype(np.uint8))
+    if format_name == "PNG":
+        text = PngImagePlugin.PngInfo()
+        text.add_text("Software", "jaxmrf")
+        text.add_text("jaxmrf", description)
+        image.save(buffer, "PNG", pnginfo=text)
+    else:
+        exif = Image.Exif()
+        exif[EXIF_SOFTWARE] = "jaxmrf"
+        exif[EXIF_DESCRIPTION] = description
+        quality = {"quality": 95, "subsampling": 0} if format_name == "JPEG" else {"quality": 95}
+        image.save(buffer, format_name, exif=exif, **quality)
+    return buffer.getvalue()
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[io.BufferedWriter]:
+    """Opens a file that takes the name `path` only once it is complete and on disk.
+
+    A unique temporary name in the same folder, fsync, rename, fsync of the folder. If
+    anything fails the temporary file is removed and `path` stays as it was.
+    """
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _to_picture(image: Image.Image, profile: bytes | None) -> Picture:
+    if image.mode.startswith("I;16"):
+        grey = np.asarray(image, np.float32) / 65535
+        return Picture(np.repeat(grey[..., None], 3, axis=-1))
+    if image.mode in ("I", "F"):
+        grey = np.asarray(image, np.float32)
+        grey = grey / max(65535.0 if image.mode == "I" else 1.0, float(grey.max(initial=0.0)))
+        return Picture(np.repeat(np.clip(grey, 0, 1)[..., None], 3, axis=-1))
+    alpha = None
+    if image.has_transparency_data:
+        image = image.convert("RGBA") if image.mode != "LA" else image
+        alpha = np.asarray(image.getchannel("A"), np.float32) / 255
+        image = image.convert("RGB") if image.mode == "RGBA" else image.convert("L")
+    rgb = np.asarray(_to_srgb(image, profile), np.float32) / 255
+    if alpha is not None:
+        rgb = rgb * alpha[..., None] + (1 - alpha[..., None])
+    return Picture(rgb, alpha)
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Returns an RGB picture in sRGB; a profile that cannot be used is ignored."""
+    if image.mode not in ("RGB", "L", "CMYK", "LAB"):
+        image = image.convert("RGB")
+    if profile:
+        with contextlib.suppress(ImageCms.PyCMSError, OSError):
+            return ImageCms.profileToProfile(
+                image,
+                ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+                ImageCms.createProfile("sRGB"),
+                outputMode="RGB",
+            )
+    return image.convert("RGB")

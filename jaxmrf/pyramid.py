@@ -1,0 +1,103 @@
+"""The image pyramid: sizes of its levels, resampling, rotated and scaled style copies."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxmrf.config import Config
+
+
+def fit(height: int, width: int, longest: int) -> tuple[int, int]:
+    """Returns (height, width) scaled so that the longest side is `longest` pixels.
+
+    Example:
+      >>> fit(300, 451, 512)
+      (341, 512)
+    """
+    ratio = longest / max(height, width)
+    return max(1, _round(height * ratio)), max(1, _round(width * ratio))
+
+
+def level_count(shape: tuple[int, int], config: Config) -> int:
+    """Returns how many levels a picture of this height and width gets."""
+    if config.levels is not None:
+        return config.levels
+    return max(1, int(math.log2(max(max(shape) / config.coarsest, 1.0))) + 1)
+
+
+def level_shapes(shape: tuple[int, int], levels: int) -> list[tuple[int, int]]:
+    """Returns (height, width) of each level, coarsest first, half the size per level.
+
+    Sizes are rounded up, as in the authors' transfer_CNNMRF_wrapper.lua.
+    """
+    return [
+        tuple(math.ceil(side / 2 ** (levels - 1 - level)) for side in shape)
+        for level in range(levels)
+    ]
+
+
+def resize(image: Float[Array, "_ _ c"], shape: tuple[int, int]) -> Float[Array, "_ _ c"]:
+    """Resamples a picture: bicubic (Keys), with anti-aliasing where it shrinks."""
+    if image.shape[:2] == tuple(shape):
+        return image
+    return jax.image.resize(image, (*shape, image.shape[2]), "cubic", antialias=True)
+
+
+def style_copies(image: Float[Array, "_ _ 3"], config: Config) -> list[Float[Array, "_ _ 3"]]:
+    """Returns the rotated and scaled copies of a style picture (paper, section 4).
+
+    (2 · rotations + 1) · (2 · scales + 1) copies; the picture itself is one of them.
+    """
+    copies = []
+    for turn in range(-config.rotations, config.rotations + 1):
+        turned = rotate(image, turn * config.rotation_step)
+        for power in range(-config.scales, config.scales + 1):
+            ratio = config.scale_step**power
+            shape = [max(1, int(side * ratio)) for side in turned.shape[:2]]
+            copies.append(jnp.clip(resize(turned, tuple(shape)), 0.0, 1.0))
+    return copies
+
+
+def rotate(image: Float[Array, "_ _ c"], degrees: float) -> Float[Array, "_ _ c"]:
+    """Rotates a picture and crops it to the largest centered box without empty corners.
+
+    Bilinear, as in the authors' code (image.rotate). Positive is counter-clockwise.
+    """
+    if degrees == 0:
+        return image
+    height, width = image.shape[:2]
+    box_height, box_width = _inner_box(height, width, math.radians(degrees))
+    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    y = np.arange(box_height)[:, None] - (box_height - 1) / 2
+    x = np.arange(box_width)[None, :] - (box_width - 1) / 2
+    rows = cosine * y + sine * x + (height - 1) / 2
+    columns = -sine * y + cosine * x + (width - 1) / 2
+    coordinates = [jnp.asarray(rows), jnp.asarray(columns)]
+    channels = [
+        jax.scipy.ndimage.map_coordinates(image[..., c], coordinates, order=1, mode="nearest")
+        for c in range(image.shape[2])
+    ]
+    return jnp.stack(channels, axis=-1)
+
+
+def _inner_box(height: int, width: int, radians: float) -> tuple[int, int]:
+    """Returns the largest box, parallel to the axes, inside a rotated rectangle."""
+    sine, cosine = abs(math.sin(radians)), abs(math.cos(radians))
+    long, short = max(height, width), min(height, width)
+    if short <= 2 * sine * cosine * long or abs(sine - cosine) < 1e-9:
+        # Two corners of the box touch the long sides, the others lie inside.
+        across, along = 0.5 * short / cosine, 0.5 * short / sine
+        box_width, box_height = (along, across) if width >= height else (across, along)
+    else:
+        double = cosine**2 - sine**2
+        box_width = (width * cosine - height * sine) / double
+        box_height = (height * cosine - width * sine) / double
+    return max(1, int(box_height)), max(1, int(box_width))
+
+
+def _round(value: float) -> int:
+    """Rounds half up; Python's round goes to even, which users do not expect of sizes."""
+    return math.floor(value + 0.5)

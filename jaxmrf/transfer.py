@@ -1,0 +1,297 @@
+"""One coarse-to-fine run: pictures in, a progress record per iteration out.
+
+The loop over iterations runs on the host, since a step inside `lax.scan` is 2.7 times
+slower on CPUs (docs/design.md); everything under one step is one compiled program.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from jaxmrf import color, energy, optimize, pyramid
+from jaxmrf.config import Config, ConfigError
+from jaxmrf.energy import Features, Targets, Weights
+
+NOISE_LEVEL = 0.1
+"""Standard deviation of the noise that ``init="noise"`` starts from, around
+the style's mean color. The authors use 0.001 of a pixel range of 256."""
+
+
+class NonFiniteEnergyError(ArithmeticError):
+    """The energy stopped being a number; `progress` holds the last finite picture."""
+
+    def __init__(self, progress: "Progress") -> None:
+        super().__init__(
+            f"the energy is not finite at level {progress.level + 1}, "
+            f"iteration {progress.iteration + 1}"
+        )
+        self.progress = progress
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Sizes and iterations of the pyramid levels of one run, coarsest first.
+
+    Attributes:
+      shapes: (height, width) of the picture at each level.
+      style_shapes: (height, width) of the style at each level.
+      iterations: iterations of each level.
+      dropped: number of coarse levels left out because no patch fits there.
+    """
+
+    shapes: tuple[tuple[int, int], ...]
+    style_shapes: tuple[tuple[int, int], ...]
+    iterations: tuple[int, ...]
+    dropped: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """The state of a run after an iteration.
+
+    Attributes:
+      level: pyramid level, 0 is the coarsest.
+      levels: number of levels.
+      iteration: iterations done at this level.
+      iterations: iterations planned at this level.
+      image: the picture at the level's size, sRGB, not clipped, [h, w, 3].
+      value: energy of the picture that the iteration started from.
+      terms: weighted terms of that energy by name.
+      gradient_norm: Euclidean norm of its gradient.
+      original: the content picture, None in un-guided synthesis.
+      shape: (height, width) of the finished picture.
+      config: settings of the run.
+    """
+
+    level: int
+    levels: int
+    iteration: int
+    iterations: int
+    image: Float[Array, "h w 3"]
+    value: float
+    terms: dict[str, float]
+    gradient_norm: float
+    original: Float[Array, "_ _ 3"] | None
+    shape: tuple[int, int]
+    config: Config
+
+    def picture(self) -> Float[Array, "height width 3"]:
+        """Returns the picture as it would be delivered now: final size, sRGB in 0 to 1."""
+        image = jnp.clip(pyramid.resize(self.image, self.shape), 0.0, 1.0)
+        if self.config.color == "keep" and self.original is not None:
+            original = jnp.clip(pyramid.resize(self.original, self.shape), 0.0, 1.0)
+            image = color.with_chrominance_of(image, original)
+        return image
+
+
+def make_plan(
+    shape: tuple[int, int],
+    style_shape: tuple[int, int],
+    params: PyTree,
+    *,
+    features: Features,
+    config: Config,
+) -> Plan:
+    """Returns the levels of a run, leaving out coarse ones on which no patch fits.
+
+    Args:
+      shape: (height, width) of the result.
+      style_shape: (height, width) of the style picture as it is.
+      params: parameters of the network.
+      features: the network.
+      config: settings.
+
+    Raises:
+      ConfigError: if no patch fits at the finest level, the network lacks a layer, or
+        `config.iterations` does not have one number per level.
+    """
+    levels = pyramid.level_count(shape, config)
+    iterations = config.iterations_per_level(levels)
+    shapes = pyramid.level_shapes(shape, levels)
+    longest = max(1, round(max(shape) * config.style_scale))
+    style_shapes = pyramid.level_shapes(pyramid.fit(*style_shape, longest), levels)
+    fits = [
+        _patches_fit(level_shape, level_style_shape, params, features, config)
+        for level_shape, level_style_shape in zip(shapes, style_shapes, strict=True)
+    ]
+    if not fits[-1]:
+        raise ConfigError(
+            f"not even one patch of {config.patch_size} features fits: result "
+            f"{shape[1]}×{shape[0]}, style {style_shapes[-1][1]}×{style_shapes[-1][0]} pixels; "
+            "choose a larger size or a smaller patch"
+        )
+    dropped = max((level + 1 for level in range(levels) if not fits[level]), default=0)
+    return Plan(
+        tuple(shapes[dropped:]),
+        tuple(style_shapes[dropped:]),
+        tuple(iterations[dropped:]),
+        dropped,
+    )
+
+
+def run(
+    params: PyTree,
+    content: Float[Array, "_ _ 3"] | None,
+    style: Float[Array, "_ _ 3"],
+    plan: Plan,
+    *,
+    features: Features,
+    config: Config,
+    initial: Float[Array, "_ _ 3"] | None = None,
+) -> Iterator[Progress]:
+    """Runs the pyramid, yielding after every iteration.
+
+    Args:
+      params: parameters of the network.
+      content: content picture of any size, sRGB in 0 to 1; None: un-guided synthesis.
+      style: style picture of any size, sRGB in 0 to 1.
+      plan: from `make_plan`.
+      features: the network.
+      config: settings.
+      initial: picture to start from instead of what `config.init` says.
+
+    Yields:
+      One record when a level starts (iteration 0) and one after each iteration.
+
+    Raises:
+      NonFiniteEnergyError: if the energy is not a number.
+    """
+    guide, style = _colored(content, style, config)
+    program = config.program()
+    optimizer = optimize.make_optimizer(program)
+    levels = len(plan.shapes)
+    image = _initial(guide, style, initial, plan.shapes[0], config)
+    progress = Progress(
+        level=0,
+        levels=levels,
+        iteration=0,
+        iterations=plan.iterations[0],
+        image=image,
+        value=float("nan"),
+        terms={},
+        gradient_norm=float("nan"),
+        original=content,
+        shape=plan.shapes[-1],
+        config=config,
+    )
+    for level, shape in enumerate(plan.shapes):
+        image = pyramid.resize(image, shape)
+        progress = dataclasses.replace(
+            progress, level=level, iteration=0, iterations=plan.iterations[level], image=image
+        )
+        yield progress
+        styles = pyramid.style_copies(
+            jnp.clip(pyramid.resize(style, plan.style_shapes[level]), 0.0, 1.0), config
+        )
+        targets = _prepare(
+            params,
+            None if guide is None else jnp.clip(pyramid.resize(guide, shape), 0.0, 1.0),
+            styles,
+            Weights(config.content_weight_at(level, levels), config.style_weight, config.tv_weight),
+            shape=shape,
+            features=features,
+            config=program,
+        )
+        state = optimize.init(image, optimizer)
+        for iteration in range(plan.iterations[level]):
+            state, record = _step(
+                state.image,
+                state.optimizer,
+                state.iteration,
+                params,
+                targets,
+                features=features,
+                config=program,
+            )
+            record = jax.device_get(record)
+            if not record.finite:
+                raise NonFiniteEnergyError(progress)
+            progress = dataclasses.replace(
+                progress,
+                iteration=iteration + 1,
+                image=state.image,
+                value=float(record.value),
+                terms={name: float(term) for name, term in record.terms.items()},
+                gradient_norm=float(record.gradient_norm),
+            )
+            yield progress
+        image = state.image
+
+
+_prepare = jax.jit(energy.prepare, static_argnames=("shape", "features", "config"))
+
+
+# The optimizer's memory is donated; the picture is not, since progress records keep it.
+@functools.partial(
+    jax.jit, static_argnames=("features", "config"), donate_argnames=("optimizer_state",)
+)
+def _step(
+    image: Array,
+    optimizer_state: PyTree,
+    iteration: Array,
+    params: PyTree,
+    targets: Targets,
+    *,
+    features: Features,
+    config: Config,
+) -> tuple[optimize.State, optimize.Record]:
+    return optimize.step(
+        optimize.State(image, optimizer_state, iteration),
+        params,
+        targets,
+        objective=functools.partial(energy.energy, features=features, config=config),
+        optimizer=optimize.make_optimizer(config),
+    )
+
+
+def _colored(content: Array | None, style: Array, config: Config) -> tuple[Array | None, Array]:
+    """Returns content and style with the colors that the transfer works on."""
+    if content is None or config.color == "none":
+        return content, style
+    if config.color == "match":
+        return color.match_distribution(content, style), style
+    content, style = color.luminance(content), color.luminance(style)
+    matched = color.match_distribution(style[..., :1], content[..., :1])
+    return content, jnp.repeat(matched, 3, axis=-1)
+
+
+def _initial(
+    content: Array | None,
+    style: Array,
+    initial: Array | None,
+    shape: tuple[int, int],
+    config: Config,
+) -> Array:
+    if initial is not None:
+        return jnp.clip(pyramid.resize(initial, shape), 0.0, 1.0)
+    if content is not None and config.init == "content":
+        return jnp.clip(pyramid.resize(content, shape), 0.0, 1.0)
+    noise = jax.random.normal(jax.random.key(config.seed), (*shape, 3))
+    return style.mean(axis=(0, 1)) + NOISE_LEVEL * noise
+
+
+def _patches_fit(
+    shape: tuple[int, int],
+    style_shape: tuple[int, int],
+    params: PyTree,
+    features: Features,
+    config: Config,
+) -> bool:
+    copies = jax.eval_shape(
+        lambda style: pyramid.style_copies(style, config),
+        jax.ShapeDtypeStruct((*style_shape, 3), np.float32),
+    )
+    pictures = [jax.ShapeDtypeStruct((*shape, 3), np.float32), *copies]
+    for picture in pictures:
+        layers = jax.eval_shape(features, params, picture)
+        for name in (*config.layers, config.content_layer):
+            if name not in layers:
+                raise ConfigError(f"the network has no layer {name!r}; it has {', '.join(layers)}")
+        if min(min(layers[name].shape[:2]) for name in config.layers) < config.patch_size:
+            return False
+    return True

@@ -1,0 +1,68 @@
+"""Shared pieces of the tests; jaxtyping shapes are checked while they run."""
+
+from jaxtyping import install_import_hook
+
+from tests import typecheck
+
+with install_import_hook("jaxmrf", f"{typecheck.__name__}.checker"):
+    import jaxmrf  # noqa: F401
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import settings
+
+settings.register_profile("jaxmrf", deadline=None, max_examples=25, derandomize=True)
+settings.load_profile("jaxmrf")
+
+
+@dataclasses.dataclass(frozen=True)
+class ToyNetwork:
+    """Two rectified convolutions with a subsampling between: a network in miniature.
+
+    Attributes:
+      gains: factors of the two layers, for tests of scale.
+    """
+
+    gains: tuple[float, float] = (1.0, 1.0)
+
+    def __call__(self, params, image):
+        def convolve(x, kernel, stride):
+            out = jax.lax.conv_general_dilated(
+                x[None], kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )[0]
+            return jax.nn.relu(out)
+
+        first = convolve(image, params["first"], 1)
+        second = convolve(first, params["second"], 2)
+        return {"shallow": self.gains[0] * first, "deep": self.gains[1] * second}
+
+
+def toy_params(dtype=jnp.float32):
+    keys = jax.random.split(jax.random.key(7))
+    return {
+        "first": 0.5 * jax.random.normal(keys[0], (3, 3, 3, 6), dtype),
+        "second": 0.3 * jax.random.normal(keys[1], (3, 3, 6, 8), dtype),
+    }
+
+
+def picture(seed: int, height: int, width: int) -> jax.Array:
+    """Returns a smooth random picture with some structure, sRGB in 0 to 1."""
+    generator = np.random.default_rng(seed)
+    coarse = generator.random((max(2, height // 8), max(2, width // 8), 3), np.float32)
+    smooth = jax.image.resize(jnp.asarray(coarse), (height, width, 3), "cubic")
+    noisy = np.asarray(smooth) + 0.05 * generator.standard_normal((height, width, 3))
+    return jnp.asarray(np.clip(noisy, 0, 1), jnp.float32)
+
+
+@pytest.fixture
+def toy():
+    return ToyNetwork()
+
+
+@pytest.fixture
+def params():
+    return toy_params()

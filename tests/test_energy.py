@@ -1,0 +1,187 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxmrf import energy, patches
+from jaxmrf.config import Config
+from jaxmrf.energy import Weights
+from tests.conftest import ToyNetwork, picture, toy_params
+
+CONFIG = Config(layers=("shallow", "deep"), content_layer="deep", matching="exact")
+WEIGHTS = Weights(0.7, 1.3, 0.2)
+
+
+def prepare(config, features=ToyNetwork(), params=None, content=picture(1, 17, 14)):  # noqa: B008
+    styles = [picture(2, 15, 18), picture(3, 14, 13)]
+    params = toy_params() if params is None else params
+    return energy.prepare(
+        params, content, styles, WEIGHTS, shape=(17, 14), features=features, config=config
+    )
+
+
+def naive_energy(image, config, features, params):
+    """The whole energy in NumPy, patch by patch, from the text of the paper."""
+    content, styles = picture(1, 17, 14), [picture(2, 15, 18), picture(3, 14, 13)]
+    maps = {k: np.asarray(v, np.float64) for k, v in features(params, image).items()}
+    size = config.patch_size
+    total = 0.0
+    for name in config.layers:
+        style_maps = [np.asarray(features(params, style)[name], np.float64) for style in styles]
+        candidates = np.array(
+            [
+                m[y : y + size, x : x + size]
+                for m in style_maps
+                for y in patches.positions(m.shape[0], size, config.style_stride)
+                for x in patches.positions(m.shape[1], size, config.style_stride)
+            ]
+        )
+        units = candidates.reshape(len(candidates), -1)
+        units = units / np.linalg.norm(units, axis=1, keepdims=True)
+        f = maps[name]
+        counts = patches.overlap_counts(*f.shape[:2], size, config.stride)
+        weight = 1 / np.maximum(counts, 1) if config.overlap == "mean" else np.ones_like(counts)
+        loss = 0.0
+        for y in patches.positions(f.shape[0], size, config.stride):
+            for x in patches.positions(f.shape[1], size, config.stride):
+                patch = f[y : y + size, x : x + size]
+                best = candidates[np.argmax(units @ patch.ravel())]
+                squares = ((patch - best) ** 2).sum(axis=-1)
+                loss += (squares * weight[y : y + size, x : x + size]).sum()
+        pixels = np.concatenate([m.reshape(-1, m.shape[-1]) for m in style_maps])
+        factor = {
+            "relative": 1 / ((pixels**2).sum(axis=1).mean() * f.shape[0] * f.shape[1]),
+            "authors": 0.5,
+            "sum": 1.0,
+        }[config.normalization]
+        total += WEIGHTS.style * factor * loss
+    target = np.asarray(features(params, content)[config.content_layer], np.float64)
+    factor = {
+        "relative": 1 / (target**2).sum(),
+        "authors": 1 / target.size,
+        "sum": 1.0,
+    }[config.normalization]
+    total += WEIGHTS.content * factor * ((maps[config.content_layer] - target) ** 2).sum()
+    variation = (np.diff(image, axis=0) ** 2).sum() + (np.diff(image, axis=1) ** 2).sum()
+    factor = {"relative": 1 / image[..., 0].size, "authors": 0.5, "sum": 1.0}
+    return total + WEIGHTS.tv * factor[config.normalization] * config.pixel_scale**2 * variation
+
+
+@pytest.mark.parametrize("normalization", ["relative", "authors", "sum"])
+@pytest.mark.parametrize("overlap", ["mean", "sum"])
+@pytest.mark.parametrize(("stride", "style_stride"), [(1, 1), (2, 2), (3, 1)])
+def test_energy_equals_the_naive_one(normalization, overlap, stride, style_stride, toy, params):
+    config = dataclasses.replace(
+        CONFIG,
+        normalization=normalization,
+        overlap=overlap,
+        stride=stride,
+        style_stride=style_stride,
+        pixel_scale=4.0,
+    )
+    image = picture(5, 17, 14)
+    targets = prepare(config)
+    value, terms = energy.energy(image, params, targets, features=toy, config=config)
+    np.testing.assert_allclose(value, naive_energy(image, config, toy, params), rtol=1e-4)
+    assert set(terms) == {"content", "mrf", "tv"}
+    np.testing.assert_allclose(sum(terms.values()), value, rtol=1e-6)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_gradient_is_the_one_the_authors_write_by_hand(stride):
+    """The identity of docs/design.md: mylib/mrf.lua averages match − patch over overlaps."""
+    config = dataclasses.replace(CONFIG, normalization="authors", stride=stride, layers=("deep",))
+
+    @dataclasses.dataclass(frozen=True)
+    class Identity:
+        def __call__(self, params, image):
+            return {"deep": image}
+
+    generator = np.random.default_rng(4)
+    image = jnp.asarray(generator.random((11, 12, 3), np.float32))
+    style = jnp.asarray(generator.random((9, 9, 3), np.float32))
+    targets = energy.prepare(
+        {}, None, [style], Weights(0.0, 1.0, 0.0), shape=(11, 12), features=Identity(), config=config
+    )
+    gradient = jax.grad(
+        lambda x: energy.energy(x, {}, targets, features=Identity(), config=config)[0]
+    )(image)
+
+    match = energy.match(image, {}, targets, features=Identity(), config=config)["deep"]
+    origin = np.asarray(targets.style["deep"].origin)[np.asarray(match.index)]
+    by_hand, count = np.zeros_like(image), np.zeros((11, 12, 1))
+    for i, y in enumerate(patches.positions(11, 3, stride)):
+        for j, x in enumerate(patches.positions(12, 3, stride)):
+            v, u = divmod(int(origin[i, j]), 9)
+            difference = style[v : v + 3, u : u + 3] - image[y : y + 3, x : x + 3]
+            by_hand[y : y + 3, x : x + 3] += difference
+            count[y : y + 3, x : x + 3] += 1
+    np.testing.assert_allclose(gradient, -by_hand / count, atol=1e-5)
+
+
+def test_gradient_equals_finite_differences_in_float64():
+    with jax.enable_x64(True):
+        params = toy_params(jnp.float64)
+        image = jnp.asarray(picture(5, 17, 14), jnp.float64)
+        targets = energy.prepare(
+            params,
+            jnp.asarray(picture(1, 17, 14), jnp.float64),
+            [jnp.asarray(picture(2, 15, 18), jnp.float64)],
+            WEIGHTS,
+            shape=(17, 14),
+            features=ToyNetwork(),
+            config=CONFIG,
+        )
+        matches = energy.match(image, params, targets, features=ToyNetwork(), config=CONFIG)
+
+        def value(x):
+            return energy.energy(
+                x, params, targets, matches, features=ToyNetwork(), config=CONFIG
+            )[0]
+
+        gradient = jax.grad(value)(image)
+        for seed in range(3):
+            direction = jax.random.normal(jax.random.key(seed), image.shape, jnp.float64)
+            step = 1e-6
+            slope = (value(image + step * direction) - value(image - step * direction)) / (2 * step)
+            np.testing.assert_allclose(jnp.vdot(gradient, direction), slope, rtol=1e-5)
+
+
+def test_given_matches_and_matches_found_inside_agree(toy, params):
+    image, targets = picture(5, 17, 14), prepare(CONFIG)
+    matches = energy.match(image, params, targets, features=toy, config=CONFIG)
+    inside = energy.energy(image, params, targets, features=toy, config=CONFIG)[0]
+    given = energy.energy(image, params, targets, matches, features=toy, config=CONFIG)[0]
+    np.testing.assert_allclose(inside, given, rtol=1e-6)
+
+
+def test_unguided_synthesis_has_no_content_term(toy, params):
+    targets = prepare(CONFIG, content=None)
+    _, terms = energy.energy(
+        picture(5, 17, 14), params, targets, features=toy, config=CONFIG
+    )
+    assert set(terms) == {"mrf", "tv"}
+
+
+def test_default_weights_do_not_depend_on_the_scale_of_the_network(params):
+    image = picture(5, 17, 14)
+    plain, scaled = ToyNetwork(), ToyNetwork((10.0, 0.02))
+    values = [
+        energy.energy(
+            image, params, prepare(CONFIG, features=network), features=network, config=CONFIG
+        )[1]
+        for network in (plain, scaled)
+    ]
+    for name in values[0]:
+        np.testing.assert_allclose(values[0][name], values[1][name], rtol=1e-4)
+
+
+def test_energy_is_one_compiled_program_without_constants_of_the_targets(toy, params):
+    """Targets are arguments: other targets of the same shapes do not compile again."""
+    compiled = jax.jit(energy.energy, static_argnames=("features", "config"))
+    image = picture(5, 17, 14)
+    for content in (picture(1, 17, 14), picture(9, 17, 14)):
+        compiled(image, params, prepare(CONFIG, content=content), features=toy, config=CONFIG)
+    assert compiled._cache_size() == 1
