@@ -66,7 +66,7 @@ def transfer(
       (48, 64, 3)
     """
     config = config or Config()
-    _check_pixels("content", content)
+    check_pixels("content", content)
     shape = pyramid.fit(*content.shape[:2], config.size)
     return _finish(content, style, shape, config, callback, initial, network)
 
@@ -115,7 +115,7 @@ def iterate(
     """
     for name, pixels in (("content", content), ("style", style), ("initial", initial)):
         if pixels is not None:
-            _check_pixels(name, pixels)
+            check_pixels(name, pixels)
     network = network or weights.load()
     config = for_network(config, network)
     plan = make_plan(
@@ -161,7 +161,12 @@ def _finish(
     return Result(np.asarray(progress.picture()), progress)
 
 
-def _check_pixels(name: str, pixels: Pixels) -> None:
+def check_pixels(name: str, pixels: np.ndarray) -> None:
+    """Checks that an array is a picture: [height, width, 3], finite.
+
+    Raises:
+      ConfigError: if it is not.
+    """
     if pixels.ndim != 3 or pixels.shape[-1] != 3 or not pixels.size:
         raise ConfigError(f"{name} has shape {pixels.shape}; it must be [height, width, 3]")
     if not np.isfinite(pixels).all():

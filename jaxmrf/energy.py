@@ -95,7 +95,9 @@ def prepare(
         for name in config.layers
     }
     target = None if content is None else features(params, content)[config.content_layer]
-    sizes = {name: _layer_shape(features, params, shape, name) for name in config.layers}
+    image = jax.ShapeDtypeStruct((*shape, 3), styles[0].dtype)
+    layers = jax.eval_shape(features, params, image)
+    sizes = {name: layers[name].shape[:2] for name in config.layers}
     factors = Factors(
         content=jnp.asarray(weights.content * _content_factor(target, config), jnp.float32),
         mrf={
@@ -215,10 +217,3 @@ def _tv_factor(shape: tuple[int, int], config: Config) -> float:
     if config.normalization == "authors":
         return 0.5 * config.pixel_scale**2  # mylib/tv.lua: the gradient is the difference itself
     return config.pixel_scale**2 / (shape[0] * shape[1])
-
-
-def _layer_shape(
-    features: Features, params: PyTree, shape: tuple[int, int], name: str
-) -> tuple[int, int]:
-    image = jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
-    return jax.eval_shape(features, params, image)[name].shape[:2]

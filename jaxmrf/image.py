@@ -1,13 +1,12 @@
-"""Picture files ↔ float32 sRGB arrays, and outputs that appear whole or not at all."""
+"""Picture files ↔ float32 sRGB arrays."""
 
 import contextlib
 import dataclasses
 import io
 import json
-import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,9 @@ import tifffile
 from jaxtyping import Float
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
-READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "MPO")
+from jaxmrf import files
+
+READABLE = ("JPEG", "PNG", "WEBP", "TIFF")
 WRITABLE = {
     ".png": "PNG",
     ".jpg": "JPEG",
@@ -116,7 +117,7 @@ def save(path: Path, picture: Picture, settings: Mapping[str, object]) -> None:
     check_output(path)
     content = encode(picture, WRITABLE[path.suffix.lower()], settings)
     try:
-        with atomic(path) as temporary:
+        with files.atomic(path) as temporary:
             temporary.write(content)
     except OSError as error:
         raise ImageError(f"cannot write {path}: {error.strerror}") from None
@@ -156,34 +157,6 @@ def encode(picture: Picture, format_name: str, settings: Mapping[str, object]) -
         quality = {"quality": 95, "subsampling": 0} if format_name == "JPEG" else {"quality": 95}
         image.save(buffer, format_name, exif=exif, **quality)
     return buffer.getvalue()
-
-
-@contextlib.contextmanager
-def atomic(path: Path) -> Iterator[io.BufferedWriter]:
-    """Opens a file that takes the name `path` only once it is complete and on disk.
-
-    A unique temporary name in the same folder, fsync, rename, fsync of the folder. If
-    anything fails the temporary file is removed and `path` stays as it was.
-    """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _to_picture(image: Image.Image, profile: bytes | None) -> Picture:

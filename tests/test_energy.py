@@ -103,7 +103,13 @@ def test_gradient_is_the_one_the_authors_write_by_hand(stride):
     image = jnp.asarray(generator.random((11, 12, 3), np.float32))
     style = jnp.asarray(generator.random((9, 9, 3), np.float32))
     targets = energy.prepare(
-        {}, None, [style], Weights(0.0, 1.0, 0.0), shape=(11, 12), features=Identity(), config=config
+        {},
+        None,
+        [style],
+        Weights(0.0, 1.0, 0.0),
+        shape=(11, 12),
+        features=Identity(),
+        config=config,
     )
     gradient = jax.grad(
         lambda x: energy.energy(x, {}, targets, features=Identity(), config=config)[0]
@@ -137,9 +143,9 @@ def test_gradient_equals_finite_differences_in_float64():
         matches = energy.match(image, params, targets, features=ToyNetwork(), config=CONFIG)
 
         def value(x):
-            return energy.energy(
-                x, params, targets, matches, features=ToyNetwork(), config=CONFIG
-            )[0]
+            return energy.energy(x, params, targets, matches, features=ToyNetwork(), config=CONFIG)[
+                0
+            ]
 
         gradient = jax.grad(value)(image)
         for seed in range(3):
@@ -159,9 +165,7 @@ def test_given_matches_and_matches_found_inside_agree(toy, params):
 
 def test_unguided_synthesis_has_no_content_term(toy, params):
     targets = prepare(CONFIG, content=None)
-    _, terms = energy.energy(
-        picture(5, 17, 14), params, targets, features=toy, config=CONFIG
-    )
+    _, terms = energy.energy(picture(5, 17, 14), params, targets, features=toy, config=CONFIG)
     assert set(terms) == {"mrf", "tv"}
 
 

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxmrf import matching, patches
@@ -41,6 +41,7 @@ def naive(features, maps, size, stride, style_stride):
     return scores.reshape(*shape, -1)
 
 
+@settings(max_examples=8)  # every example compiles
 @given(
     st.integers(3, 12),
     st.integers(3, 12),
@@ -76,7 +77,7 @@ def test_matches_do_not_depend_on_the_chunk_size(method, monkeypatch):
     style = matching.collect((relu_map(1, 13, 10), relu_map(3, 8, 8)), 3, 1)
     features = relu_map(2, 11, 14)
     dense = matching.nearest(features, style, 1, method)
-    for budget in (1, 20_000, 77_777):
+    for budget in (20_000, 77_777):
         monkeypatch.setattr(matching, "SCORE_BYTES", budget)
         chunked = matching.nearest(features, style, 1, method)
         np.testing.assert_array_equal(chunked.index, dense.index)

@@ -1,0 +1,45 @@
+"""Fails unless a transfer's output is a plausible picture.
+
+Its size is right, it is not constant, and its patches are nearer to the style's than the
+content's are: python .ci/check_picture.py OUTPUT CONTENT STYLE SIZE
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmrf import energy, image, pyramid, weights
+from jaxmrf.config import Config
+from jaxmrf.energy import Weights
+
+
+def main(output: str, content: str, style: str, size: str) -> None:
+    """Checks one output file."""
+    painted, photograph, painting = (
+        jnp.asarray(image.load(Path(path)).pixels) for path in (output, content, style)
+    )
+    shape = pyramid.fit(*photograph.shape[:2], int(size))
+    assert painted.shape == (*shape, 3), painted.shape
+    assert float(painted.std()) > 0.02, "the output is constant"
+
+    loaded = weights.load()
+    config = dataclasses.replace(Config(), matching="exact")
+    arguments = {"features": loaded.network, "config": config}
+    reference = pyramid.resize(painting, pyramid.fit(*painting.shape[:2], int(size)))
+    targets = energy.prepare(
+        loaded.params, None, [reference], Weights(0.0, 1.0, 0.0), shape=shape, **arguments
+    )
+    for name in config.layers:
+        scores = []
+        for picture in (painted, pyramid.resize(photograph, shape)):
+            found = energy.match(picture, loaded.params, targets, **arguments)
+            scores.append(float(np.mean(found[name].score)))
+        print(f"{name}: mean best cosine {scores[0]:.4f}, of the content {scores[1]:.4f}")
+        assert scores[0] > scores[1] + 0.01, "the output is no nearer to the style"
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,246 @@
+"""The command line, through typer's runner and as a real process."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from jaxmrf import cli, paint
+from tests.conftest import picture
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = ["--size", "64", "--levels", "1", "--iterations", "2"]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """One cache folder of compiled programs for the processes of this module."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    for name, seed, height, width in (("content", 1, 48, 80), ("style", 2, 70, 64)):
+        pixels = np.asarray(picture(seed, height, width) * 255).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    return tmp_path
+
+
+@pytest.fixture
+def invoke(pictures, monkeypatch, cache):
+    monkeypatch.chdir(pictures)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    return lambda *arguments: CliRunner().invoke(cli.app, list(arguments))
+
+
+def process(folder, cache, *arguments, **more):
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "cli.py"), *arguments],
+        cwd=folder,
+        env={**os.environ, "HOME": str(folder), "XDG_CACHE_HOME": str(cache)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
+    )
+
+
+def test_transfer_as_a_process_paints_and_repeats_to_the_byte(pictures, cache):
+    outputs = []
+    for name in ("a.png", "b.png"):
+        run = process(pictures, cache, "transfer", "content.png", "style.png", "-o", name, *SMALL)
+        stdout, stderr = run.communicate(timeout=120)
+        assert run.returncode == 0, stderr
+        assert stdout == ""
+        assert "network vgg16" in stderr
+        assert f"wrote {name}" in stderr
+        outputs.append((pictures / name).read_bytes())
+    assert outputs[0] == outputs[1]
+    with Image.open(pictures / "a.png") as file:
+        assert file.size == (64, 38)
+        settings = json.loads(file.text["jaxmrf"])
+    assert settings["content"] == "content.png"
+    assert settings["config"]["size"] == 64
+    assert settings["config"]["seed"] == 0
+    assert sorted(path.name for path in pictures.iterdir()) == [
+        "a.png", "b.png", "content.png", "style.png",
+    ]  # fmt: skip
+
+
+def test_compiled_programs_are_kept_for_the_user_alone(pictures, cache):
+    run = process(pictures, cache, "transfer", "content.png", "style.png", *SMALL)
+    _, stderr = run.communicate(timeout=120)
+    assert run.returncode == 0, stderr
+    programs = cache / "jaxmrf" / "programs"
+    assert programs.stat().st_mode & 0o777 == 0o700
+    assert any(programs.iterdir())
+
+
+def test_synthesize_makes_the_size_that_was_asked_for(invoke, pictures):
+    done = invoke("synthesize", "style.png", "-o", "texture.png", "--size", "72x56", *SMALL[2:])
+    assert done.exit_code == 0, done.output
+    with Image.open(pictures / "texture.png") as file:
+        assert file.size == (72, 56)
+
+
+def test_trace_previews_and_lists(invoke, pictures, monkeypatch):
+    previews = []
+    save = paint.image.save
+    monkeypatch.setattr(
+        paint.image, "save", lambda path, *more: (previews.append(path.name), save(path, *more))
+    )
+    done = invoke(
+        "transfer", "content.png", "style.png", "-o", "out.tif", "--size", "128", "--iterations",
+        "2 3", "--layers", "relu3_1, relu4_1", "--preview-every", "2", "--trace", "trace.jsonl",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert previews == ["out.preview.png", "out.preview.png", "out.tif"]
+    assert not (pictures / "out.preview.png").exists()
+    lines = [json.loads(line) for line in (pictures / "trace.jsonl").read_text().splitlines()]
+    assert [(line["level"], line["iteration"]) for line in lines] == [
+        (1, 1), (1, 2), (2, 1), (2, 2), (2, 3),
+    ]  # fmt: skip
+    for line in lines:
+        assert abs(sum(line["terms"].values()) - line["energy"]) < 1e-3 * line["energy"]
+
+
+def test_options_reach_the_config(invoke, pictures, monkeypatch):
+    seen = []
+
+    class Stop(Exception):  # noqa: N818
+        pass
+
+    def record(job, network, **_):
+        seen.append(job)
+        raise Stop
+
+    monkeypatch.setattr(paint, "paint", record)
+    done = invoke(
+        "transfer", "content.png", "style.png", "--preset", "reference", "--content-weight", "5",
+        "--style-weight", "0.1", "--tv-weight", "0.2", "--content-layer", "relu4_1", "--seed", "9",
+        "--patch-size", "5", "--stride", "3", "--style-stride", "4", "--levels", "2",
+        "--optimizer", "adam", "--line-search", "zoom", "--matching", "exact", "--rotations", "1",
+        "--scales", "2", "--style-scale", "0.5", "--color", "keep", "--init", "style.png",
+    )  # fmt: skip
+    assert isinstance(done.exception, Stop)
+    job = seen[0]
+    expected = {
+        "content_weight": 5, "style_weight": 0.1, "tv_weight": 0.2, "content_layer": "relu4_1",
+        "seed": 9, "patch_size": 5, "stride": 3, "style_stride": 4, "levels": 2,
+        "optimizer": "adam", "line_search": "zoom", "matching": "exact", "rotations": 1,
+        "scales": 2, "style_scale": 0.5, "color": "keep", "normalization": "authors",
+    }  # fmt: skip
+    assert {name: getattr(job.config, name) for name in expected} == expected
+    assert job.initial == Path("style.png")
+
+
+def test_ctrl_c_saves_the_picture_and_says_so(pictures, cache):
+    run = process(
+        pictures, cache, "transfer", "content.png", "style.png", "-o", "out.png", "--size", "64",
+        "--levels", "1", "--iterations", "100000", "--trace", "trace.jsonl",
+    )  # fmt: skip
+    trace = pictures / "trace.jsonl"
+    deadline = time.monotonic() + 120
+    while not (trace.exists() and trace.read_text().count("\n") > 3):
+        assert run.poll() is None, run.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    run.send_signal(signal.SIGINT)
+    _, stderr = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "interrupted: saved" in stderr
+    assert "Traceback" not in stderr
+    with Image.open(pictures / "out.png") as file:
+        assert file.size == (64, 38)
+        assert json.loads(file.text["jaxmrf"])["stopped"]["iteration"] > 3
+    assert not list(pictures.glob("*preview*"))
+
+
+def test_an_energy_that_is_not_finite_keeps_the_last_picture(invoke, pictures):
+    done = invoke(
+        "transfer", "content.png", "style.png", *SMALL, "--style-weight", "1e38", "--optimizer",
+        "adam", "--preset", "paper",
+    )  # fmt: skip
+    assert done.exit_code == 2
+    assert "not finite" in done.output
+    with Image.open(pictures / "out.png") as file:
+        file.load()
+
+
+BAD = {
+    "missing content": (["nothing.png", "style.png"], "there is no file nothing.png"),
+    "text as picture": (["text.png", "style.png"], "not a JPEG, PNG, WebP or TIFF"),
+    "empty": (["empty.png", "style.png"], "empty.png"),
+    "folder": ([".", "style.png"], "is a folder"),
+    "output folder": (["content.png", "style.png", "-o", "folder.png"], "it is a folder"),
+    "output suffix": (["content.png", "style.png", "-o", "out.gif"], "must end in"),
+    "output nowhere": (["content.png", "style.png", "-o", "no/out.png"], "there is no folder no"),
+    "layer": (["content.png", "style.png", "--layers", "relu7_1"], "no layer 'relu7_1'"),
+    "preset": (["content.png", "style.png", "--preset", "best"], "'best' is not one of"),
+    "network": (["content.png", "style.png", "--network", "resnet"], "'resnet' is not one of"),
+    "vgg19": (["content.png", "style.png", "--network", "vgg19"], "weights of vgg19 are not here"),
+    "list": (["content.png", "style.png", "--iterations", "1,2,3,4,5,6,7"], "7 numbers for"),
+    "no number": (["content.png", "style.png", "--iterations", "many"], "--iterations is 'many'"),
+    "nan": (["content.png", "style.png", "--content-weight", "nan"], "content_weight is nan"),
+    "negative": (["content.png", "style.png", "--tv-weight", "-1"], "tv_weight is -1"),
+    "tiny": (["content.png", "style.png", "--size", "8"], "not even one patch"),
+    "huge": (["content.png", "style.png", "--size", "20000"], "more than 100 megapixels"),
+    "start": (["content.png", "style.png", "--init", "nothing.png"], "no file nothing.png"),
+    "trace": (["content.png", "style.png", "--trace", "no/trace.jsonl"], "cannot write the trace"),
+    "device": (["content.png", "style.png", "--device", "tpu"], "there is no device 'tpu'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_exit_code_2_and_no_file(case, invoke, pictures):
+    (pictures / "text.png").write_text("words")
+    (pictures / "empty.png").touch()
+    (pictures / "folder.png").mkdir()
+    before = sorted(pictures.iterdir())
+    arguments, message = BAD[case]
+    done = invoke("transfer", *arguments)
+    flat = re.sub(r"[\s│]+", " ", done.output)
+    assert done.exit_code == 2, done.output
+    assert message in flat
+    assert "Traceback" not in done.output
+    assert sorted(pictures.iterdir()) == before
+
+
+def test_bad_sizes_of_synthesis_are_named(invoke):
+    for size in ("big", "0x10", "10", "12x"):
+        done = invoke("synthesize", "style.png", "--size", size)
+        assert done.exit_code == 2
+        assert "give width and height" in done.output
+
+
+def test_coarse_levels_left_out_are_announced(invoke):
+    done = invoke(
+        "transfer", "content.png", "style.png", "--size", "64", "--levels", "3", "--iterations", "1"
+    )
+    assert done.exit_code == 0, done.output
+    assert "left out 2 coarse level(s)" in done.output
+
+
+def test_info_names_versions_devices_and_weights(invoke):
+    done = invoke("info")
+    assert done.exit_code == 0
+    for word in ("jaxmrf 0.", "jax 0.", "optax", "device cpu:0", "vgg16 to conv4_2", "SHA-256"):
+        assert word in done.output
+
+
+def test_weights_convert_reports_bad_files(invoke, pictures):
+    (pictures / "bad.ckpt").write_text("words")
+    for name in ("bad.ckpt", "nothing.ckpt"):
+        done = invoke("weights", "convert", name, "-o", "out.safetensors")
+        assert done.exit_code == 2
+        assert name in done.output
+    assert not (pictures / "out.safetensors").exists()

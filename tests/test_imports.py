@@ -1,0 +1,71 @@
+"""The order of the modules, and what importing the package does."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "jaxmrf"
+
+ORDER = [
+    *("config", "patches", "matching", "losses", "energy", "optimize", "color", "pyramid"),
+    *("transfer", "vgg", "convert", "files", "weights", "api", "device", "image", "paint", "cli"),
+]
+CORE = ORDER[: ORDER.index("transfer") + 1]
+CORE_MAY_IMPORT = {
+    "collections", "dataclasses", "functools", "jax", "jaxmrf", "jaxtyping", "math", "numpy",
+    "optax", "typing",
+}  # fmt: skip
+
+
+def imports(module):
+    """Yields (top level package, module of ours or None) of every import statement."""
+    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name.split(".")[0], None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "jaxmrf":
+            yield from (("jaxmrf", alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package, _, rest = node.module.partition(".")
+            yield package, rest if package == "jaxmrf" else None
+
+
+def test_every_module_has_its_place():
+    assert {path.stem for path in PACKAGE.glob("*.py")} == {*ORDER, "__init__"}
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_modules_import_only_those_above(module):
+    above = ORDER[: ORDER.index(module)]
+    assert {ours for _, ours in imports(module) if ours is not None} <= set(above)
+
+
+@pytest.mark.parametrize("module", CORE)
+def test_the_core_imports_no_files_network_or_pictures(module):
+    assert {package for package, _ in imports(module)} <= CORE_MAY_IMPORT
+
+
+def test_importing_prints_nothing_and_touches_no_file(tmp_path):
+    watch = (
+        "import sys, pathlib\n"
+        "def hook(event, args):\n"
+        "    if event == 'open' and isinstance(args[1], str) and set(args[1]) & set('wax+'):\n"
+        "        print('wrote', args)\n"
+        "    if event in ('os.mkdir', 'os.rename', 'os.remove', 'socket.connect'):\n"
+        "        print(event, args)\n"
+        "sys.dont_write_bytecode = True\n"
+        "sys.addaudithook(hook)\n"
+        "import jaxmrf\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", watch],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=PACKAGE.parent,
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+    )
+    assert done.stdout == done.stderr == ""
+    assert not list(tmp_path.iterdir())

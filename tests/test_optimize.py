@@ -1,0 +1,138 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxmrf import optimize
+from jaxmrf.config import Config
+
+
+def rosenbrock(x):
+    flat = x.ravel()
+    value = jnp.sum(100 * (flat[1:] - flat[:-1] ** 2) ** 2 + (1 - flat[:-1]) ** 2)
+    return value, {"rosenbrock": value}
+
+
+def quadratic(x):
+    value = jnp.sum(jnp.arange(1, x.size + 1) * x.ravel() ** 2)
+    return value, {"quadratic": value}
+
+
+def trigonometric(x):
+    """Has regions of negative curvature, which the guard must leave out."""
+    value = jnp.sum(jnp.cos(3 * x)) + 0.1 * jnp.sum(x**2)
+    return value, {"trigonometric": value}
+
+
+def authors_lbfgs(function, x, iterations, history):
+    """mylib/myoptimizer.lua in NumPy, float64, without its stopping rules."""
+    gradient = lambda x: np.asarray(  # noqa: E731
+        jax.grad(lambda y: function(y)[0])(jnp.asarray(x)), np.float64
+    ).ravel()
+    shape, x = x.shape, np.asarray(x, np.float64).ravel()
+    g = gradient(x.reshape(shape))
+    steps, differences, scale, path, skipped = [], [], 1.0, [x.copy()], 0
+    for k in range(iterations):
+        if k == 0:
+            direction, length = -g, min(1.0, 1.0 / np.abs(g).sum())
+        else:
+            y, s = g - g_old, direction * length
+            if y @ s > 1e-10:
+                steps, differences = [*steps, s][-history:], [*differences, y][-history:]
+                scale = (y @ s) / (y @ y)
+            else:
+                skipped += 1
+            q, alphas = -g, []
+            for s, y in zip(reversed(steps), reversed(differences), strict=True):
+                alphas.append((s @ q) / (y @ s))
+                q = q - alphas[-1] * y
+            q = q * scale
+            for s, y, alpha in zip(steps, differences, reversed(alphas), strict=True):
+                q = q + s * (alpha - (y @ q) / (y @ s))
+            direction, length = q, 1.0
+        g_old = g  # noqa: F841
+        x = x + length * direction
+        g = gradient(x.reshape(shape))
+        path.append(x.copy())
+    return np.array(path), skipped
+
+
+def run(objective, start, iterations, config):
+    optimizer = optimize.make_optimizer(config)
+    state = optimize.init(start, optimizer)
+    step = jax.jit(lambda state: optimize.step(state, objective=objective, optimizer=optimizer))
+    path, records = [np.asarray(state.image).ravel()], []
+    for _ in range(iterations):
+        state, record = step(state)
+        path.append(np.asarray(state.image).ravel())
+        records.append(record)
+    return np.array(path), records
+
+
+@pytest.mark.parametrize("history", [1, 3, 25])
+def test_lbfgs_walks_the_path_of_the_authors_code(history):
+    with jax.enable_x64(True):
+        start = jnp.asarray(np.random.default_rng(0).random((2, 3, 3)) + 0.5)
+        config = Config(history=history, taxicab_first_step=True)
+        path, _ = run(quadratic, start, 12, config)
+        expected, _ = authors_lbfgs(quadratic, start, 12, history)
+    np.testing.assert_allclose(path, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_lbfgs_leaves_out_pairs_of_negative_curvature_as_the_authors_do():
+    with jax.enable_x64(True):
+        start = jnp.asarray(np.random.default_rng(3).uniform(0.6, 1.6, (2, 2, 3)))
+        config = Config(history=4, taxicab_first_step=True)
+        path, _ = run(trigonometric, start, 15, config)
+        expected, skipped = authors_lbfgs(trigonometric, start, 15, 4)
+    assert skipped > 0
+    np.testing.assert_allclose(path, expected, rtol=1e-9)
+
+
+def test_without_any_accepted_pair_steps_stay_bounded():
+    """Where the authors' code would step by the whole gradient."""
+
+    def concave(x):
+        value = -50.0 * jnp.sum(x**2)
+        return value, {"concave": value}
+
+    path, _ = run(concave, jnp.full((2, 2, 3), 0.1), 3, Config())
+    assert (np.linalg.norm(np.diff(path, axis=0), axis=1) <= 1 + 1e-5).all()
+
+
+def test_lbfgs_with_line_search_solves_rosenbrock():
+    start = jnp.full((1, 2, 3), -1.2)
+    path, records = run(rosenbrock, start, 80, Config(line_search="zoom"))
+    assert records[-1].value < 1e-6
+    np.testing.assert_allclose(path[-1], 1.0, atol=1e-2)
+
+
+def test_adam_walks_downhill():
+    path, records = run(
+        quadratic, jnp.ones((2, 2, 3)), 60, Config(optimizer="adam", learning_rate=0.05)
+    )
+    assert records[-1].value < 1e-2 * records[0].value
+    np.testing.assert_allclose(np.abs(path[1] - path[0]), 0.05, rtol=1e-3)
+
+
+def test_a_step_from_a_value_that_is_not_finite_keeps_the_picture():
+    def broken(x):
+        value = jnp.sum(x) / 0.0
+        return value, {"broken": value}
+
+    path, records = run(broken, jnp.ones((2, 2, 3)), 2, Config())
+    assert not records[0].finite
+    np.testing.assert_array_equal(path[-1], path[0])
+
+
+def test_records_report_the_picture_they_started_from():
+    _, records = run(quadratic, jnp.ones((1, 1, 3)), 1, Config())
+    assert records[0].value == 6.0
+    np.testing.assert_allclose(records[0].gradient_norm, np.sqrt(4 + 16 + 36), rtol=1e-6)
+
+
+def test_equal_settings_share_an_optimizer():
+    config = Config()
+    assert optimize.make_optimizer(config) is optimize.make_optimizer(dataclasses.replace(config))

@@ -1,0 +1,174 @@
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxmrf
+from jaxmrf import api, weights
+from jaxmrf.config import PRESETS, Config, ConfigError
+from jaxmrf.transfer import NonFiniteEnergyError, make_plan, run
+from tests.conftest import ToyNetwork, picture, toy_params
+
+CONFIG = Config(
+    size=48, coarsest=16, layers=("shallow", "deep"), content_layer="deep", iterations=(8,)
+)
+
+
+def records(content, style, config=CONFIG, shape=(48, 36), params=None, **more):
+    params = params or toy_params()
+    plan = make_plan(shape, style.shape[:2], params, features=ToyNetwork(), config=config)
+    return plan, list(
+        run(params, content, style, plan, features=ToyNetwork(), config=config, **more)
+    )
+
+
+def test_a_picture_transferred_onto_itself_stays():
+    image = picture(1, 48, 36)
+    config = dataclasses.replace(CONFIG, tv_weight=0.0, style_stride=1, levels=1)
+    _, progress = records(image, image, config)
+    assert np.abs(np.asarray(progress[-1].picture() - image)).max() < 0.01
+
+
+def test_the_energy_falls_at_every_level():
+    plan, progress = records(picture(1, 60, 45), picture(2, 40, 40))
+    assert plan.shapes == ((24, 18), (48, 36))
+    for level in range(len(plan.shapes)):
+        values = [p.value for p in progress if p.level == level and p.iteration]
+        assert len(values) == 8
+        assert values[-1] < 0.9 * values[0]
+    assert progress[-1].picture().shape == (48, 36, 3)
+
+
+@pytest.mark.parametrize("init", ["content", "noise"])
+def test_the_same_seed_gives_the_same_bytes(init):
+    config = dataclasses.replace(CONFIG, init=init, seed=5, rotations=1)
+    pictures = [
+        np.asarray(records(picture(1, 48, 36), picture(2, 40, 40), config)[1][-1].picture())
+        for _ in range(2)
+    ]
+    assert pictures[0].tobytes() == pictures[1].tobytes()
+
+
+def test_another_seed_starts_from_other_noise():
+    starts = [
+        records(None, picture(2, 40, 40), dataclasses.replace(CONFIG, seed=seed, iterations=(0,)))[
+            1
+        ][0].image
+        for seed in (0, 1)
+    ]
+    assert np.abs(np.asarray(starts[0] - starts[1])).max() > 0.05
+
+
+def test_unguided_synthesis_comes_near_the_patches_of_the_style():
+    _, progress = records(None, picture(2, 48, 48), dataclasses.replace(CONFIG, iterations=(20,)))
+    finest = [p.terms["mrf"] for p in progress if p.level == 1 and p.iteration]
+    coarsest = [p.terms["mrf"] for p in progress if p.level == 0 and p.iteration]
+    assert coarsest[-1] < 0.5 * coarsest[0]
+    assert finest[-1] < finest[0]
+    assert "content" not in progress[-1].terms
+
+
+def test_a_given_start_is_used():
+    start = picture(9, 20, 20)
+    _, progress = records(picture(1, 48, 36), picture(2, 40, 40), initial=start)
+    difference = np.asarray(progress[0].image) - np.asarray(start).mean(axis=(0, 1))
+    assert np.abs(difference.mean(axis=(0, 1))).max() < 0.05
+
+
+def test_keep_gives_the_chrominance_of_the_content():
+    content = 0.35 + 0.3 * picture(1, 48, 36)
+    config = dataclasses.replace(CONFIG, color="keep")
+    _, progress = records(content, picture(2, 40, 40), config)
+    painted = np.asarray(progress[-1].picture())
+    inside = ((painted > 0.01) & (painted < 0.99)).all(axis=-1)
+    difference = painted - np.asarray(content)
+    # Only luminance differs: the same difference in all three channels.
+    assert np.ptp(difference[inside], axis=-1).max() < 1e-3
+    assert np.abs(difference).mean() > 1e-3
+
+
+def test_match_paints_with_the_palette_of_the_style():
+    style = 0.2 + 0.3 * picture(2, 40, 40)
+    content = 0.5 + 0.5 * picture(1, 48, 36)
+    strong = dataclasses.replace(CONFIG, content_weight=50.0, iterations=(20,))
+    means = {}
+    for mode in ("match", "none"):
+        config = dataclasses.replace(strong, color=mode)
+        painted = records(content, style, config)[1][-1].picture()
+        means[mode] = np.asarray(painted).mean()
+    assert abs(means["match"] - style.mean()) < 0.1 < abs(means["none"] - style.mean())
+
+
+def test_coarse_levels_without_a_patch_are_left_out():
+    config = dataclasses.replace(CONFIG, levels=6, iterations=(1, 1, 1, 1, 2, 3))
+    plan, progress = records(picture(1, 48, 36), picture(2, 40, 40), config)
+    assert plan.dropped > 0
+    assert plan.iterations == (1, 1, 1, 1, 2, 3)[plan.dropped :]
+    assert progress[-1].levels == 6 - plan.dropped
+
+
+@pytest.mark.parametrize(
+    ("config", "shape", "message"),
+    [
+        ({}, (4, 3), "not even one patch"),
+        ({"patch_size": 40}, (48, 36), "not even one patch"),
+        ({"layers": ("relu9_9",)}, (48, 36), "no layer 'relu9_9'; it has deep, shallow"),
+        ({"content_layer": "relu9_9"}, (48, 36), "no layer 'relu9_9'"),
+        ({"iterations": (1, 2, 3)}, (48, 36), "3 numbers for 2 levels"),
+    ],
+)
+def test_settings_that_do_not_fit_the_pictures_are_named(config, shape, message):
+    with pytest.raises(ConfigError, match=message):
+        records(picture(1, 9, 9), picture(2, 40, 40), dataclasses.replace(CONFIG, **config), shape)
+
+
+def test_an_energy_that_is_not_finite_stops_with_the_last_good_picture():
+    params = toy_params()
+    params["second"] = params["second"] * jnp.inf
+    with pytest.raises(NonFiniteEnergyError) as caught:
+        records(picture(1, 48, 36), picture(2, 40, 40), params=params)
+    assert np.isfinite(caught.value.progress.picture()).all()
+
+
+def test_the_library_paints_arrays():
+    content, style = np.asarray(picture(1, 40, 60)), np.asarray(picture(2, 64, 64))
+    seen = []
+    result = jaxmrf.transfer(
+        content, style, Config(size=64, levels=1, iterations=(2,)), callback=seen.append
+    )
+    assert result.image.shape == (43, 64, 3)
+    assert 0 <= result.image.min() <= result.image.max() <= 1
+    assert [p.iteration for p in seen] == [0, 1, 2]
+    texture = jaxmrf.synthesize(style, (48, 40), Config(levels=1, iterations=(1,)))
+    assert texture.image.shape == (48, 40, 3)
+
+
+@pytest.mark.parametrize(
+    "pixels", [np.ones((4, 4)), np.ones((0, 4, 3)), np.full((64, 64, 3), np.nan)]
+)
+def test_arrays_that_are_no_pictures_are_named(pixels):
+    with pytest.raises(ConfigError, match="style has"):
+        api.check_pixels("style", pixels)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_runs_and_its_energy_falls(name):
+    config = dataclasses.replace(
+        PRESETS[name], iterations=(12,), levels=1, rotations=min(1, PRESETS[name].rotations)
+    )
+    config = dataclasses.replace(config, scales=min(1, config.scales))
+    style = np.asarray(picture(2, 64, 64))
+    values = [
+        progress.value
+        for progress in api.iterate(np.asarray(picture(1, 64, 48)), style, (64, 48), config)
+        if progress.iteration
+    ]
+    assert values[-1] < values[0]
+
+
+def test_presets_weigh_pixels_in_the_units_of_the_network():
+    network = weights.load("vgg16")
+    assert api.for_network(PRESETS["default"], network) == PRESETS["default"]
+    reference = api.for_network(PRESETS["reference"], network)
+    np.testing.assert_allclose(reference.pixel_scale, 3 / (0.229 + 0.224 + 0.225))

