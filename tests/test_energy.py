@@ -142,6 +142,7 @@ def test_gradient_equals_finite_differences_in_float64():
         )
         matches = energy.match(image, params, targets, features=ToyNetwork(), config=CONFIG)
 
+        @jax.jit
         def value(x):
             return energy.energy(x, params, targets, matches, features=ToyNetwork(), config=CONFIG)[
                 0

@@ -33,7 +33,7 @@ def imports(module):
 
 
 def test_every_module_has_its_place():
-    assert {path.stem for path in PACKAGE.glob("*.py")} == {*ORDER, "__init__"}
+    assert {path.stem for path in PACKAGE.glob("*.py")} == {*ORDER, "__init__", "__main__"}
 
 
 @pytest.mark.parametrize("module", ORDER)
