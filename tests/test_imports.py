@@ -11,7 +11,10 @@ PACKAGE = Path(__file__).resolve().parent.parent / "jaxmrf"
 
 ORDER = [
     *("config", "patches", "matching", "losses", "energy", "optimize", "color", "pyramid"),
-    *("transfer", "vgg", "convert", "files", "weights", "api", "device", "image", "paint", "cli"),
+    *("transfer", "vgg", "formats/common", "formats/named_features", "formats/flax_pickle"),
+    *("formats/keras", "formats/torch_file", "formats/timm", "formats/caffe"),
+    *("formats/matconvnet", "convert", "fetch", "files", "weights", "api", "device", "image"),
+    *("paint", "terminal", "cli_weights", "cli"),
 ]
 CORE = ORDER[: ORDER.index("transfer") + 1]
 CORE_MAY_IMPORT = {
@@ -25,15 +28,18 @@ def imports(module):
     for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text())):
         if isinstance(node, ast.Import):
             yield from ((alias.name.split(".")[0], None) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module == "jaxmrf":
-            yield from (("jaxmrf", alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module in ("jaxmrf", "jaxmrf.formats"):
+            folder = node.module.removeprefix("jaxmrf").replace(".", "")
+            prefix = f"{folder}/" if folder else ""
+            yield from (("jaxmrf", prefix + alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             package, _, rest = node.module.partition(".")
-            yield package, rest if package == "jaxmrf" else None
+            yield package, rest.replace(".", "/") if package == "jaxmrf" else None
 
 
 def test_every_module_has_its_place():
-    assert {path.stem for path in PACKAGE.glob("*.py")} == {*ORDER, "__init__", "__main__"}
+    found = {str(path.relative_to(PACKAGE).with_suffix("")) for path in PACKAGE.rglob("*.py")}
+    assert found == {*ORDER, "__init__", "__main__", "formats/__init__"}
 
 
 @pytest.mark.parametrize("module", ORDER)

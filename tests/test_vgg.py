@@ -1,63 +1,19 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from jaxmrf import vgg
+from tests import engine
 from tests.conftest import picture
 
 
-def onnx_layers(network, params, image):
-    """The same network, written down as an ONNX graph in the NCHW of its papers."""
-    nodes, tensors, outputs, previous = [], [], [], "input"
-    for name in vgg.convolution_names(network.architecture):
-        block, index = name.removeprefix("conv").split("_")
-        if index == "1" and block != "1":
-            pooled = f"pool{block}"
-            nodes.append(
-                helper.make_node(
-                    "MaxPool", [previous], [pooled], kernel_shape=[2, 2], strides=[2, 2]
-                )
-            )
-            previous = pooled
-        kernel = np.asarray(params[name]["kernel"]).transpose(3, 2, 0, 1)
-        tensors.append(numpy_helper.from_array(np.ascontiguousarray(kernel), f"{name}/kernel"))
-        tensors.append(numpy_helper.from_array(np.asarray(params[name]["bias"]), f"{name}/bias"))
-        nodes.append(
-            helper.make_node(
-                "Conv",
-                [previous, f"{name}/kernel", f"{name}/bias"],
-                [name],
-                kernel_shape=[3, 3],
-                pads=[1, 1, 1, 1],
-            )
-        )
-        previous = f"relu{block}_{index}"
-        nodes.append(helper.make_node("Relu", [name], [previous]))
-        outputs.append(
-            helper.make_tensor_value_info(previous, TensorProto.FLOAT, [1, None, None, None])
-        )
-        if name == network.deepest:
-            break
-    graph = helper.make_graph(
-        nodes,
-        "vgg",
-        [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, None, None, None])],
-        outputs,
-        tensors,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.checker.check_model(model)
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+def engine_layers(network, params, image):
+    """Activations of an independent engine, for parameters in this package's layout."""
+    kernels = {name: np.asarray(p["kernel"]).transpose(3, 2, 0, 1) for name, p in params.items()}
+    biases = {name: np.asarray(p["bias"]) for name, p in params.items()}
     normalized = (np.asarray(image) - np.array(network.mean)) / np.array(network.std)
-    values = session.run(None, {"input": normalized.transpose(2, 0, 1)[None].astype(np.float32)})
-    names = [output.name for output in session.get_outputs()]
-    return {name: value[0].transpose(1, 2, 0) for name, value in zip(names, values, strict=True)}
+    return engine.run(kernels, biases, normalized.transpose(2, 0, 1))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +31,7 @@ def test_activations_equal_those_of_an_independent_engine(network, shape):
         layer["bias"] = 0.1 * jax.random.normal(key, layer["bias"].shape)
     image = picture(1, *shape)
     ours = jax.jit(network)(params, image)
-    theirs = onnx_layers(network, params, image)
+    theirs = engine_layers(network, params, image)
     assert list(ours) == list(theirs) == network.layers
     for name, expected in theirs.items():
         error = np.abs(np.asarray(ours[name]) - expected).max() / np.abs(expected).max()

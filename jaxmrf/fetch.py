@@ -1,0 +1,118 @@
+"""Downloading one file: resumed where it broke off, and used only if its digest is right."""
+
+import hashlib
+import http.client
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+CHUNK = 2**20
+TIMEOUT_SECONDS = 30
+ATTEMPTS = 5
+PAUSE_SECONDS = 1.0
+"""Before the second attempt; doubles with each further one."""
+
+
+class FetchError(RuntimeError):
+    """A download that did not succeed; the message says why and what to do."""
+
+
+def fetch(
+    url: str,
+    part: Path,
+    *,
+    algorithm: str,
+    digest: str,
+    max_bytes: int,
+    on_progress: Callable[[int, int | None], None] = lambda done, total: None,
+) -> None:
+    """Downloads `url` to the file `part`, continuing what is there already.
+
+    What was loaded stays in `part` if the connection breaks, for the next call.
+
+    Args:
+      url: http or https.
+      part: file to write.
+      algorithm: of the digest, ``md5`` or ``sha256``.
+      digest: expected digest in hexadecimal, or its beginning.
+      max_bytes: more than this is not loaded.
+      on_progress: called with the bytes there and the bytes in all, if known.
+
+    Raises:
+      FetchError: if the server refuses, the connection keeps breaking, or the digest is
+        wrong; then `part` is removed.
+      OSError: if `part` cannot be written.
+    """
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(PAUSE_SECONDS * 2 ** (attempt - 1))
+        try:
+            _load(url, part, max_bytes, on_progress)
+            break
+        except urllib.error.HTTPError as error:
+            if error.code == 416:  # the part is longer than the file
+                part.unlink(missing_ok=True)
+            elif error.code < 500:
+                raise FetchError(f"{url} answers {error.code} {error.reason}") from None
+            failure = f"{error.code} {error.reason}"
+        except (
+            urllib.error.URLError,
+            http.client.HTTPException,
+            ConnectionError,
+            TimeoutError,
+        ) as e:
+            failure = str(getattr(e, "reason", e)) or type(e).__name__
+    else:
+        raise FetchError(
+            f"cannot load {url}: {failure}; call again to continue, or load the file "
+            "yourself and give it to: jaxmrf weights convert FILE"
+        )
+    found = _digest(part, algorithm)
+    if not found.startswith(digest):
+        part.unlink()
+        raise FetchError(f"{url} was altered or damaged: {algorithm} is {found}, expected {digest}")
+
+
+def _load(
+    url: str, part: Path, max_bytes: int, on_progress: Callable[[int, int | None], None]
+) -> None:
+    """Loads what is missing; raises if the connection ends before the last byte."""
+    there = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={there}-"} if there else {})
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+        if response.status != 206:
+            there = 0  # the server sends the whole file
+        length = response.headers.get("Content-Length")
+        total = None if length is None else there + int(length)
+        if total is not None and total > max_bytes:
+            raise FetchError(f"{url} has {total} bytes, more than VGG weights can have")
+        with part.open("r+b" if there else "wb") as file:
+            file.seek(there)
+            _copy(response, file, there, total, max_bytes, on_progress)
+
+
+def _copy(
+    response: http.client.HTTPResponse,
+    file: BinaryIO,
+    there: int,
+    total: int | None,
+    max_bytes: int,
+    on_progress: Callable[[int, int | None], None],
+) -> None:
+    on_progress(there, total)
+    while data := response.read(CHUNK):
+        file.write(data)
+        there += len(data)
+        if there > max_bytes:
+            raise FetchError(f"{response.url} sends more bytes than VGG weights can have")
+        on_progress(there, total)
+    if total is not None and there < total:
+        raise ConnectionError(f"the connection broke after {there} of {total} bytes")
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()

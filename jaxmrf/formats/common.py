@@ -1,0 +1,121 @@
+"""What every reader returns and checks."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from jaxmrf import vgg
+
+MAX_FILE_BYTES = 2 * 2**30
+"""No published VGG file is larger: VGG-19 with its classifier has 575 MB."""
+
+
+class ConversionError(ValueError):
+    """A weight file that cannot be used; the message says what is wrong with it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """What a network expects as input.
+
+    Attributes:
+      mean: color that is subtracted, RGB, in pixel values 0 to 1.
+      std: what the difference is divided by, RGB, in pixel values 0 to 1.
+      bgr: whether its first convolution takes blue first.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    bgr: bool
+
+
+_OXFORD_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
+_OXFORD_STD = (1 / 255, 1 / 255, 1 / 255)
+
+TORCHVISION_INPUT = Input(vgg.IMAGENET_MEAN, vgg.IMAGENET_STD, bgr=False)
+"""torchvision's documentation of its ImageNet models."""
+
+CAFFE_INPUT = Input(_OXFORD_MEAN, _OXFORD_STD, bgr=True)
+"""Model card of VGG_ILSVRC_19_layers.caffemodel: BGR minus (103.939, 116.779, 123.68)."""
+
+MATCONVNET_INPUT = Input(_OXFORD_MEAN, _OXFORD_STD, bgr=False)
+"""MatConvNet's conversion of the same weights takes RGB."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Foreign:
+    """The convolutions of a foreign file.
+
+    Attributes:
+      architecture: ``vgg16`` or ``vgg19``.
+      layers: kernel [3, 3, in, out] and bias [out] by name, shallowest first.
+      input: what the network expects.
+      source: the format, for the metadata of the converted file.
+      license: of the weights.
+    """
+
+    architecture: str
+    layers: dict[str, tuple[np.ndarray, np.ndarray]]
+    input: Input
+    source: str
+    license: str
+
+
+OXFORD_LICENSE = "CC BY 4.0 (Visual Geometry Group, University of Oxford)"
+TORCHVISION_LICENSE = "BSD-3-Clause (torchvision)"
+
+
+def architecture_of(names: Iterable[str]) -> str:
+    """Returns the architecture whose convolutions are exactly `names`.
+
+    Raises:
+      ConversionError: if there is none.
+    """
+    found = set(names)
+    for architecture in vgg.CONVOLUTIONS:
+        if found == set(vgg.convolution_names(architecture)):
+            return architecture
+    raise ConversionError(
+        f"the file has {len(found)} convolutions that are neither VGG-16's 13 nor VGG-19's 16"
+    )
+
+
+def name_by_position(count: int) -> list[str]:
+    """Returns the names of `count` convolutions that a file lists by position.
+
+    Raises:
+      ConversionError: if neither VGG-16 nor VGG-19 has that many.
+    """
+    for architecture in vgg.CONVOLUTIONS:
+        names = vgg.convolution_names(architecture)
+        if len(names) == count:
+            return names
+    raise ConversionError(f"the file has {count} convolutions; VGG-16 has 13 and VGG-19 16")
+
+
+def check_shape(name: str, shape: Sequence[int], expected: Sequence[int]) -> None:
+    """Checks a declared shape before anything of that size is read.
+
+    Raises:
+      ConversionError: if it is not the expected one.
+    """
+    if tuple(shape) != tuple(expected):
+        raise ConversionError(f"{name} has shape {tuple(shape)}, expected {tuple(expected)}")
+
+
+def floats(name: str, data: bytes, dtype: str, shape: Sequence[int]) -> np.ndarray:
+    """Returns raw data as an array, float32.
+
+    Raises:
+      ConversionError: if there are not as many values as `shape` says.
+    """
+    if len(data) != math.prod(shape) * np.dtype(dtype).itemsize:
+        raise ConversionError(f"{name} has {len(data)} bytes, which do not fill {tuple(shape)}")
+    return np.frombuffer(data, dtype).reshape(shape).astype(np.float32)
+
+
+def oihw_to_hwio(kernel: np.ndarray) -> np.ndarray:
+    """Returns a kernel [out, in, h, w] of torch and Caffe as [h, w, in, out]."""
+    return kernel.transpose(2, 3, 1, 0)

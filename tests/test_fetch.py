@@ -1,0 +1,306 @@
+"""Fetching weights, against a server on loopback that misbehaves in every way."""
+
+import contextlib
+import hashlib
+import http.server
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from jaxmrf import cli, fetch, vgg, weights
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves one file; `script` holds what to do with the next requests, then "plain"."""
+
+    daemon_threads = True
+
+    def __init__(self, content):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content, self.script, self.requests = content, [], []
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/weights.h5"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        server = self.server
+        server.requests.append(self.headers.get("Range"))
+        action = server.script.pop(0) if server.script else "plain"
+        if isinstance(action, int):
+            self.send_error(action)
+            return
+        if action == "redirect":
+            self.send_response(302)
+            self.send_header("Location", "/elsewhere.h5")
+            self.end_headers()
+            return
+        start = 0
+        if self.headers.get("Range") and action != "no ranges":
+            start = int(self.headers["Range"].removeprefix("bytes=").removesuffix("-"))
+            self.send_response(206)
+        else:
+            self.send_response(200)
+        body = server.content[start:]
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):
+            if action == "cut":
+                self.wfile.write(body[: len(body) // 2])
+            elif action == "slow":
+                for i in range(4):
+                    self.wfile.write(body[i * len(body) // 4 : (i + 1) * len(body) // 4])
+                    time.sleep(0.05)
+            else:
+                self.wfile.write(body)
+
+
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    """A Keras file with VGG-19's real names and shapes."""
+    path = tmp_path_factory.mktemp("served") / "weights.h5"
+    generator = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        for name, shape in vgg.kernel_shapes("vgg19").items():
+            group = file.create_group(f"block{name[4]}_conv{name[6]}")
+            group["W"] = 0.01 * generator.standard_normal(shape, np.float32)
+            group["b"] = np.zeros(shape[-1], np.float32)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def server(content, monkeypatch):
+    monkeypatch.setattr(fetch, "PAUSE_SECONDS", 0.01)
+    with Server(content) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def part(tmp_path):
+    return tmp_path / "weights.part"
+
+
+def load(server, part, **more):
+    arguments = {
+        "algorithm": "md5",
+        "digest": hashlib.md5(server.content).hexdigest(),
+        "max_bytes": 10**9,
+        **more,
+    }
+    fetch.fetch(server.url, part, **arguments)
+
+
+@pytest.mark.parametrize(
+    "script", [[], ["slow"], ["redirect"], [500, 503], ["cut"], ["cut", "cut", 500, "cut"]]
+)
+def test_the_file_arrives_whole(server, part, script):
+    server.script = list(script)
+    load(server, part)
+    assert part.read_bytes() == server.content
+
+
+def test_a_broken_download_is_continued_not_repeated(server, part):
+    server.script = ["cut"]
+    load(server, part)
+    half = len(server.content) // 2
+    assert server.requests == [None, f"bytes={half}-"]
+
+
+def test_a_later_call_continues_what_an_earlier_one_left(server, part):
+    part.write_bytes(server.content[:1000])
+    seen = []
+    load(server, part, on_progress=lambda done, total: seen.append((done, total)))
+    assert server.requests == ["bytes=1000-"]
+    assert seen[0] == (1000, len(server.content))
+    assert seen[-1] == (len(server.content), len(server.content))
+
+
+def test_a_server_without_ranges_sends_all_of_it(server, part):
+    part.write_bytes(b"x" * 1000)
+    server.script = ["no ranges"]
+    load(server, part)
+    assert part.read_bytes() == server.content
+
+
+def test_a_wrong_digest_removes_the_part(server, part):
+    with pytest.raises(fetch.FetchError, match="altered or damaged: md5 is"):
+        load(server, part, digest="0" * 32)
+    assert not part.exists()
+
+
+def test_a_file_that_is_not_there_is_named(server, part):
+    server.script = [404]
+    with pytest.raises(fetch.FetchError, match="answers 404"):
+        load(server, part)
+    assert len(server.requests) == 1
+
+
+def test_a_server_that_keeps_failing_is_given_up(server, part):
+    server.script = ["cut"] + [500] * 10
+    with pytest.raises(fetch.FetchError, match="call again to continue"):
+        load(server, part)
+    assert part.stat().st_size == len(server.content) // 2
+    assert len(server.requests) == fetch.ATTEMPTS
+
+
+def test_too_large_a_file_is_not_loaded(server, part):
+    with pytest.raises(fetch.FetchError, match="more than VGG weights"):
+        load(server, part, max_bytes=1000)
+
+
+def test_nobody_listens(part):
+    with Server(b"") as closed:
+        url = closed.url
+    fetch_error = pytest.raises(fetch.FetchError, match="weights convert FILE")
+    with pytest.MonkeyPatch.context() as patch, fetch_error:
+        patch.setattr(fetch, "PAUSE_SECONDS", 0.01)
+        fetch.fetch(url, part, algorithm="md5", digest="0", max_bytes=10)
+
+
+@pytest.fixture
+def home(server, tmp_path, monkeypatch):
+    """An empty cache folder, and VGG-19 published on the loopback server."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv(weights.ENVIRONMENT, raising=False)
+    here = weights.Published(
+        "vgg19", "keras", server.url, "md5", hashlib.md5(server.content).hexdigest(), 80, "CC"
+    )
+    monkeypatch.setattr(weights, "PUBLISHED", (here,))
+    return tmp_path
+
+
+def command(*arguments):
+    return CliRunner().invoke(cli.app, ["weights", *arguments])
+
+
+def test_fetch_makes_vgg19_the_network_in_use(home, server):
+    assert weights.load().network.architecture == "vgg16"
+    done = command("fetch", "vgg19")
+    assert done.exit_code == 0, done.output
+    loaded = weights.load()
+    assert loaded.network == weights.load("vgg19").network
+    assert loaded.network.architecture == "vgg19"
+    assert abs(loaded.path.stat().st_size / 1e6 - 23.5) < 0.1
+    left = {path.name for path in loaded.path.parent.iterdir()}
+    assert left <= {"vgg19.safetensors", "vgg19.lock"}
+    listing = command("list").output
+    assert "vgg19  in use" in listing
+    assert "vgg16  here" in listing
+    assert "vgg19" in command("verify").output
+
+
+def test_a_failed_fetch_leaves_the_good_file(home, server):
+    assert command("fetch", "vgg19").exit_code == 0
+    good = weights.stored_file("vgg19").read_bytes()
+    server.content = server.content[:-1] + b"?"
+    done = command("fetch", "vgg19")
+    assert done.exit_code == 2
+    assert "altered or damaged" in done.output
+    assert weights.stored_file("vgg19").read_bytes() == good
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_good_file(home, server, monkeypatch):
+    assert command("fetch", "vgg19").exit_code == 0
+    good = weights.stored_file("vgg19").read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    done = command("fetch", "vgg19")
+    assert done.exit_code == 2
+    assert "No space left on device" in done.output
+    assert "Traceback" not in done.output
+    assert weights.stored_file("vgg19").read_bytes() == good
+
+
+def test_damaged_stored_weights_are_told_of(home, server):
+    assert command("fetch", "vgg19").exit_code == 0
+    path = weights.stored_file("vgg19")
+    damaged = bytearray(path.read_bytes())
+    damaged[-5] ^= 1
+    path.write_bytes(damaged)
+    done = command("verify")
+    assert done.exit_code == 2
+    assert "do not have the digest" in done.output
+
+
+def test_two_processes_load_it_once(home, server):
+    server.script = ["slow"]
+    program = (
+        "import sys; from jaxmrf import weights\n"
+        "place = weights.Published('vgg19', 'keras', *sys.argv[1:], 80, 'CC')\n"
+        "print(weights.fetch_file(place))\n"
+    )
+    arguments = [server.url, "md5", hashlib.md5(server.content).hexdigest()]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, *arguments],
+            cwd=ROOT,
+            env=dict(os.environ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    for process in running:
+        stdout, stderr = process.communicate(timeout=120)
+        assert process.returncode == 0, stderr
+        assert stdout.strip() == str(weights.stored_file("vgg19"))
+    assert weights.load("vgg19").network.architecture == "vgg19"
+    # The second may start after the first has finished, and then loads it anew.
+    assert len(server.requests) <= 2
+    assert not list(weights.stored_file("vgg19").parent.glob("*.part"))
+
+
+def test_weights_by_option_and_environment(home, content, monkeypatch):
+    path = home / "mine.h5"
+    path.write_bytes(content)
+    assert weights.load("auto", path).network.architecture == "vgg19"
+    monkeypatch.setenv(weights.ENVIRONMENT, str(path))
+    assert weights.load().path == path
+    with pytest.raises(weights.WeightsError, match="this is vgg19, not vgg16"):
+        weights.load("vgg16")
+    monkeypatch.setenv(weights.ENVIRONMENT, str(home / "nothing"))
+    with pytest.raises(weights.WeightsError, match="cannot read the weights"):
+        weights.load()
+
+
+def test_convert_stores_where_runs_find_it(home, content):
+    path = home / "mine.h5"
+    path.write_bytes(content)
+    done = command("convert", str(path), "--network", "vgg19", "--deepest", "relu4_1")
+    assert done.exit_code == 0, done.output
+    loaded = weights.load()
+    assert loaded.network.architecture == "vgg19"
+    assert loaded.network.deepest == "conv4_1"
+    wrong = command("convert", str(path), "--network", "vgg16")
+    assert wrong.exit_code == 2
+    assert "this is vgg19, not vgg16" in wrong.output
+
+
+def test_places_that_publish_no_digest_are_not_fetched_from():
+    assert weights.published("vgg19").name == "keras"
+    assert weights.published("vgg19", "torchvision").digest == "dcbb9e9d"
+    with pytest.raises(weights.WeightsError, match="choose from keras, torchvision"):
+        weights.published("vgg19", "timm")
