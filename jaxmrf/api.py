@@ -90,6 +90,8 @@ def synthesize(
       NonFiniteEnergyError: if the energy is not a number.
     """
     config = config or Config()
+    if min(shape) < 1:
+        raise ConfigError(f"shape is {shape}; height and width must be at least 1")
     return _finish(None, style, shape, config, callback, initial, network)
 
 
@@ -119,7 +121,12 @@ def iterate(
     network = network or weights.load()
     config = for_network(config, network)
     plan = make_plan(
-        shape, style.shape[:2], network.params, features=network.network, config=config
+        shape,
+        style.shape[:2],
+        network.params,
+        features=network.network,
+        config=config,
+        guided=content is not None,
     )
     on_plan(plan)
     yield from run(
@@ -162,12 +169,12 @@ def _finish(
 
 
 def check_pixels(name: str, pixels: np.ndarray) -> None:
-    """Checks that an array is a picture: [height, width, 3], finite.
+    """Checks that an array is a picture: [height, width, 3], values from 0 to 1.
 
     Raises:
       ConfigError: if it is not.
     """
     if pixels.ndim != 3 or pixels.shape[-1] != 3 or not pixels.size:
         raise ConfigError(f"{name} has shape {pixels.shape}; it must be [height, width, 3]")
-    if not np.isfinite(pixels).all():
-        raise ConfigError(f"{name} has values that are not finite")
+    if not np.issubdtype(pixels.dtype, np.floating) or not (np.abs(pixels - 0.5) <= 0.51).all():
+        raise ConfigError(f"{name} must have floating-point values from 0 to 1")

@@ -82,9 +82,8 @@ NetworkOption = Annotated[NetworkName, _option("VGG network; auto takes the best
 WeightsFile = Annotated[
     Path | None,
     _option(
-        "Weight file of any known format, in place of all others.",
+        f"Weight file of any known format, in place of all others, as {weights.ENVIRONMENT}.",
         metavar="FILE",
-        envvar=weights.ENVIRONMENT,
         flag="--weights",
     ),
 ]
@@ -182,8 +181,11 @@ def info() -> None:
         print(f"python {sys.version.split()[0]}")
         for found in jax.devices():
             print(f"device {found.platform}:{found.id} {found.device_kind}")
-        for loaded in weights.verify():
-            print(f"weights {loaded.network.architecture} {loaded.path} SHA-256 {loaded.sha256}")
+        for path, loaded in weights.verify().items():
+            if isinstance(loaded, weights.WeightsError):
+                print(f"weights {loaded}")
+                continue
+            print(f"weights {loaded.network.architecture} {path} SHA-256 {loaded.sha256}")
             print(f"  to {loaded.network.deepest}; {loaded.source}")
         print(f"compiled programs {devices.cache_folder()}")
 
@@ -205,7 +207,9 @@ def _run(params: dict[str, Any]) -> None:
             f"({network.source})"
         )
         with _Display() as display:
-            paint.paint(job, network, on_plan=display.plan, on_progress=display.progress)
+            paint.paint(
+                job, network, on_plan=display.plan, on_progress=display.progress, on_warning=say
+            )
         say(f"wrote {job.output}")
 
 

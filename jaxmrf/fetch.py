@@ -1,5 +1,6 @@
 """Downloading one file: resumed where it broke off, and used only if its digest is right."""
 
+import errno
 import hashlib
 import http.client
 import time
@@ -46,6 +47,8 @@ def fetch(
         wrong; then `part` is removed.
       OSError: if `part` cannot be written.
     """
+    if part.exists() and _digest(part, algorithm).startswith(digest):
+        return  # loaded by an earlier call that did not get further
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(PAUSE_SECONDS * 2 ** (attempt - 1))
@@ -53,18 +56,15 @@ def fetch(
             _load(url, part, max_bytes, on_progress)
             break
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # the part is longer than the file
+            if error.code == 416:  # the part is not a beginning of the file
                 part.unlink(missing_ok=True)
-            elif error.code < 500:
+            elif error.code < 500 and error.code not in (408, 429):
                 raise FetchError(f"{url} answers {error.code} {error.reason}") from None
             failure = f"{error.code} {error.reason}"
-        except (
-            urllib.error.URLError,
-            http.client.HTTPException,
-            ConnectionError,
-            TimeoutError,
-        ) as e:
-            failure = str(getattr(e, "reason", e)) or type(e).__name__
+        except (OSError, http.client.HTTPException) as error:
+            if _is_about_files(error):
+                raise
+            failure = str(getattr(error, "reason", error)) or type(error).__name__
     else:
         raise FetchError(
             f"cannot load {url}: {failure}; call again to continue, or load the file "
@@ -86,7 +86,7 @@ def _load(
         if response.status != 206:
             there = 0  # the server sends the whole file
         length = response.headers.get("Content-Length")
-        total = None if length is None else there + int(length)
+        total = there + int(length) if length is not None and length.isdecimal() else None
         if total is not None and total > max_bytes:
             raise FetchError(f"{url} has {total} bytes, more than VGG weights can have")
         with part.open("r+b" if there else "wb") as file:
@@ -111,6 +111,18 @@ def _copy(
         on_progress(there, total)
     if total is not None and there < total:
         raise ConnectionError(f"the connection broke after {there} of {total} bytes")
+
+
+def _is_about_files(error: Exception) -> bool:
+    """Whether the disk failed and not the network: repeating would not help."""
+    return getattr(error, "errno", None) in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EACCES,
+        errno.EROFS,
+        errno.EIO,
+        errno.EFBIG,
+    )
 
 
 def _digest(path: Path, algorithm: str) -> str:

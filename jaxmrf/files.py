@@ -15,7 +15,7 @@ def atomic(path: Path) -> Iterator[io.BufferedWriter]:
     A unique temporary name in the same folder, fsync, rename, fsync of the folder. If
     anything fails the temporary file is removed and `path` stays as it was.
     """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".jaxmrf-")
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file

@@ -25,11 +25,18 @@ WRITABLE = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
-MAX_PIXELS = 200_000_000
-"""Pictures with more pixels are refused: 200 megapixels, larger than any camera's."""
+MAX_PIXELS = 178_000_000
+"""Pictures with more pixels are not read; Pillow itself refuses slightly more."""
 
-EXIF_DESCRIPTION = 0x010E
-EXIF_SOFTWARE = 0x0131
+MAX_OUTPUT_PIXELS = 100_000_000
+
+MAX_SIDE = {"WEBP": 16_383, "JPEG": 65_500}
+"""Largest width and height that a format can hold."""
+
+_EXIF_DESCRIPTION = 0x010E
+_EXIF_ORIENTATION = 0x0112
+_EXIF_SOFTWARE = 0x0131
+_TIFF_BITS_PER_SAMPLE = 0x0102
 
 
 class ImageError(ValueError):
@@ -53,22 +60,25 @@ def load(path: Path) -> Picture:
     """Reads a JPEG, PNG, WebP or TIFF file of any mode.
 
     EXIF orientation is applied, an embedded ICC profile converted to sRGB, alpha
-    composited on white. 16 bits per channel are read in full where Pillow does so
-    (grey), else as 8.
+    composited on white. 16 bits per channel are read in full from grey pictures, and
+    from color TIFF files without an ICC profile; else as 8.
 
     Raises:
       ImageError: if the file is missing, damaged, no such picture, or too large.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=READABLE) as file:
                 if file.width * file.height > MAX_PIXELS:
                     raise Image.DecompressionBombError
+                deep = _load_deep_tiff(path, file)
+                if deep is not None:
+                    return deep
                 file.load()
                 upright = ImageOps.exif_transpose(file)
                 return _to_picture(upright, file.info.get("icc_profile"))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except Image.DecompressionBombError:
         raise ImageError(f"{path} has more than {MAX_PIXELS // 10**6} megapixels") from None
     except FileNotFoundError:
         raise ImageError(f"there is no file {path}") from None
@@ -88,15 +98,31 @@ def check_output(path: Path) -> None:
     """
     if path.suffix.lower() not in WRITABLE:
         raise ImageError(f"cannot write {path}: the name must end in {', '.join(WRITABLE)}")
-    if path.is_dir():
-        raise ImageError(f"cannot write {path}: it is a folder")
-    if not path.parent.is_dir():
-        raise ImageError(f"cannot write {path}: there is no folder {path.parent}")
     try:
+        if path.is_dir():
+            raise ImageError(f"cannot write {path}: it is a folder")
+        if not path.parent.is_dir():
+            raise ImageError(f"cannot write {path}: there is no folder {path.parent}")
+        path.exists()  # fails if the name is too long
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
         raise ImageError(f"cannot write {path}: {error.strerror}") from None
+
+
+def check_size(path: Path, shape: tuple[int, int]) -> None:
+    """Checks that a picture of (height, width) `shape` can be made and fits the format.
+
+    Raises:
+      ImageError: if it is too large.
+    """
+    if shape[0] * shape[1] > MAX_OUTPUT_PIXELS:
+        raise ImageError(
+            f"{shape[1]}×{shape[0]} is more than 100 megapixels; choose a smaller size"
+        )
+    limit = MAX_SIDE.get(WRITABLE[path.suffix.lower()])
+    if limit is not None and max(shape) > limit:
+        raise ImageError(f"{path.suffix} holds at most {limit} pixels a side; choose .png or .tif")
 
 
 def save(path: Path, picture: Picture, settings: Mapping[str, object]) -> None:
@@ -115,6 +141,7 @@ def save(path: Path, picture: Picture, settings: Mapping[str, object]) -> None:
       ImageError: if the file cannot be written.
     """
     check_output(path)
+    check_size(path, picture.pixels.shape[:2])
     content = encode(picture, WRITABLE[path.suffix.lower()], settings)
     try:
         with files.atomic(path) as temporary:
@@ -152,11 +179,45 @@ def encode(picture: Picture, format_name: str, settings: Mapping[str, object]) -
         image.save(buffer, "PNG", pnginfo=text)
     else:
         exif = Image.Exif()
-        exif[EXIF_SOFTWARE] = "jaxmrf"
-        exif[EXIF_DESCRIPTION] = description
+        exif[_EXIF_SOFTWARE] = "jaxmrf"
+        exif[_EXIF_DESCRIPTION] = description
         quality = {"quality": 95, "subsampling": 0} if format_name == "JPEG" else {"quality": 95}
         image.save(buffer, format_name, exif=exif, **quality)
     return buffer.getvalue()
+
+
+def _load_deep_tiff(path: Path, file: Image.Image) -> Picture | None:
+    """Returns a 16-bit color TIFF, which Pillow would cut to 8 bits; None for all others."""
+    if file.format != "TIFF" or file.mode not in ("RGB", "RGBA") or file.info.get("icc_profile"):
+        return None
+    if 16 not in (file.tag_v2.get(_TIFF_BITS_PER_SAMPLE) or ()):
+        return None
+    try:
+        values = tifffile.imread(path, key=0)
+    except (ValueError, KeyError):  # a compression that tifffile does not have
+        return None
+    if values.dtype != np.uint16 or values.ndim != 3 or values.shape[2] not in (3, 4):
+        return None
+    upright = _turned(values, file.getexif().get(_EXIF_ORIENTATION, 1))
+    scaled = upright.astype(np.float32) / 65535
+    if scaled.shape[2] == 3:
+        return Picture(scaled)
+    return Picture(_on_white(scaled[..., :3], scaled[..., 3]), scaled[..., 3])
+
+
+def _turned(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Returns an array upright that EXIF says is turned or mirrored (tag 0x0112)."""
+    if orientation in (5, 6, 7, 8):
+        values = values.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        values = values[::-1]
+    if orientation in (2, 3, 6, 7):
+        values = values[:, ::-1]
+    return np.ascontiguousarray(values)
+
+
+def _on_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    return rgb * alpha[..., None] + (1 - alpha[..., None])
 
 
 def _to_picture(image: Image.Image, profile: bytes | None) -> Picture:
@@ -174,7 +235,7 @@ def _to_picture(image: Image.Image, profile: bytes | None) -> Picture:
         image = image.convert("RGB") if image.mode == "RGBA" else image.convert("L")
     rgb = np.asarray(_to_srgb(image, profile), np.float32) / 255
     if alpha is not None:
-        rgb = rgb * alpha[..., None] + (1 - alpha[..., None])
+        rgb = _on_white(rgb, alpha)
     return Picture(rgb, alpha)
 
 

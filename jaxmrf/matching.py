@@ -18,7 +18,7 @@ from jaxmrf import patches
 from jaxmrf.config import Matching
 
 PROJECTION_SIZE = 128
-"""Principal directions that `fast` ranks by; see docs/design.md for the agreement."""
+"""Principal directions that `fast` ranks by; the agreement is in docs/performance.md."""
 
 CANDIDATES = 8
 """Style patches that `fast` compares exactly for every patch."""
@@ -26,8 +26,14 @@ CANDIDATES = 8
 CANDIDATE_GROUPS = 32
 """`fast` takes the candidates from the winners of this many groups of style patches."""
 
-SCORE_BYTES = 64 * 2**20
-"""Scores and patches held at a time; the matches do not depend on it."""
+CHUNK_BYTES = 16 * 2**20
+"""Scores and patches of the picture held at a time; the matches do not depend on it."""
+
+BLOCK_BYTES = 256 * 2**20
+"""Style patches that `exact` holds at a time; the matches do not depend on it."""
+
+SAMPLE = 4096
+"""Style patches that the principal directions are found from."""
 
 TINY = 1e-12
 
@@ -82,17 +88,29 @@ def collect(maps: tuple[Float[Array, "_ _ c"], ...], patch_size: int, stride: in
     origin = jnp.asarray(np.concatenate(origins), jnp.int32)
     width = jnp.asarray(np.concatenate(widths), jnp.int32)
 
-    flat = _gather_style(pixels, origin, width, patch_size)
-    inverse_norm = 1.0 / jnp.maximum(jnp.linalg.norm(flat, axis=1), TINY)
-    unit = flat * inverse_norm[:, None]
-    basis = _principal_directions(unit)
+    squares = jnp.sum(jnp.square(pixels), axis=-1, keepdims=True)
+    norm = jnp.sqrt(_gather_style(squares, origin, width, patch_size).sum(axis=1))
+    inverse_norm = 1.0 / jnp.maximum(norm, TINY)
+
+    # Principal directions of a sample, evenly spread, are those of all patches nearly.
+    sample = np.linspace(0, len(origin) - 1, min(len(origin), SAMPLE)).astype(np.int32)
+    flat = _gather_style(pixels, origin[sample], width[sample], patch_size)
+    basis = _principal_directions(flat * inverse_norm[sample][:, None])
+    projection = basis.reshape(patch_size, patch_size, channels, -1)
+    projected = [
+        _project(style_map, projection)[
+            patches.positions(style_map.shape[0], patch_size, stride)[:, None],
+            patches.positions(style_map.shape[1], patch_size, stride)[None, :],
+        ].reshape(-1, basis.shape[1])
+        for style_map in maps
+    ]
     return StylePatches(
         pixels,
         origin,
         width,
         inverse_norm,
-        basis.reshape(patch_size, patch_size, channels, -1),
-        _dot(unit, basis),
+        projection,
+        jnp.concatenate(projected) * inverse_norm[:, None],
     )
 
 
@@ -118,42 +136,51 @@ def nearest(
 def _nearest_exact(
     features: Array, style: StylePatches, grid: np.ndarray, patch_size: int
 ) -> tuple[Array, Array]:
-    flat = _gather_style(style.pixels, style.origin, style.width, patch_size)
-    unit = flat * style.inverse_norm[:, None]
+    """Compares all pairs, a block of style patches at a time; the first of equals wins."""
+    flat_size = patch_size**2 * features.shape[-1]
+    count = style.origin.shape[0]
+    block = min(count, max(1, BLOCK_BYTES // (4 * flat_size)))
+    starts = np.minimum(np.arange(0, count, block), count - block)
 
-    def one_patch(corner: Array) -> tuple[Array, Array]:
-        patch = _gather_one(features, corner, patch_size)
-        scores = _dot(unit, patch)
-        best = jnp.argmax(scores)
-        return best.astype(jnp.int32), _cosine(scores[best], patch)
+    def one_block(start: Array) -> tuple[Array, Array]:
+        origin = lax.dynamic_slice_in_dim(style.origin, start, block)
+        width = lax.dynamic_slice_in_dim(style.width, start, block)
+        scale = lax.dynamic_slice_in_dim(style.inverse_norm, start, block)
+        unit = _gather_style(style.pixels, origin, width, patch_size) * scale[:, None]
 
-    return _in_chunks(one_patch, grid, row_floats=sum(unit.shape))
+        def one_patch(corner: Array) -> tuple[Array, Array]:
+            patch = _gather_one(features, corner, patch_size)
+            scores = _dot(unit, patch)
+            best = jnp.argmax(scores)
+            return start + best.astype(jnp.int32), _cosine(scores[best], patch)
+
+        return _in_chunks(one_patch, grid, row_floats=flat_size + block)
+
+    index, score = lax.map(one_block, jnp.asarray(starts, jnp.int32))
+    best = jnp.argmax(score, axis=0)[None]
+    return jnp.take_along_axis(index, best, 0)[0], jnp.take_along_axis(score, best, 0)[0]
 
 
 def _nearest_fast(
     features: Array, style: StylePatches, grid: np.ndarray, patch_size: int
 ) -> tuple[Array, Array]:
-    projected = lax.conv_general_dilated(
-        features[None],
-        style.projection,
-        window_strides=(1, 1),
-        padding="VALID",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=lax.Precision.HIGHEST,
-    )[0]
+    projected = _project(features, style.projection)
     count = style.origin.shape[0]
     groups = min(CANDIDATE_GROUPS, count)
-    padding = -count % groups
-    directions = jnp.pad(style.projected, ((0, padding), (0, 0)))
+    directions = jnp.pad(style.projected, ((0, -count % groups), (0, 0)))
+    rank = jnp.arange(directions.shape[0] // groups, dtype=jnp.int32)
+    mask = np.int32((1 << int(rank.shape[0] - 1).bit_length()) - 1)
 
     def one_patch(corner: Array) -> tuple[Array, Array]:
-        rough = _dot(directions, projected[corner[0], corner[1]])
-        rough = jnp.where(jnp.arange(count + padding) < count, rough, -jnp.inf)
-        # Column j is group j: style patches j, j + groups, j + 2 groups, ...
-        rough = rough.reshape(-1, groups)
-        winner = jnp.argmax(rough, axis=0) * groups + jnp.arange(groups)
-        _, leading = lax.top_k(rough.max(axis=0), min(CANDIDATES, groups))
-        candidate = jnp.sort(winner[leading])
+        # Group j are the style patches j, j + groups, j + 2 groups, ... Scores of ReLU
+        # features are not negative, so as integers their bits keep their order; the low
+        # bits make room for the rank, since XLA's argmax is much slower than its max.
+        rough = jnp.maximum(_dot(directions, projected[corner[0], corner[1]]), 0.0)
+        bits = lax.bitcast_convert_type(rough.astype(jnp.float32), jnp.int32)
+        best = ((bits.reshape(-1, groups) & ~mask) | (mask - rank)[:, None]).max(axis=0)
+        winner = (mask - (best & mask)) * groups + jnp.arange(groups, dtype=jnp.int32)
+        _, leading = lax.top_k(best, min(CANDIDATES, groups))
+        candidate = jnp.minimum(jnp.sort(winner[leading]), count - 1)
 
         patch = _gather_one(features, corner, patch_size)
         flat = _gather_style(
@@ -167,9 +194,21 @@ def _nearest_fast(
     return _in_chunks(one_patch, grid, row_floats=patch_floats + count)
 
 
+def _project(features: Array, projection: Array) -> Array:
+    """Returns the projected patches at all positions, by one convolution."""
+    return lax.conv_general_dilated(
+        features[None],
+        projection,
+        window_strides=(1, 1),
+        padding="VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=lax.Precision.HIGHEST,
+    )[0]
+
+
 def _in_chunks(function, grid: np.ndarray, row_floats: int) -> tuple[Array, Array]:
-    """Maps `function` over the rows of `grid`, in chunks of about `SCORE_BYTES`."""
-    chunk = max(1, SCORE_BYTES // (4 * row_floats))
+    """Maps `function` over the rows of `grid`, in chunks of about `CHUNK_BYTES`."""
+    chunk = max(1, CHUNK_BYTES // (4 * row_floats))
     return lax.map(function, jnp.asarray(grid), batch_size=chunk)
 
 

@@ -45,8 +45,8 @@ class Record(NamedTuple):
       value: the energy.
       terms: its weighted terms by name.
       gradient_norm: Euclidean norm of the gradient.
-      finite: whether the energy and the gradient are finite; if not, the picture
-        stays as it was.
+      finite: whether the energy, the gradient and the step are finite; if not, the
+        picture stays as it was.
     """
 
     value: Float[Array, ""]
@@ -79,7 +79,7 @@ def guarded_lbfgs(
 
     A pair with y·s ≤ 1e-10 would make the inverse Hessian approximation indefinite;
     optax drops it only if y·s is exactly 0. Here the last accepted pair stands in for
-    it, which leaves the memory as it was.
+    it, which leaves the memory as it was, up to rounding.
 
     Args:
       history: number of pairs that are remembered.
@@ -142,6 +142,6 @@ def step(
         value_fn=lambda image: objective(image, *args)[0],
     )
     norm = jnp.linalg.norm(gradient.ravel())
-    finite = jnp.isfinite(value) & jnp.isfinite(norm)
+    finite = jnp.isfinite(value) & jnp.isfinite(norm) & jnp.isfinite(updates).all()
     image = jnp.where(finite, optax.apply_updates(state.image, updates), state.image)
     return State(image, optimizer_state, state.iteration + 1), Record(value, terms, norm, finite)

@@ -3,8 +3,9 @@
 import contextlib
 import dataclasses
 import json
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,8 +16,6 @@ from jaxmrf import api, image, pyramid, weights
 from jaxmrf.config import Config
 from jaxmrf.image import ImageError, Picture
 from jaxmrf.transfer import NonFiniteEnergyError, Plan, Progress
-
-MAX_OUTPUT_PIXELS = 100_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Job:
 
 
 class StoppedError(Exception):
-    """A run that ended early; the picture so far is in the output file.
+    """A run that ended early; the picture so far is in the output file, if there is one.
 
     Attributes:
       progress: the last progress record.
@@ -69,6 +68,7 @@ def paint(
     *,
     on_plan: Callable[[Plan], Any] = lambda plan: None,
     on_progress: Callable[[Progress], Any] = lambda progress: None,
+    on_warning: Callable[[str], Any] = lambda message: None,
 ) -> Progress:
     """Runs a job and writes its picture, all of it or nothing.
 
@@ -77,6 +77,7 @@ def paint(
       network: from `weights.load`.
       on_plan: called once, before the first iteration.
       on_progress: called when a level starts and after each iteration.
+      on_warning: called with a line if previews or trace cannot be written any more.
 
     Returns:
       The last progress record.
@@ -87,84 +88,122 @@ def paint(
       StoppedError: if Ctrl-C or a non-finite energy ended it; the output holds the last
         good picture.
     """
-    image.check_output(job.output)
+    _check_files(job)
     content = None if job.content is None else image.load(job.content)
     style = image.load(job.style)
     initial = None if job.initial is None else image.load(job.initial)
     shape = job.shape or pyramid.fit(*content.pixels.shape[:2], job.config.size)
-    if shape[0] * shape[1] > MAX_OUTPUT_PIXELS:
-        raise ImageError(
-            f"{shape[1]}×{shape[0]} is more than 100 megapixels; choose a smaller size"
-        )
+    image.check_size(job.output, shape)
     settings = _settings(job, network, shape)
     last: Progress | None = None
-
-    with _trace_file(job.trace) as trace:
-        watch = _Watch(job, settings, trace)
-        records = api.iterate(
-            None if content is None else content.pixels,
-            style.pixels,
-            shape,
-            job.config,
-            initial=None if initial is None else initial.pixels,
-            network=network,
-            on_plan=on_plan,
-        )
+    watch = _Watch(job, settings, on_warning)
+    records = api.iterate(
+        None if content is None else content.pixels,
+        style.pixels,
+        shape,
+        job.config,
+        initial=None if initial is None else initial.pixels,
+        network=network,
+        on_plan=on_plan,
+    )
+    with contextlib.closing(watch):
         try:
             for last in records:
                 watch.see(last)
                 on_progress(last)
         except KeyboardInterrupt:
-            if last is None:
+            if last is None or not last.painted:
                 raise
             _deliver(job, last, content, {**settings, "stopped": _position(last)})
             raise StoppedError(last, interrupted=True) from None
         except NonFiniteEnergyError as error:
             last = error.progress
-            _deliver(job, last, content, {**settings, "stopped": _position(last)})
+            if last.painted:
+                _deliver(job, last, content, {**settings, "stopped": _position(last)})
             raise StoppedError(last, interrupted=False) from None
-    _deliver(job, last, content, settings)
+        _deliver(job, last, content, settings)
     return last
 
 
-@dataclasses.dataclass
 class _Watch:
-    """Writes previews and trace lines as a run goes on."""
+    """Writes previews and trace lines as a run goes on; their failure does not end it."""
 
-    job: Job
-    settings: Mapping[str, object]
-    trace: TextIO | None
-    started: float = dataclasses.field(default_factory=time.monotonic)
+    def __init__(
+        self, job: Job, settings: Mapping[str, object], on_warning: Callable[[str], Any]
+    ) -> None:
+        self._job, self._settings, self._warn = job, settings, on_warning
+        self._trace: TextIO | None = None
+        self._writes_trace, self._writes_previews = job.trace is not None, job.preview_every > 0
+        self._preview_is_ours = False
+        self._started = time.monotonic()
+
+    def close(self) -> None:
+        """Closes the trace; the run is over, so its preview goes."""
+        if self._trace is not None:
+            with contextlib.suppress(OSError):
+                self._trace.close()
+        if self._preview_is_ours:
+            with contextlib.suppress(OSError):
+                self._job.preview.unlink(missing_ok=True)
 
     def see(self, progress: Progress) -> None:
         if progress.iteration == 0:
             return
-        if self.trace is not None:
-            line = {
-                **_position(progress),
-                "energy": progress.value,
-                "terms": progress.terms,
-                "gradient_norm": progress.gradient_norm,
-                "seconds": round(time.monotonic() - self.started, 3),
-            }
-            self.trace.write(json.dumps(line) + "\n")
-            self.trace.flush()
-        if self.job.preview_every and progress.iteration % self.job.preview_every == 0:
+        if self._writes_trace:
+            try:
+                self._write_line(progress)
+            except OSError as error:
+                self._writes_trace = False
+                self._warn(f"warning: the trace ends here: {error.strerror}")
+        if self._writes_previews and progress.iteration % self._job.preview_every == 0:
             picture = Picture(np.asarray(progress.picture()))
-            image.save(self.job.preview, picture, {**self.settings, "preview": _position(progress)})
+            settings = {**self._settings, "preview": _position(progress)}
+            try:
+                image.save(self._job.preview, picture, settings)
+                self._preview_is_ours = True
+            except ImageError as error:
+                self._writes_previews = False
+                self._warn(f"warning: no more previews: {error}")
+
+    def _write_line(self, progress: Progress) -> None:
+        if self._trace is None:
+            self._trace = self._job.trace.open("w", encoding="utf-8")
+        line = {
+            **_position(progress),
+            "energy": progress.value,
+            "terms": progress.terms,
+            "gradient_norm": progress.gradient_norm,
+            "seconds": round(time.monotonic() - self._started, 3),
+        }
+        self._trace.write(json.dumps(line) + "\n")
+        self._trace.flush()
+
+
+def _check_files(job: Job) -> None:
+    """Checks before a long run that outputs can be written and take no input's place."""
+    image.check_output(job.output)
+    inputs = {path.resolve() for path in (job.content, job.style, job.initial) if path is not None}
+    written = {"preview": job.preview if job.preview_every else None, "trace": job.trace}
+    for name, path in written.items():
+        if path is not None and path.resolve() in {*inputs, job.output.resolve()}:
+            raise ImageError(f"the {name} would overwrite {path}; choose another name")
+    if job.trace is not None:
+        there = job.trace if job.trace.exists() else job.trace.parent
+        if job.trace.is_dir() or not os.access(there, os.W_OK):
+            raise ImageError(
+                f"cannot write the trace {job.trace}: no such folder, or no permission"
+            )
 
 
 def _deliver(
     job: Job, progress: Progress, content: Picture | None, settings: Mapping[str, object]
 ) -> None:
-    """Writes the finished picture, with the alpha of the content, and drops the preview."""
+    """Writes the finished picture, with the alpha of the content."""
     alpha = None
     if content is not None and content.alpha is not None:
         opacity = pyramid.resize(content.alpha[..., None], progress.shape)
         alpha = np.clip(np.asarray(opacity[..., 0]), 0.0, 1.0)
     image.save(job.output, Picture(np.asarray(progress.picture()), alpha), settings)
-    if job.preview_every:
-        job.preview.unlink(missing_ok=True)
 
 
 def _settings(job: Job, network: weights.Loaded, shape: tuple[int, int]) -> dict[str, object]:
@@ -179,22 +218,9 @@ def _settings(job: Job, network: weights.Loaded, shape: tuple[int, int]) -> dict
         "height": shape[0],
         "network": network.network.architecture,
         "weights_sha256": network.sha256,
-        "config": dataclasses.asdict(job.config),
+        "config": dataclasses.asdict(api.for_network(job.config, network)),
     }
 
 
 def _position(progress: Progress) -> dict[str, int]:
     return {"level": progress.level + 1, "iteration": progress.iteration}
-
-
-@contextlib.contextmanager
-def _trace_file(path: Path | None) -> Iterator[TextIO | None]:
-    if path is None:
-        yield None
-        return
-    try:
-        file = path.open("w", encoding="utf-8")
-    except OSError as error:
-        raise ImageError(f"cannot write the trace {path}: {error.strerror}") from None
-    with file:
-        yield file

@@ -31,14 +31,15 @@ def user_errors() -> Iterator[None]:
     except paint.StoppedError as stopped:
         where = f"level {stopped.progress.level + 1}, iteration {stopped.progress.iteration}"
         if not stopped.interrupted:
+            saved = "saved the last good picture" if stopped.progress.painted else "nothing saved"
             _fail(
-                f"the energy is not finite after {where}; saved the last good picture. "
+                f"the energy is not finite after {where}; {saved}. "
                 "Try smaller weights, or --optimizer adam"
             )
         say(f"interrupted: saved the picture of {where}")
         raise typer.Exit(INTERRUPTED) from None
     except KeyboardInterrupt:
-        say("interrupted: nothing is saved")
+        say("interrupted")
         raise typer.Exit(INTERRUPTED) from None
 
 

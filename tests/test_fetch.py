@@ -28,6 +28,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self, content):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.script, self.requests = content, [], []
+        self.go_on = threading.Event()
 
     @property
     def url(self):
@@ -60,6 +61,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         with contextlib.suppress(ConnectionError):
+            if action == "hold":
+                server.go_on.wait(60)
             if action == "cut":
                 self.wfile.write(body[: len(body) // 2])
             elif action == "slow":
@@ -132,6 +135,29 @@ def test_a_later_call_continues_what_an_earlier_one_left(server, part):
     assert server.requests == ["bytes=1000-"]
     assert seen[0] == (1000, len(server.content))
     assert seen[-1] == (len(server.content), len(server.content))
+
+
+def test_a_part_that_is_complete_is_not_loaded_again(server, part):
+    part.write_bytes(server.content)
+    load(server, part)
+    assert server.requests == []
+
+
+def test_a_part_longer_than_the_file_is_dropped(server, part):
+    part.write_bytes(server.content + b"more")
+    server.script = [416]
+    load(server, part)
+    assert part.read_bytes() == server.content
+
+
+def test_a_full_disk_is_not_mistaken_for_the_network(server, part, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fetch, "_copy", full)
+    with pytest.raises(OSError, match="No space left"):
+        load(server, part)
+    assert len(server.requests) == 1
 
 
 def test_a_server_without_ranges_sends_all_of_it(server, part):
@@ -245,15 +271,17 @@ def test_damaged_stored_weights_are_told_of(home, server):
 
 
 def test_two_processes_load_it_once(home, server):
-    server.script = ["slow"]
+    server.script = ["hold"]
     program = (
         "import sys; from jaxmrf import weights\n"
         "place = weights.Published('vgg19', 'keras', *sys.argv[1:], 80, 'CC')\n"
+        "print('ready', flush=True)\n"
         "print(weights.fetch_file(place))\n"
     )
     arguments = [server.url, "md5", hashlib.md5(server.content).hexdigest()]
-    running = [
-        subprocess.Popen(
+    running = []
+    for _ in range(2):
+        process = subprocess.Popen(
             [sys.executable, "-c", program, *arguments],
             cwd=ROOT,
             env=dict(os.environ),
@@ -261,16 +289,32 @@ def test_two_processes_load_it_once(home, server):
             stderr=subprocess.PIPE,
             text=True,
         )
-        for _ in range(2)
-    ]
+        running.append(process)
+        assert process.stdout.readline() == "ready\n"
+        while not server.requests:  # the first one has the lock
+            time.sleep(0.01)
+    time.sleep(0.5)  # the second one waits for the lock by now
+    server.go_on.set()
     for process in running:
         stdout, stderr = process.communicate(timeout=120)
         assert process.returncode == 0, stderr
         assert stdout.strip() == str(weights.stored_file("vgg19"))
     assert weights.load("vgg19").network.architecture == "vgg19"
-    # The second may start after the first has finished, and then loads it anew.
-    assert len(server.requests) <= 2
+    assert server.requests == [None]
     assert not list(weights.stored_file("vgg19").parent.glob("*.part"))
+
+
+def test_the_list_tells_of_an_override_and_of_damage(home, content, monkeypatch):
+    path = home / "mine.h5"
+    path.write_bytes(content)
+    monkeypatch.setenv(weights.ENVIRONMENT, str(path))
+    listing = command("list")
+    assert "vgg19  in use" in listing.output
+    monkeypatch.setenv(weights.ENVIRONMENT, str(home / "nothing"))
+    listing = command("list")
+    assert listing.exit_code == 0
+    assert "cannot read the weights" in listing.output
+    assert "vgg16  here" in listing.output
 
 
 def test_weights_by_option_and_environment(home, content, monkeypatch):

@@ -15,10 +15,10 @@ import pytest
 import safetensors.numpy
 import scipy.io
 
+from benchmarks import engine
 from jaxmrf import convert, vgg
-from jaxmrf.formats import caffe, matconvnet, named_features, torch_file
+from jaxmrf.formats import matconvnet, named_features, torch_file
 from jaxmrf.formats.common import ConversionError
-from tests import engine
 from tests.conftest import picture
 
 MEAN_BGR = np.array([103.939, 116.779, 123.68])
@@ -69,7 +69,8 @@ class TensorPickler(pickle._Pickler):
     def save_array(self, array):
         key = str(len(self.storages))
         self.storages[key] = np.ascontiguousarray(array, np.float32)
-        self.write(b"ctorch._utils\n_rebuild_tensor_v2\n(")  # GLOBAL, MARK
+        version = b"" if self.first else b"_v2"
+        self.write(b"ctorch._utils\n_rebuild_tensor" + version + b"\n(")  # GLOBAL, MARK
         self.write(b"(")
         self.save("storage")
         self.write(b"ctorch\nFloatStorage\n")
@@ -82,8 +83,10 @@ class TensorPickler(pickle._Pickler):
         self.save(0)
         self.save(tuple(array.shape))
         self.save(tuple(stride // 4 for stride in self.storages[key].strides))
-        self.save(False)
-        self.write(b"ccollections\nOrderedDict\n)RtR")
+        if not self.first:
+            self.save(False)
+            self.write(b"ccollections\nOrderedDict\n)R")
+        self.write(b"tR")
 
     def save_state(self, state):
         self.write(pickle.PROTO + b"\x02")
@@ -105,7 +108,7 @@ def torch_state(layers, architecture="vgg19"):
 def write_torch_zip(path, state, compression=zipfile.ZIP_STORED):
     stream, storages = io.BytesIO(), {}
     pickler = TensorPickler(stream, storages)
-    pickler.legacy = False
+    pickler.legacy = pickler.first = False
     pickler.save_state(state)
     with zipfile.ZipFile(path, "w", compression) as archive:
         archive.writestr("vgg19/data.pkl", stream.getvalue())
@@ -115,7 +118,8 @@ def write_torch_zip(path, state, compression=zipfile.ZIP_STORED):
         archive.writestr("vgg19/version", "3\n")
 
 
-def write_torch_legacy(path, state):
+def write_torch_legacy(path, state, first=False):
+    """The format before 1.6; `first` is that of 2017, in which torchvision's files are."""
     storages = {}
     with path.open("wb") as file:
         pickle.dump(torch_file.LEGACY_MAGIC, file, protocol=2)
@@ -123,7 +127,7 @@ def write_torch_legacy(path, state):
         system = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"int": 4}}
         pickle.dump(system, file, protocol=2)
         pickler = TensorPickler(file, storages)
-        pickler.legacy = True
+        pickler.legacy, pickler.first = True, first
         pickler.save_state(state)
         keys = sorted(storages)
         pickle.dump(keys, file, protocol=2)
@@ -131,20 +135,37 @@ def write_torch_legacy(path, state):
             file.write(struct.pack("<q", storages[key].size) + storages[key].tobytes())
 
 
+def varint(value):
+    out = b""
+    while value > 127:
+        out, value = out + bytes([value & 127 | 128]), value >> 7
+    return out + bytes([value])
+
+
+def field(number, content):
+    """A field of a protobuf message, by the wire format: bytes or a whole number."""
+    if isinstance(content, int):
+        return varint(number << 3) + varint(content)
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
 def write_caffe(path, layers, old=True):
-    network = caffe.net_parameter_class()(name="VGG_ILSVRC_19_layers")
+    """Field numbers from caffe.proto, written by hand and not by the reader's schema."""
+    network = field(1, b"VGG_ILSVRC_19_layers")
     for name, arrays in layers.items():
-        layer = (network.layers if old else network.layer).add(name=name)
+        blobs = b""
         for array in arrays:
-            blob = layer.blobs.add()
-            if old:
+            if old:  # num, channels, height, width
                 shape = (1,) * (4 - array.ndim) + array.shape
-                blob.num, blob.channels, blob.height, blob.width = shape
-            else:
-                blob.shape.dim.extend(array.shape)
-            blob.data.extend(array.ravel().tolist())
-        (network.layers if old else network.layer).add(name=name.replace("conv", "relu"))
-    path.write_bytes(network.SerializeToString())
+                blob = b"".join(field(1 + i, side) for i, side in enumerate(shape))
+            else:  # shape { dim }, packed
+                blob = field(7, field(1, b"".join(varint(side) for side in array.shape)))
+            blob += field(5, array.astype("<f4").tobytes())
+            blobs += field(6 if old else 7, blob)
+        layer = field(4 if old else 1, name.encode()) + blobs
+        relu = field(4 if old else 1, name.replace("conv", "relu").encode())
+        network += field(2 if old else 100, layer) + field(2 if old else 100, relu)
+    path.write_bytes(network)
 
 
 def write_matconvnet(path, layers, old=False):
@@ -185,6 +206,7 @@ FORMATS = {
     "keras as published": (lambda p, n: write_keras(p, n, nested=False), caffe_input),
     "torch zip": (lambda p, n: write_torch_zip(p, torch_state(n)), torch_input),
     "torch legacy": (lambda p, n: write_torch_legacy(p, torch_state(n)), torch_input),
+    "torch of 2017": (lambda p, n: write_torch_legacy(p, torch_state(n), True), torch_input),
     "timm": (lambda p, n: write_timm(p, torch_state(n)), torch_input),
     "caffe": (write_caffe, caffe_input),
     "caffe, new layers": (lambda p, n: write_caffe(p, n, old=False), caffe_input),
@@ -312,6 +334,41 @@ def test_hdf5_shape_bombs_are_refused_before_anything_is_read(tmp_path):
             "kernel:0", (3, 3, 3, 2**40), "f4", chunks=(3, 3, 3, 64), fillvalue=1
         )
     refused(path, "has shape")
+
+
+def test_hdf5_objects_of_other_kinds_are_refused(tmp_path):
+    path = tmp_path / "a.h5"
+    small_keras(path)
+    with h5py.File(path, "a") as file:
+        del file["block1_conv1"]
+        file["block1_conv1"] = np.zeros(3, np.float32)
+    refused(path, "conv1_1 is not a group")
+    small_keras(path)
+    with h5py.File(path, "a") as file:
+        del file["block1_conv1/kernel:0"]
+        file["block1_conv1/kernel:0"] = np.dtype("f4")
+    refused(path, "expected a kernel and a bias")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b'{"__metadata__":[1]}', b"[" * 50_000, b'{"__metadata__":{"format":"jaxmrf-vgg-1"}}'],
+)
+def test_strange_safetensors_headers_are_refused(tmp_path, header):
+    path = tmp_path / "a"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(ConversionError):
+        convert.read(path)
+
+
+def test_a_zip_with_a_broken_directory_is_refused(vgg19, tmp_path):
+    path = tmp_path / "a.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", b"x")
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"PK\x01\x02", b"PK\x01\x99"))
+    with pytest.raises(ConversionError):
+        convert.read(path)
 
 
 class Exploit:

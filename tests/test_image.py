@@ -1,3 +1,4 @@
+import contextlib
 import io
 import json
 import os
@@ -6,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
@@ -109,6 +110,39 @@ def test_tiff_has_sixteen_bits(tmp_path):
         assert json.loads(file.pages[0].description) == {"seed": 3}
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_sixteen_bits_of_a_tiff_are_read_in_full(tmp_path, orientation):
+    values = np.random.default_rng(0).integers(0, 65536, (6, 9, 3)).astype(np.uint16)
+    tifffile.imwrite(
+        tmp_path / "a.tif", values, photometric="rgb",
+        extratags=[(0x0112, "H", 1, orientation, True)],
+    )  # fmt: skip
+    eight = tmp_path / "b.png"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray((values >> 8).astype(np.uint8)).save(eight, exif=exif)
+    deep, shallow = image.load(tmp_path / "a.tif").pixels, image.load(eight).pixels
+    assert deep.shape == shallow.shape
+    assert np.abs(deep - shallow).max() < 1 / 255
+    assert len(np.unique(deep)) > 100
+
+
+@given(st.integers(0, 2**32), st.sampled_from(["PNG", "JPEG", "WEBP", "TIFF"]))
+@settings(max_examples=200)
+def test_mutated_files_are_read_or_refused_in_one_line(tmp_path_factory, seed, format_name):
+    generator = np.random.default_rng(seed)
+    stream = io.BytesIO()
+    Image.fromarray(checkerboard(12, 16)).save(stream, format_name)
+    content = bytearray(stream.getvalue())
+    for position in generator.integers(0, len(content), generator.integers(1, 6)):
+        content[position] = generator.integers(0, 256)
+    path = tmp_path_factory.getbasetemp() / f"mutated-{format_name}"
+    path.write_bytes(content)
+    with contextlib.suppress(ImageError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert image.load(path).pixels.ndim == 3
+
+
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
 def test_settings_are_in_the_file_and_bytes_repeat(tmp_path, suffix):
     picture = Picture(np.random.default_rng(0).random((9, 8, 3), np.float32))
@@ -159,12 +193,21 @@ def test_decompression_bombs_are_refused_before_they_unpack(tmp_path, monkeypatc
         image.load(path)
 
 
-def test_a_picture_up_to_the_ceiling_loads_without_a_warning(tmp_path, monkeypatch):
+def test_a_picture_that_pillow_would_warn_of_loads_without_a_word(tmp_path, monkeypatch):
     path = tmp_path / "large.png"
-    Image.new("L", (2000, 2000)).save(path)
+    Image.new("L", (1200, 1000)).save(path)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert image.load(path).pixels.shape == (2000, 2000, 3)
+        assert image.load(path).pixels.shape == (1000, 1200, 3)
+
+
+def test_pictures_too_large_for_their_format_are_refused_beforehand(tmp_path):
+    image.check_size(tmp_path / "a.png", (17_000, 100))
+    with pytest.raises(ImageError, match=r"\.webp holds at most 16383 pixels"):
+        image.check_size(tmp_path / "a.webp", (17_000, 100))
+    with pytest.raises(ImageError, match="100 megapixels"):
+        image.check_size(tmp_path / "a.png", (17_000, 17_000))
 
 
 def test_outputs_appear_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -77,8 +77,9 @@ def test_matches_do_not_depend_on_the_chunk_size(method, monkeypatch):
     style = matching.collect((relu_map(1, 13, 10), relu_map(3, 8, 8)), 3, 1)
     features = relu_map(2, 11, 14)
     dense = matching.nearest(features, style, 1, method)
-    for budget in (20_000, 77_777):
-        monkeypatch.setattr(matching, "SCORE_BYTES", budget)
+    for chunk, block in ((20_000, 10**9), (77_777, 3000)):
+        monkeypatch.setattr(matching, "CHUNK_BYTES", chunk)
+        monkeypatch.setattr(matching, "BLOCK_BYTES", block)
         chunked = matching.nearest(features, style, 1, method)
         np.testing.assert_array_equal(chunked.index, dense.index)
 

@@ -1,4 +1,7 @@
 import dataclasses
+import subprocess
+import sys
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
@@ -131,6 +134,37 @@ def test_an_energy_that_is_not_finite_stops_with_the_last_good_picture():
     assert np.isfinite(caught.value.progress.picture()).all()
 
 
+def test_a_step_that_blows_up_is_taken_back():
+    config = dataclasses.replace(CONFIG, optimizer="adam", learning_rate=1e30)
+    seen = []
+    plan = make_plan((48, 36), (40, 40), toy_params(), features=ToyNetwork(), config=config)
+    steps = run(
+        toy_params(), picture(1, 48, 36), picture(2, 40, 40), plan,
+        features=ToyNetwork(), config=config,
+    )  # fmt: skip
+    with pytest.raises(NonFiniteEnergyError) as caught:
+        seen.extend(steps)
+    np.testing.assert_array_equal(
+        caught.value.progress.image, records(picture(1, 48, 36), picture(2, 40, 40))[1][0].image
+    )
+
+
+def test_settings_of_the_wrong_type_are_named():
+    """In a process of its own, without the type checker of the tests."""
+    program = (
+        "from jaxmrf import Config, ConfigError\n"
+        "for field, value in [('size', 64.5), ('layers', 'relu3_1'), ('layers', (3,)),\n"
+        "                     ('seed', True), ('tv_weight', '1'), ('levels', '2')]:\n"
+        "    try:\n"
+        "        Config(**{field: value})\n"
+        "    except ConfigError as error:\n"
+        "        assert field in str(error)\n"
+        "    else:\n"
+        "        raise AssertionError(field)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parent.parent)
+
+
 def test_the_library_paints_arrays():
     content, style = np.asarray(picture(1, 40, 60)), np.asarray(picture(2, 64, 64))
     seen = []
@@ -145,10 +179,11 @@ def test_the_library_paints_arrays():
 
 
 @pytest.mark.parametrize(
-    "pixels", [np.ones((4, 4)), np.ones((0, 4, 3)), np.full((64, 64, 3), np.nan)]
+    "pixels",
+    [np.ones((4, 4)), np.ones((0, 4, 3)), np.full((64, 64, 3), np.nan), np.full((9, 9, 3), 255)],
 )
 def test_arrays_that_are_no_pictures_are_named(pixels):
-    with pytest.raises(ConfigError, match="style has"):
+    with pytest.raises(ConfigError, match="style"):
         api.check_pixels("style", pixels)
 
 

@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from benchmarks import engine
 from jaxmrf import vgg
-from tests import engine
 from tests.conftest import picture
 
 

@@ -1,6 +1,8 @@
 import io
 import pickle
+import struct
 import tarfile
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -69,13 +71,72 @@ class Exploit:
         return (print, ("this must not run",))
 
 
-@pytest.mark.parametrize("payload", [Exploit(), {"VGG16_0": Exploit()}, np.array([Exploit()])])
+@pytest.mark.parametrize("payload", [Exploit(), {"VGG16_0": Exploit()}])
 def test_a_pickle_with_anything_but_arrays_is_refused(payload, tmp_path, capsys):
     path = tmp_path / "evil.ckpt"
     path.write_bytes(pickle.dumps(payload))
     with pytest.raises(ConversionError, match=r"builtins\.print"):
         convert.read(path)
     assert "must not run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([Exploit]),
+        np.zeros(3, np.dtype([("a", "f4")])),
+        np.zeros(3, ">f4"),
+        np.zeros(3, "i4"),
+        np.zeros((3, 2), "f4", order="F"),
+    ],
+    ids=["objects", "fields", "big-endian", "integers", "column-major"],
+)
+def test_arrays_that_are_not_plain_floats_are_refused(array, tmp_path):
+    path = tmp_path / "vgg16.ckpt"
+    path.write_bytes(pickle.dumps({"VGG16_0": {"Conv_0": {"kernel": array}}}, protocol=3))
+    with pytest.raises(ConversionError):
+        convert.read(path)
+
+
+def test_numpys_own_types_never_leave_the_unpickler(checkpoint):
+    """Forged dtype flags would make NumPy take bytes for pointers; so no dtype is made."""
+    forged = pickle.dumps(np.zeros(3, "V8"), protocol=2)
+    with pytest.raises(ConversionError, match=r"floating-point|only NumPy arrays"):
+        flax_pickle.ArrayUnpickler(io.BytesIO(forged)).load()
+    tree = flax_pickle.ArrayUnpickler(io.BytesIO(checkpoint.read_bytes())).load()
+    assert not isinstance(tree["VGG16_0"]["Conv_0"]["bias"], np.ndarray)
+
+
+def test_a_small_pickle_cannot_ask_for_much_memory():
+    tracemalloc.start()
+    with pytest.raises((struct.error, EOFError, pickle.UnpicklingError)):
+        flax_pickle.ArrayUnpickler(io.BytesIO(b"\x80\x02Nr\x80\xf0\xfa\x02X")).load()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10**7
+
+
+def test_altered_metadata_is_refused(checkpoint):
+    content = convert.to_safetensors(convert.read(checkpoint))
+    altered = content.replace(b"0.485", b"0.985")
+    assert altered != content
+    with pytest.raises(ConversionError, match="digest"):
+        convert.from_safetensors(altered)
+
+
+def test_values_too_large_for_float16_are_refused(checkpoint):
+    conversion = convert.read(checkpoint)
+    conversion.params["conv1_1"]["bias"] = np.full(64, 1e6, np.float32)
+    with np.errstate(over="ignore"), pytest.raises(ConversionError, match="do not fit"):
+        convert.to_safetensors(conversion)
+
+
+def test_an_own_file_can_be_shortened_but_not_lengthened(checkpoint, tmp_path):
+    path = tmp_path / "own.safetensors"
+    path.write_bytes(convert.to_safetensors(convert.read(checkpoint)))
+    assert convert.read(path, deepest="conv3_1").network.layers[-1] == "relu3_1"
+    with pytest.raises(ConversionError, match="ends at conv4_2"):
+        convert.read(path, deepest="conv5_1")
 
 
 @pytest.mark.parametrize(

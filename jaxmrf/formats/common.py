@@ -54,6 +54,7 @@ class Foreign:
       input: what the network expects.
       source: the format, for the metadata of the converted file.
       license: of the weights.
+      sha256: digest of what was read, if that is not the whole file.
     """
 
     architecture: str
@@ -61,6 +62,7 @@ class Foreign:
     input: Input
     source: str
     license: str
+    sha256: str | None = None
 
 
 OXFORD_LICENSE = "CC BY 4.0 (Visual Geometry Group, University of Oxford)"

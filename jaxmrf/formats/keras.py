@@ -44,6 +44,9 @@ def read(path: Path) -> Foreign:
                 if (match := _LAYER.fullmatch(name))
             }
             architecture = architecture_of(groups)
+            for name, group in groups.items():
+                if not isinstance(group, h5py.Group):
+                    raise ConversionError(f"{name} is not a group with a kernel and a bias")
             shapes = vgg.kernel_shapes(architecture)
             layers = {name: _layer(name, groups[name], shape) for name, shape in shapes.items()}
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
@@ -78,12 +81,12 @@ def _datasets(group: h5py.Group) -> list[h5py.Dataset]:
             item = _hard(current, name)
             if isinstance(item, h5py.Group):
                 waiting.append(item)
-            else:
+            elif isinstance(item, h5py.Dataset):
                 found.append(_plain(item))
     return found
 
 
-def _hard(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
+def _hard(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | h5py.Datatype:
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise ConversionError(f"{group.name}/{name} is a link to another place or file")
     return group[name]

@@ -29,6 +29,12 @@ def positions(architecture: str) -> dict[str, int]:
     return found
 
 
+def tensor_names(architecture: str) -> list[str]:
+    """Returns the names of all kernels and biases."""
+    numbers = positions(architecture).values()
+    return [f"features.{number}.{kind}" for number in numbers for kind in ("weight", "bias")]
+
+
 def check(shapes: Mapping[str, tuple[int, ...]]) -> str:
     """Returns the architecture whose names and shapes these are, [out, in, h, w].
 

@@ -42,8 +42,11 @@ def read(path: Path) -> Foreign:
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             names = [name for name in file.keys() if name.startswith("features.")]  # noqa: SIM118
-            named_features.check({name: tuple(file.get_slice(name).get_shape()) for name in names})
-            tensors = {name: file.get_tensor(name).astype(np.float32) for name in names}
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+            tensors = {
+                name: file.get_tensor(name).astype(np.float32)
+                for name in named_features.tensor_names(named_features.check(shapes))
+            }
     except safetensors.SafetensorError as error:
         raise ConversionError(f"the safetensors file is damaged: {error}") from None
     return named_features.foreign(tensors, "timm safetensors, torchvision's ImageNet weights")

@@ -1,6 +1,6 @@
 """PyTorch ``.pth`` files, legacy and zip, without PyTorch: torchvision's weights.
 
-The pickle inside may name six globals; storages are raw bytes that are read only where a
+The pickle inside may name a handful of globals; storages are raw bytes that are read only where a
 convolution needs them, after their declared size was checked.
 """
 
@@ -65,8 +65,10 @@ class _StateDict(collections.OrderedDict):
 
 _ALLOWED = {
     ("collections", "OrderedDict"): _StateDict,
+    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,  # files of 2017, torchvision's
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): lambda data, *_: data,
+    ("torch", "Size"): tuple,
     ("torch", "FloatStorage"): "<f4",
     ("torch", "HalfStorage"): "<f2",
     ("torch", "DoubleStorage"): "<f8",
@@ -74,7 +76,8 @@ _ALLOWED = {
 }
 
 
-class TensorUnpickler(pickle.Unpickler):
+# The C unpickler allocates a memo as large as a pickle asks for; this one does not.
+class TensorUnpickler(pickle._Unpickler):
     """Reads dictionaries of tensors; any other global is an error."""
 
     def find_class(self, module: str, name: str) -> Any:
@@ -149,10 +152,8 @@ def _read_zip(path: Path) -> dict[str, np.ndarray]:
         tensors = {}
         for name, tensor in _convolutions(state):
             storage = tensor.storage
-            size = storage.count * np.dtype(storage.dtype).itemsize
-            data = _member(archive, f"{folder}data/{storage.key}", size)
-            first, last = tensor.extent
-            tensors[name] = floats(name, data[first:last], storage.dtype, tensor.shape)
+            data = _member(archive, f"{folder}data/{storage.key}", tensor.extent[1])
+            tensors[name] = floats(name, data[tensor.extent[0] :], storage.dtype, tensor.shape)
         return tensors
 
 
@@ -213,7 +214,7 @@ def _legacy_storage(
 
 
 def _convolutions(state: Any) -> list[tuple[str, _Tensor]]:
-    """Returns the tensors of the convolutions after checking their names and shapes."""
+    """Returns the tensors of the convolutions, no others, with names and shapes checked."""
     if not isinstance(state, dict):
         raise ConversionError("the file does not hold a dictionary of tensors")
     tensors = {
@@ -221,5 +222,5 @@ def _convolutions(state: Any) -> list[tuple[str, _Tensor]]:
         for name, tensor in state.items()
         if isinstance(name, str) and name.startswith("features.") and isinstance(tensor, _Tensor)
     }
-    named_features.check({name: tensor.shape for name, tensor in tensors.items()})
-    return list(tensors.items())
+    architecture = named_features.check({name: tensor.shape for name, tensor in tensors.items()})
+    return [(name, tensors[name]) for name in named_features.tensor_names(architecture)]

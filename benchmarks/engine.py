@@ -18,6 +18,20 @@ def run(
       biases: [out] by the same names.
       picture: normalized input, [3, H, W].
     """
+    return evaluate(session(kernels, biases), picture)
+
+
+def evaluate(engine: onnxruntime.InferenceSession, picture: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns what `run` does, from a session that is there."""
+    values = engine.run(None, {"input": picture[None].astype(np.float32)})
+    names = [output.name for output in engine.get_outputs()]
+    return {name: value[0].transpose(1, 2, 0) for name, value in zip(names, values, strict=True)}
+
+
+def session(
+    kernels: Mapping[str, np.ndarray], biases: Mapping[str, np.ndarray]
+) -> onnxruntime.InferenceSession:
+    """Returns the network as an onnxruntime session; the arguments are those of `run`."""
     nodes, tensors, outputs, previous = [], [], [], "input"
     for name, kernel in kernels.items():
         block, index = name.removeprefix("conv").split("_")
@@ -42,12 +56,9 @@ def run(
     graph = helper.make_graph(nodes, "vgg", [_value("input")], outputs, tensors)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
-    session = onnxruntime.InferenceSession(
+    return onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    values = session.run(None, {"input": picture[None].astype(np.float32)})
-    names = [output.name for output in session.get_outputs()]
-    return {name: value[0].transpose(1, 2, 0) for name, value in zip(names, values, strict=True)}
 
 
 def _value(name: str) -> onnx.ValueInfoProto:

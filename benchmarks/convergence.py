@@ -1,0 +1,154 @@
+"""Time to the energy that the authors' algorithm in eager PyTorch ends with.
+
+Both sides start from the content, go through the same pyramid with the same weights, and
+are judged by `benchmarks.evaluator` at the finest level.
+"""
+
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.evaluator import Evaluator
+from jaxmrf import api, color, image, pyramid, weights
+from jaxmrf.config import Config
+from jaxmrf.energy import Weights
+
+
+class Level(NamedTuple):
+    """What both sides work with at one pyramid level."""
+
+    content: np.ndarray
+    style: np.ndarray
+    weights: Weights
+
+
+Reached = tuple[float, float, np.ndarray]
+"""Seconds, seconds without compilation, picture."""
+
+
+def compare(content: Path, style: Path, size: int, iterations: int) -> dict[str, float]:
+    """Returns seconds of the baseline, and of this package to the baseline's energy."""
+    network = weights.load("vgg16")
+    config = Config(size=size, iterations=(iterations,))
+    original, painting = (image.load(path).pixels for path in (content, style))
+    levels = _levels(original, painting, config)
+    judge = Evaluator(
+        network.network,
+        network.params,
+        levels[-1].content,
+        [levels[-1].style],
+        levels[-1].weights,
+        config,
+    )
+    start = _scaled(original, levels[0].content.shape[:2])
+    seconds, picture = _baseline(network, config, levels, start)
+    goal = judge(picture)
+    ours = _ours(network, config, original, painting, len(levels))
+    reached, energy = _first_below(ours, judge, goal)
+    return {
+        "baseline, seconds": seconds,
+        "baseline, energy": goal,
+        "ours, energy": energy,
+        "ours, seconds with compilation": ours[reached][0],
+        "ours, seconds without compilation": ours[reached][1],
+        "ours, iterations at the finest level": reached + 1,
+        "ratio with compilation": seconds / ours[reached][0],
+        "ratio without compilation": seconds / ours[reached][1],
+    }
+
+
+def _levels(original: np.ndarray, painting: np.ndarray, config: Config) -> list[Level]:
+    shape = _shape(original, config)
+    count = pyramid.level_count(shape, config)
+    shapes = pyramid.level_shapes(shape, count)
+    style_shapes = pyramid.level_shapes(pyramid.fit(*painting.shape[:2], config.size), count)
+    guide = np.asarray(color.match_distribution(original, painting))
+    return [
+        Level(
+            _scaled(guide, shapes[level]),
+            _scaled(painting, style_shapes[level]),
+            Weights(config.content_weight_at(level, count), config.style_weight, config.tv_weight),
+        )
+        for level in range(count)
+    ]
+
+
+def _scaled(picture: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    return np.clip(np.asarray(pyramid.resize(picture, shape)), 0, 1)
+
+
+def _baseline(
+    network: weights.Loaded, config: Config, levels: list[Level], picture: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Returns seconds and picture of eager PyTorch, the same iterations at every level."""
+    from benchmarks import torch_baseline
+
+    started = time.perf_counter()
+    torch_network = torch_baseline.Network(network.network, network.params)
+    for level in levels:
+        energy = torch_baseline.Energy(
+            torch_network, level.content, [level.style], level.weights, config
+        )
+        start = np.asarray(pyramid.resize(picture, level.content.shape[:2]))
+        picture = torch_baseline.minimize(energy, start, config.iterations[0], lambda: None)
+    return time.perf_counter() - started, picture
+
+
+def _ours(
+    network: weights.Loaded,
+    config: Config,
+    original: np.ndarray,
+    painting: np.ndarray,
+    levels: int,
+) -> list[Reached]:
+    """Returns what was reached after each iteration at the finest level.
+
+    Coarse levels do the default number of iterations. Without compilation an iteration
+    counts as the median of its level.
+    """
+    coarse = Config().iterations[0]
+    config = Config(
+        size=config.size, iterations=(*[coarse] * (levels - 1), 2 * config.iterations[0])
+    )
+    found, warm, durations = [], 0.0, []
+    started = last = time.perf_counter()
+    for progress in api.iterate(
+        original, painting, _shape(original, config), config, network=network
+    ):
+        progress.image.block_until_ready()
+        now = time.perf_counter()
+        if progress.iteration == 0:
+            warm, durations = warm + _typical(durations), []
+        else:
+            durations.append(now - last)
+            if progress.level == levels - 1:
+                found.append((now - started, warm + _typical(durations), progress.image))
+        last = now
+    return found
+
+
+def _shape(original: np.ndarray, config: Config) -> tuple[int, int]:
+    return pyramid.fit(*original.shape[:2], config.size)
+
+
+def _typical(durations: list[float]) -> float:
+    return float(np.median(durations)) * len(durations) if durations else 0.0
+
+
+def _first_below(found: list[Reached], judge: Evaluator, goal: float) -> tuple[int, float]:
+    """Returns the first picture with at most the goal's energy, by bisection.
+
+    The energy falls nearly monotonically; if it never gets there, the last picture.
+    """
+    low, high = 0, len(found) - 1
+    best = judge(np.asarray(found[high][2]))
+    while low < high:
+        middle = (low + high) // 2
+        value = judge(np.asarray(found[middle][2]))
+        if value <= goal:
+            high, best = middle, value
+        else:
+            low = middle + 1
+    return high, best

@@ -1,0 +1,60 @@
+"""The benchmark is honest: the baseline, the judge and the package compute one energy."""
+
+import jax
+import numpy as np
+import pytest
+
+from benchmarks.evaluator import Evaluator
+from jaxmrf import energy, weights
+from jaxmrf.config import Config
+from jaxmrf.energy import Weights
+from tests.conftest import picture
+
+WEIGHTS = Weights(0.25, 1.0, 0.3)
+CONFIG = Config(matching="exact", style_stride=2)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return weights.load_file(weights.shipped_file("vgg16.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return picture(1, 56, 48), picture(2, 64, 52), picture(3, 56, 48)
+
+
+@pytest.fixture(scope="module")
+def ours(network, pictures):
+    content, style, image = pictures
+    arguments = {"features": network.network, "config": CONFIG}
+    targets = energy.prepare(
+        network.params, content, [style], WEIGHTS, shape=content.shape[:2], **arguments
+    )
+    value_and_grad = jax.jit(
+        jax.value_and_grad(lambda x: energy.energy(x, network.params, targets, **arguments)[0])
+    )
+    return value_and_grad(image)
+
+
+def test_the_judge_finds_our_energy(network, pictures, ours):
+    content, style, image = map(np.asarray, pictures)
+    judge = Evaluator(network.network, network.params, content, [style], WEIGHTS, CONFIG)
+    np.testing.assert_allclose(judge(image), ours[0], rtol=1e-4)
+
+
+@pytest.mark.framework
+def test_the_baseline_has_our_energy_and_gradient(network, pictures, ours):
+    pytest.importorskip("torch")
+    from benchmarks import torch_baseline
+
+    content, style, image = map(np.asarray, pictures)
+    torch_network = torch_baseline.Network(network.network, network.params)
+    baseline = torch_baseline.Energy(torch_network, content, [style], WEIGHTS, CONFIG)
+    x = torch_baseline.to_torch(image).requires_grad_()
+    value = baseline(x)
+    value.backward()
+    np.testing.assert_allclose(value.item(), ours[0], rtol=1e-4)
+    gradient = x.grad[0].numpy().transpose(1, 2, 0)
+    error = np.linalg.norm(gradient - ours[1]) / np.linalg.norm(ours[1])
+    assert error < 1e-3
