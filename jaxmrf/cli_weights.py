@@ -32,7 +32,7 @@ def list_networks() -> None:
             _entry("", "", "", f"{found.source}; {found.license}")
         for place in weights.PUBLISHED:
             how = "load it, then: jaxmrf weights convert FILE"
-            if weights.can_fetch(place):
+            if place.fetchable:
                 how = f"jaxmrf weights fetch {place.network} --from {place.name}"
             _entry(place.network, place.name, f"{place.size} MB", how)
             _entry("", "", "", f"{place.url}; {place.license}")

@@ -91,9 +91,9 @@ class Progress:
 
     def picture(self) -> Float[Array, "height width 3"]:
         """Returns the picture as it would be delivered now: final size, sRGB in 0 to 1."""
-        image = jnp.clip(pyramid.resize(self.image, self.shape), 0.0, 1.0)
+        image = _at_size(self.image, self.shape)
         if self.config.color == "keep" and self.original is not None:
-            original = jnp.clip(pyramid.resize(self.original, self.shape), 0.0, 1.0)
+            original = _at_size(self.original, self.shape)
             image = color.with_chrominance_of(image, original)
         return image
 
@@ -179,74 +179,79 @@ def run(
       NonFiniteEnergyError: if the energy is not a number.
     """
     guide, style = _colored(content, style, config)
-    program = config.program()
-    optimizer = optimize.make_optimizer(program)
     levels = len(plan.shapes)
-    image = _initial(guide, style, initial, plan.shapes[0], config)
+    program = config.program()
     progress = Progress(
         level=0,
         levels=levels,
         iteration=0,
         iterations=plan.iterations[0],
-        image=image,
-        value=float("nan"),
-        terms={},
-        gradient_norm=float("nan"),
+        image=_initial(guide, style, initial, plan.shapes[0], config),
         original=content,
         shape=plan.shapes[-1],
         config=config,
+        **_NOTHING_SEEN,
     )
     for level, shape in enumerate(plan.shapes):
-        image = pyramid.resize(image, shape)
-        progress = dataclasses.replace(
+        start = dataclasses.replace(
             progress,
             level=level,
             iteration=0,
             iterations=plan.iterations[level],
-            image=image,
-            value=float("nan"),
-            terms={},
-            gradient_norm=float("nan"),
+            image=pyramid.resize(progress.image, shape),
+            **_NOTHING_SEEN,
         )
-        good = progress
-        yield progress
-        styles = pyramid.style_copies(
-            jnp.clip(pyramid.resize(style, plan.style_shapes[level]), 0.0, 1.0), config
-        )
+        yield start
         targets = _prepare(
             params,
-            None if guide is None else jnp.clip(pyramid.resize(guide, shape), 0.0, 1.0),
-            styles,
+            None if guide is None else _at_size(guide, shape),
+            pyramid.style_copies(_at_size(style, plan.style_shapes[level]), config),
             Weights(config.content_weight_at(level, levels), config.style_weight, config.tv_weight),
             shape=shape,
             features=features,
             config=program,
         )
-        state = optimize.init(image, optimizer)
-        for iteration in range(plan.iterations[level]):
-            state, record = _step(
-                state.image,
-                state.optimizer,
-                state.iteration,
-                params,
-                targets,
-                features=features,
-                config=program,
-            )
-            record = jax.device_get(record)
-            if not record.finite:
-                raise NonFiniteEnergyError(good)
-            good = progress  # its energy was just found to be finite
-            progress = dataclasses.replace(
-                progress,
-                iteration=iteration + 1,
-                image=state.image,
-                value=float(record.value),
-                terms={name: float(term) for name, term in record.terms.items()},
-                gradient_norm=float(record.gradient_norm),
-            )
+        progress = start
+        for progress in _run_level(start, params, targets, features=features, config=program):
             yield progress
-        image = state.image
+
+
+def _run_level(
+    progress: Progress, params: PyTree, targets: Targets, *, features: Features, config: Config
+) -> Iterator[Progress]:
+    """Yields the records of the iterations of one level, which starts at `progress`."""
+    state = optimize.init(progress.image, optimize.make_optimizer(config))
+    good = progress
+    for iteration in range(progress.iterations):
+        state, record = _step(
+            state.image,
+            state.optimizer,
+            state.iteration,
+            params,
+            targets,
+            features=features,
+            config=config,
+        )
+        record = jax.device_get(record)
+        if not record.finite:
+            raise NonFiniteEnergyError(good)
+        good = progress  # its energy was just found to be finite
+        progress = dataclasses.replace(
+            progress,
+            iteration=iteration + 1,
+            image=state.image,
+            value=float(record.value),
+            terms={name: float(term) for name, term in record.terms.items()},
+            gradient_norm=float(record.gradient_norm),
+        )
+        yield progress
+
+
+_NOTHING_SEEN = {"value": math.nan, "terms": {}, "gradient_norm": math.nan}
+
+
+def _at_size(picture: Array, shape: tuple[int, int]) -> Array:
+    return jnp.clip(pyramid.resize(picture, shape), 0.0, 1.0)
 
 
 _prepare = jax.jit(energy.prepare, static_argnames=("shape", "features", "config"))
@@ -294,9 +299,9 @@ def _initial(
     config: Config,
 ) -> Array:
     if initial is not None:
-        return jnp.clip(pyramid.resize(initial, shape), 0.0, 1.0)
+        return _at_size(initial, shape)
     if content is not None and config.init == "content":
-        return jnp.clip(pyramid.resize(content, shape), 0.0, 1.0)
+        return _at_size(content, shape)
     noise = jax.random.normal(jax.random.key(config.seed), (*shape, 3))
     return style.mean(axis=(0, 1)) + NOISE_LEVEL * noise
 

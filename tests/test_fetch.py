@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from jaxmrf import cli, fetch, vgg, weights
+from jaxmrf import cli, fetch, published, vgg, weights
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -207,7 +207,7 @@ def home(server, tmp_path, monkeypatch):
     """An empty cache folder, and VGG-19 published on the loopback server."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv(weights.ENVIRONMENT, raising=False)
-    here = weights.Published(
+    here = published.Published(
         "vgg19", "keras", server.url, "md5", hashlib.md5(server.content).hexdigest(), 80, "CC"
     )
     monkeypatch.setattr(weights, "PUBLISHED", (here,))
@@ -273,8 +273,8 @@ def test_damaged_stored_weights_are_told_of(home, server):
 def test_two_processes_load_it_once(home, server):
     server.script = ["hold"]
     program = (
-        "import sys; from jaxmrf import weights\n"
-        "place = weights.Published('vgg19', 'keras', *sys.argv[1:], 80, 'CC')\n"
+        "import sys; from jaxmrf import published, weights\n"
+        "place = published.Published('vgg19', 'keras', *sys.argv[1:], 80, 'CC')\n"
         "print('ready', flush=True)\n"
         "print(weights.fetch_file(place))\n"
     )

@@ -13,7 +13,17 @@ ORDER = [
     *("config", "patches", "matching", "losses", "energy", "optimize", "color", "pyramid"),
     *("transfer", "vgg", "formats/common", "formats/named_features", "formats/flax_pickle"),
     *("formats/keras", "formats/torch_file", "formats/timm", "formats/caffe"),
-    *("formats/matconvnet", "convert", "fetch", "files", "weights", "api", "device", "image"),
+    *(
+        "formats/matconvnet",
+        "published",
+        "convert",
+        "fetch",
+        "files",
+        "weights",
+        "api",
+        "device",
+        "image",
+    ),
     *("paint", "terminal", "cli_weights", "cli"),
 ]
 CORE = ORDER[: ORDER.index("transfer") + 1]
