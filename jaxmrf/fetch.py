@@ -1,7 +1,6 @@
 """Downloading one file: resumed where it broke off, and used only if its digest is right."""
 
 import errno
-import hashlib
 import http.client
 import time
 import urllib.error
@@ -9,6 +8,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+
+from jaxmrf import files
 
 CHUNK = 2**20
 TIMEOUT_SECONDS = 30
@@ -47,7 +48,7 @@ def fetch(
         wrong; then `part` is removed.
       OSError: if `part` cannot be written.
     """
-    if part.exists() and _digest(part, algorithm).startswith(digest):
+    if part.exists() and files.digest(part, algorithm).startswith(digest):
         return  # loaded by an earlier call that did not get further
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -70,7 +71,7 @@ def fetch(
             f"cannot load {url}: {failure}; call again to continue, or load the file "
             "yourself and give it to: jaxmrf weights convert FILE"
         )
-    found = _digest(part, algorithm)
+    found = files.digest(part, algorithm)
     if not found.startswith(digest):
         part.unlink()
         raise FetchError(f"{url} was altered or damaged: {algorithm} is {found}, expected {digest}")
@@ -123,8 +124,3 @@ def _is_about_files(error: Exception) -> bool:
         errno.EIO,
         errno.EFBIG,
     )
-
-
-def _digest(path: Path, algorithm: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()

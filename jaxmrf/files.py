@@ -1,11 +1,18 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and their digests."""
 
 import contextlib
+import hashlib
 import io
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+
+def digest(path: Path, algorithm: str) -> str:
+    """Returns the hexadecimal digest of a file, by ``md5`` or ``sha256``."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 @contextlib.contextmanager

@@ -230,7 +230,7 @@ def _gather_style(pixels: Array, origin: Array, width: Array, patch_size: int) -
 def _principal_directions(unit: Float[Array, "m d"]) -> Float[Array, "d e"]:
     """Returns leading principal directions of the rows, by subspace iteration.
 
-    Halko, Martinsson & Tropp 2011, algorithm 4.4, with two iterations.
+    Halko, Martinsson & Tropp 2011, algorithm 4.4, with three iterations.
     """
     size = min(PROJECTION_SIZE, *unit.shape)
     start = jax.random.normal(jax.random.key(0), (unit.shape[1], size), unit.dtype)

@@ -1,7 +1,6 @@
 """Finding, fetching, converting and verifying the weights of a network."""
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Callable
 from importlib import resources
@@ -96,8 +95,7 @@ def load_file(path: Path, *, sha256: str | None = None, architecture: str | None
         the one with the digest `sha256`.
     """
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = files.digest(path, "sha256")
         if sha256 is not None and digest != sha256:
             raise WeightsError(
                 f"the weights {path} are damaged: SHA-256 is {digest}, expected {sha256}; "
@@ -158,10 +156,7 @@ def recognize(path: Path) -> Published | None:
       WeightsError: if the file cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            digests = {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}
-            file.seek(0)
-            digests["md5"] = hashlib.file_digest(file, "md5").hexdigest()
+        digests = {algorithm: files.digest(path, algorithm) for algorithm in ("sha256", "md5")}
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror}") from None
     for place in PUBLISHED:

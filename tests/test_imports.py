@@ -16,9 +16,9 @@ ORDER = [
     *(
         "formats/matconvnet",
         "published",
+        "files",
         "convert",
         "fetch",
-        "files",
         "weights",
         "api",
         "device",
