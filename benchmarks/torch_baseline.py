@@ -6,7 +6,7 @@ one and 25 corrections. It computes the energy of `jaxmrf.energy`;
 tests/test_benchmarks.py compares value and gradient.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -104,9 +104,7 @@ def _patches(features: torch.Tensor, size: int, stride: int) -> torch.Tensor:
     return views[:, rows][:, :, columns].permute(1, 2, 0, 3, 4).flatten(0, 1)
 
 
-def minimize(
-    energy: Energy, image: np.ndarray, iterations: int, on_iteration: Callable[[], None]
-) -> np.ndarray:
+def minimize(energy: Energy, image: np.ndarray, iterations: int) -> np.ndarray:
     """Returns the picture after L-BFGS with one evaluation per iteration."""
     x = to_torch(image).clone().requires_grad_()
     optimizer = torch.optim.LBFGS(
@@ -121,5 +119,4 @@ def minimize(
 
     for _ in range(iterations):
         optimizer.step(closure)
-        on_iteration()
     return x.detach()[0].numpy().transpose(1, 2, 0)
