@@ -1,6 +1,7 @@
 """Measures and prints a table, and writes it as JSON: python -m benchmarks.
 
     python -m benchmarks parts        # where an iteration's time goes
+    python -m benchmarks scaling      # seconds per iteration and megapixel over size
     python -m benchmarks run          # a whole transfer: time, memory, second start
     python -m benchmarks baseline     # against eager PyTorch (bench extra), to its energy
 
@@ -11,10 +12,18 @@ import argparse
 import json
 import platform
 from pathlib import Path
+from typing import Any
 
 from benchmarks import convergence, parts, process
 from jaxmrf import image, pyramid
 from jaxmrf.config import Config
+
+CONFIGS = {
+    "default": Config(),
+    "style stride 2": Config(style_stride=2),
+    "matches found in every iteration": Config(match_every=1),
+}
+SIDES = [384, 512, 768, 1080, 1440]
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 
@@ -32,6 +41,10 @@ def main() -> None:
     results = {"machine": platform.processor() or platform.machine(), "size": options.size}
     if "parts" in options.which:
         results["parts"] = _parts(options)
+    if "scaling" in options.which:
+        results["scaling"] = parts.scaling(
+            Config(), SIDES, lambda side: _pictures(options, (side, side))
+        )
     if "run" in options.which:
         results["run"] = process.whole_runs(options.content, options.style, options.size)
     if "baseline" in options.which:
@@ -44,21 +57,25 @@ def main() -> None:
 
 
 def _parts(options: argparse.Namespace) -> dict[str, dict[str, float]]:
-    content, style = (image.load(path).pixels for path in (options.content, options.style))
-    shape = pyramid.fit(*content.shape[:2], options.size)
-    pictures = [pyramid.resize(picture, shape) for picture in (content, style)]
+    content = image.load(options.content).pixels
+    pictures = _pictures(options, pyramid.fit(*content.shape[:2], options.size))
     peak = parts.matmul_peak()
-    found = {}
+    found = {"machine": {"matrix product, GFLOP/s": peak, **parts.convolution_peaks(options.size)}}
     for architecture in ("vgg16", "vgg19"):
-        # The picture is half-way from content to style, as in the middle of a run.
-        middle = (pictures[0] + pictures[1]) / 2
-        measured = parts.measure(architecture, shape, Config(), (*pictures, middle))
-        ideal = measured.pop("flops") / (peak * 1e9)
-        measured["network at matmul speed"] = ideal
-        measured["ideal over iteration"] = ideal / measured["iteration"]
-        measured["share of matching"] = measured["matching fast"] / measured["iteration"]
-        found[architecture] = measured
-    return {"matmul": {"GFLOP/s": peak}, **found}
+        for name, config in CONFIGS.items():
+            measured = parts.measure(architecture, config, pictures)
+            ideal = measured.pop("network FLOPs") / (peak * 1e9)
+            measured["network at the speed of the matrix product"] = ideal
+            measured["that over the iteration"] = ideal / measured["iteration, mean"]
+            found[f"{architecture}, {name}"] = measured
+    return found
+
+
+def _pictures(options: argparse.Namespace, shape: tuple[int, int]) -> tuple[Any, Any, Any]:
+    """Returns content, style, and a picture half-way between them, of one shape."""
+    loaded = (image.load(path).pixels for path in (options.content, options.style))
+    content, style = (pyramid.resize(picture, shape) for picture in loaded)
+    return content, style, (content + style) / 2
 
 
 def _print(results: dict) -> None:

@@ -108,13 +108,12 @@ def _ours(
 ) -> list[Reached]:
     """Returns what was reached after each iteration at the finest level.
 
-    Coarse levels do the default number of iterations. Without compilation an iteration
-    counts as the median of its level.
+    Coarse levels, where iterations cost little, do all the more of them. Without
+    compilation an iteration counts as the median of its level.
     """
-    coarse = Config().iterations[0]
-    config = Config(
-        size=config.size, iterations=(*[coarse] * (levels - 1), 2 * config.iterations[0])
-    )
+    finest = config.iterations[0]
+    coarse = [finest * 2 ** (levels - 2 - level) for level in range(levels - 1)]
+    config = Config(size=config.size, iterations=(*coarse, finest))
     found, warm, durations = [], 0.0, []
     started = last = time.perf_counter()
     for progress in api.iterate(

@@ -9,9 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmrf import energy, matching, optimize, vgg, weights
+from jaxmrf import energy, optimize, vgg, weights
 from jaxmrf.config import Config
 from jaxmrf.energy import Weights
+
+CHANNELS = {"conv1_2": 64, "conv2_2": 128, "conv3_2": 256, "conv4_2": 512}
+"""Convolutions whose speed is measured, with their channels."""
 
 
 def seconds(function: Callable[..., Any], *args: Any, repeats: int = 5) -> float:
@@ -29,6 +32,26 @@ def matmul_peak(size: int = 2048) -> float:
     """Returns the GFLOP/s of a float32 matrix product."""
     a = jax.random.normal(jax.random.key(0), (size, size))
     return 2 * size**3 / seconds(jax.jit(jnp.dot), a, a) / 1e9
+
+
+def convolution_peaks(side: int) -> dict[str, float]:
+    """Returns the GFLOP/s of one convolution of each block for a square picture."""
+    found = {}
+    for block, (name, channels) in enumerate(CHANNELS.items()):
+        length = side // 2**block
+        x = jax.random.normal(jax.random.key(0), (1, length, length, channels))
+        kernel = jax.random.normal(jax.random.key(1), (3, 3, channels, channels))
+        convolve = jax.jit(
+            functools.partial(
+                jax.lax.conv_general_dilated,
+                window_strides=(1, 1),
+                padding="SAME",
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            )
+        )
+        flops = 2 * length**2 * 9 * channels**2
+        found[f"{name}, GFLOP/s"] = flops / seconds(convolve, x, kernel) / 1e9
+    return found
 
 
 def vgg_flops(architecture: str, deepest: str, shape: tuple[int, int]) -> float:
@@ -54,32 +77,35 @@ def network_of(architecture: str) -> tuple[vgg.Network, Any]:
 
 
 def measure(
-    architecture: str, shape: tuple[int, int], config: Config, pictures: tuple[Any, Any, Any]
+    architecture: str,
+    config: Config,
+    pictures: tuple[jax.Array, jax.Array, jax.Array],
+    *,
+    repeats: int = 5,
 ) -> dict[str, float]:
     """Returns seconds of the parts of an iteration at one size.
 
     Args:
       architecture: ``vgg16`` or ``vgg19``.
-      shape: (height, width) of content, style and picture.
       config: settings.
-      pictures: content, style and picture of that shape.
+      pictures: content, style and picture; content and picture of one shape.
+      repeats: calls that are timed.
     """
     network, params = network_of(architecture)
     content, style, image = pictures
     arguments = {"features": network, "config": config}
-    targets = jax.jit(functools.partial(energy.prepare, shape=shape, **arguments))(
-        params, content, [style], Weights(0.25, 1.0, 0.3)
-    )
+    prepare = functools.partial(energy.prepare, shape=content.shape[:2], **arguments)
+    targets = jax.jit(prepare)(params, content, [style], Weights(0.25, 1.0, 0.3))
     optimizer = optimize.make_optimizer(config)
     state = optimize.init(image, optimizer)
-    step = jax.jit(
-        functools.partial(
-            optimize.step,
-            objective=functools.partial(energy.energy, **arguments),
-            optimizer=optimizer,
+    memory = energy.no_memory(image, params, **arguments)
+
+    @jax.jit
+    def step(state: Any, params: Any, targets: Any, memory: Any, renew: Any) -> Any:
+        objective = functools.partial(energy.energy_and_memory, **arguments)
+        return optimize.step(
+            state, params, targets, memory, renew, objective=objective, optimizer=optimizer
         )
-    )
-    layers = jax.jit(network)(params, image)
 
     @jax.jit
     def network_alone(image: jax.Array, params: Any) -> Any:
@@ -89,26 +115,44 @@ def measure(
 
         return jax.value_and_grad(value)(image)
 
-    @functools.partial(jax.jit, static_argnames="method")
-    def match_alone(layers: Any, style: Any, method: str) -> Any:
-        return [
-            matching.nearest(layers[name], style[name], config.stride, method)
-            for name in config.layers
-        ]
-
-    update = jax.jit(optimizer.update)
-    gradient = jnp.ones_like(image)
-    exact, fast = (match_alone(layers, targets.style, method) for method in ("exact", "fast"))
-    agreement = [
-        np.mean(np.asarray(e.index) == np.asarray(f.index))
-        for e, f in zip(exact, fast, strict=True)
-    ]
+    started = time.perf_counter()
+    jax.block_until_ready(step(state, params, targets, memory, jnp.asarray(True)))
+    first = time.perf_counter() - started
+    matching_step, plain_step = (
+        seconds(step, state, params, targets, memory, jnp.asarray(renew), repeats=repeats)
+        for renew in (True, False)
+    )
+    every = config.match_every
+    iteration = (matching_step + (every - 1) * plain_step) / every
+    update = seconds(
+        jax.jit(optimizer.update), jnp.ones_like(image), state.optimizer, image, repeats=repeats
+    )
+    agreement = energy.agreement(image, params, targets, **arguments)
     return {
-        "iteration": seconds(step, state, params, targets),
-        "network": seconds(network_alone, image, params),
-        "matching fast": seconds(lambda: match_alone(layers, targets.style, "fast")),
-        "matching exact": seconds(lambda: match_alone(layers, targets.style, "exact"), repeats=2),
-        "lbfgs update": seconds(update, gradient, state.optimizer, image),
-        "flops": vgg_flops(architecture, "conv4_2", shape),
-        "agreement": float(min(agreement)),
+        "first call, seconds": first,
+        "iteration that finds matches": matching_step,
+        "iteration that keeps them": plain_step,
+        "iteration, mean": iteration,
+        "share of matching": (matching_step - plain_step) / every / iteration,
+        "network alone": seconds(network_alone, image, params, repeats=repeats),
+        "L-BFGS update": update,
+        "network FLOPs": vgg_flops(architecture, "conv4_2", content.shape[:2]),
+        "exact matches": float(min(agreement.values())),
     }
+
+
+def scaling(
+    config: Config, sides: list[int], pictures: Callable[[int], tuple[Any, Any, Any]]
+) -> dict[str, dict[str, float]]:
+    """Returns seconds per iteration and megapixel for square pictures of these sides."""
+    found = {}
+    for side in sides:
+        measured = measure("vgg16", config, pictures(side), repeats=1 if side > 800 else 3)
+        megapixels = side * side / 1e6
+        found[f"{megapixels:.2f} megapixels"] = {
+            "iteration per megapixel": measured["iteration, mean"] / megapixels,
+            "network per megapixel": measured["network alone"] / megapixels,
+            "share of matching": measured["share of matching"],
+            "exact matches": measured["exact matches"],
+        }
+    return found

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxmrf import pyramid, weights
+from jaxmrf import memory, pyramid, weights
 from jaxmrf.config import Config, ConfigError
 
 # The function `jaxmrf.transfer` hides the module of that name from `from jaxmrf import`.
@@ -103,13 +103,15 @@ def iterate(
     *,
     initial: Pixels | None = None,
     network: weights.Loaded | None = None,
+    memory_budget: int | None = None,
     on_plan: Callable[[Plan], Any] = lambda plan: None,
 ) -> Iterator[Progress]:
     """Yields the progress records of a transfer, or of a synthesis if `content` is None.
 
     For callers that want to look at each iteration or to stop early; the arguments are
     those of `transfer` and `synthesize`. `on_plan` is called once, before the first
-    record.
+    record. `memory_budget` is in bytes; without one, large pictures are checked against
+    what the device has (see `memory.fit`).
 
     Raises:
       ConfigError: if a picture or setting cannot be used.
@@ -128,6 +130,8 @@ def iterate(
         config=config,
         guided=content is not None,
     )
+    guided = content is not None
+    network = memory.fit(network, plan, config, guided=guided, budget=memory_budget)
     on_plan(plan)
     yield from run(
         network.params,

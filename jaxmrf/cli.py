@@ -58,7 +58,10 @@ Stride = Annotated[int | None, _option("Stride of patches in the result.", "stri
 StyleStride = Annotated[int | None, _option("Stride of patches in the style.", "style_stride")]
 Levels = Annotated[int | None, _option("Pyramid levels.", "levels")]
 Iterations = Annotated[
-    str | None, _option("Iterations: one number, or one per level from the coarsest.", "iterations")
+    str | None,
+    _option(
+        "Iterations per level from the coarsest; the last serves all finer ones.", "iterations"
+    ),
 ]
 OptimizerOption = Annotated[settings.Optimizer | None, _option("Optimizer.", "optimizer")]
 LineSearchOption = Annotated[settings.LineSearch | None, _option("Of L-BFGS.", "line_search")]
@@ -91,6 +94,20 @@ DeviceOption = Annotated[DeviceKind, _option("Where to compute.")]
 PreviewEvery = Annotated[
     int, _option("Iterations between previews beside the output; 0: none.", min=0)
 ]
+Memory = Annotated[
+    float | None,
+    _option(
+        "Gigabytes that the run may take; large pictures are computed in strips then, or "
+        "refused with a size that fits (default: what the device has)",
+        metavar="GB",
+        flag="--memory",
+        min=0.0,
+    ),
+]
+MatchEvery = Annotated[
+    int | None, _option("Find matches anew in every such iteration.", "match_every")
+]
+Preconditioner = Annotated[settings.Preconditioner | None, _option("Of L-BFGS.", "preconditioner")]
 Trace = Annotated[Path | None, _option("Write each iteration's energy to this JSON Lines file.")]
 
 
@@ -118,7 +135,9 @@ def transfer(
     iterations: Iterations = None,
     optimizer: OptimizerOption = None,
     line_search: LineSearchOption = None,
+    preconditioner: Preconditioner = None,
     matching: MatchingOption = None,
+    match_every: MatchEvery = None,
     init: Init = None,
     seed: Seed = None,
     style_scale: StyleScale = None,
@@ -131,6 +150,7 @@ def transfer(
     network: NetworkOption = "auto",
     weights_file: WeightsFile = None,
     device: DeviceOption = "auto",
+    memory: Memory = None,
     preview_every: PreviewEvery = 10,
     trace: Trace = None,
 ) -> None:
@@ -155,7 +175,9 @@ def synthesize(
     iterations: Iterations = None,
     optimizer: OptimizerOption = None,
     line_search: LineSearchOption = None,
+    preconditioner: Preconditioner = None,
     matching: MatchingOption = None,
+    match_every: MatchEvery = None,
     init: Init = None,
     seed: Seed = None,
     style_scale: StyleScale = None,
@@ -164,6 +186,7 @@ def synthesize(
     network: NetworkOption = "auto",
     weights_file: WeightsFile = None,
     device: DeviceOption = "auto",
+    memory: Memory = None,
     preview_every: PreviewEvery = 10,
     trace: Trace = None,
 ) -> None:
@@ -238,6 +261,7 @@ def _job(params: dict[str, Any]) -> paint.Job:
         initial=None if initial is None else Path(initial),
         preview_every=values["preview_every"],
         trace=values["trace"],
+        memory=values["memory"],
     )
 
 

@@ -14,6 +14,7 @@ Matching = Literal["fast", "exact"]
 Initialization = Literal["content", "noise"]
 Optimizer = Literal["lbfgs", "adam"]
 LineSearch = Literal["none", "zoom"]
+Preconditioner = Literal["none", "spectral"]
 Color = Literal["match", "keep", "none"]
 
 
@@ -48,8 +49,10 @@ class Config:
       patch_size: side of a patch in feature positions, at least 1.
       stride: distance of neighboring patches in the synthesized picture.
       style_stride: distance of neighboring patches in the style.
-      matching: ``exact`` compares every patch with every style patch; ``fast``
-        ranks by a projection first and compares the best candidates exactly.
+      matching: ``exact`` compares every patch with every style patch; so does ``fast``
+        up to about 430×430 pixels, and beyond only with clusters of them.
+      match_every: matches are found anew in every such iteration of a level, from its
+        first on (authors' code: 1).
       rotations: style copies rotated by up to ± this many steps.
       rotation_step: degrees of one rotation step.
       scales: style copies scaled by up to ± this many steps.
@@ -58,10 +61,13 @@ class Config:
       levels: number of pyramid levels, ``None``: down to a longest side of
         `coarsest` pixels.
       coarsest: longest side in pixels that the coarsest level does not go below.
-      iterations: iterations per level, coarsest first; one number serves all.
+      iterations: iterations per level, coarsest first; the last number serves all finer
+        levels. Coarse levels cost little and decide what goes where.
       init: what the coarsest level starts from.
       optimizer: ``lbfgs`` or ``adam``.
       line_search: of L-BFGS. ``none`` takes steps of length one.
+      preconditioner: what L-BFGS starts its inverse Hessian from: ``none``: one number;
+        ``spectral``: one for each band of frequencies and color, learned as it runs.
       history: number of L-BFGS corrections.
       taxicab_first_step: the first L-BFGS step is min(1, 1/‖g‖₁) times the
         gradient as in the authors' code, instead of min(1, 1/‖g‖₂).
@@ -88,6 +94,7 @@ class Config:
     stride: int = 1
     style_stride: int = 1
     matching: Matching = "fast"
+    match_every: int = 2
     rotations: int = 0
     rotation_step: float = 7.5
     scales: int = 0
@@ -95,10 +102,11 @@ class Config:
     style_scale: float = 1.0
     levels: int | None = None
     coarsest: int = 64
-    iterations: tuple[int, ...] = (30,)
+    iterations: tuple[int, ...] = (60, 30, 15)
     init: Initialization = "content"
     optimizer: Optimizer = "lbfgs"
     line_search: LineSearch = "none"
+    preconditioner: Preconditioner = "spectral"
     history: int = 25
     taxicab_first_step: bool = False
     learning_rate: float = 0.02
@@ -115,7 +123,15 @@ class Config:
         _check_range("style_scale", self.style_scale, above=0.0, maximum=16)
         _check_range("learning_rate", self.learning_rate, above=0.0)
         _check_range("rotation_step", self.rotation_step, minimum=0.0, maximum=45.0)
-        for name in ("size", "patch_size", "stride", "style_stride", "coarsest", "history"):
+        for name in (
+            "size",
+            "patch_size",
+            "stride",
+            "style_stride",
+            "coarsest",
+            "history",
+            "match_every",
+        ):
             _check_range(name, getattr(self, name), minimum=1)
         for name in ("rotations", "scales"):
             _check_range(name, getattr(self, name), minimum=0, maximum=16)
@@ -134,19 +150,9 @@ class Config:
             raise ConfigError("rotations times rotation_step may be at most 45 degrees")
 
     def iterations_per_level(self, levels: int) -> tuple[int, ...]:
-        """Returns the iterations of each of `levels` pyramid levels, coarsest first.
-
-        Raises:
-          ConfigError: if `iterations` has neither one number nor one per level.
-        """
-        if len(self.iterations) == 1:
-            return self.iterations * levels
-        if len(self.iterations) != levels:
-            raise ConfigError(
-                f"iterations has {len(self.iterations)} numbers for {levels} levels; "
-                "give one number, or one per level, coarsest first"
-            )
-        return self.iterations
+        """Returns the iterations of each of `levels` pyramid levels, coarsest first."""
+        last = self.iterations[-1]
+        return (*self.iterations, *[last] * (levels - len(self.iterations)))[:levels]
 
     def content_weight_at(self, level: int, levels: int) -> float:
         """Content weight of pyramid level `level` (0 is the coarsest) of `levels`."""
@@ -159,8 +165,8 @@ class Config:
         """
         kept = (
             "content_layer layers normalization overlap pixel_scale patch_size stride "
-            "style_stride matching optimizer line_search history taxicab_first_step "
-            "learning_rate"
+            "style_stride matching match_every optimizer line_search history taxicab_first_step "
+            "learning_rate preconditioner"
         )
         return Config(**{name: getattr(self, name) for name in kept.split()})
 
@@ -212,11 +218,13 @@ PRESETS: dict[str, Config] = {
         pixel_scale=256.0,
         stride=1,
         style_stride=1,
+        match_every=1,
         rotations=2,
         scales=3,
         coarsest=64,
         iterations=(200,),
         init="noise",
+        preconditioner="none",
         color="none",
     ),
     # The authors' Torch code, https://github.com/chuanli11/CNNMRF (file and option each).
@@ -232,12 +240,14 @@ PRESETS: dict[str, Config] = {
         stride=2,  # cnnmrf.lua, source_sample_stride {2, 2}
         style_stride=2,  # cnnmrf.lua, target_sample_stride {2, 2}
         matching="exact",
+        match_every=1,  # mylib/mrf.lua, updateOutput
         rotations=0,  # cnnmrf.lua, target_num_rotation 0; step pi/24 = 7.5 degrees
         scales=0,  # cnnmrf.lua, target_num_scale 0; step 1.05
         levels=3,  # cnnmrf.lua, num_res 3
         iterations=(100,),  # cnnmrf.lua, num_iter {100, 100, 100}
         init="content",  # cnnmrf.lua, ini_method image
         history=25,  # cnnmrf.lua, nCorrection 25
+        preconditioner="none",
         taxicab_first_step=True,  # mylib/myoptimizer.lua, min(1,1/tmp1:sum())
         color="none",
     ),

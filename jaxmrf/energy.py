@@ -8,6 +8,7 @@ Arrays, parameters and targets are arguments that jit traces; `features` and `co
 are static and hashable, to be named in ``static_argnames``.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -15,11 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from jaxmrf import losses, matching, patches
 from jaxmrf.config import Config
 from jaxmrf.matching import Match, StylePatches
+
+EXACT_PAIRS = 2**27
+"""Up to this many pairs of positions ``matching="fast"`` compares all of them too."""
 
 
 @runtime_checkable
@@ -46,6 +50,18 @@ class Factors(NamedTuple):
     content: Float[Array, ""]
     mrf: dict[str, Float[Array, ""]]
     tv: Float[Array, ""]
+
+
+class Assembled(NamedTuple):
+    """The style features of a layer, put together at the matches.
+
+    Attributes:
+      blended: mean of what the matches put at each position.
+      mean_square: mean of the squared length of what the matches put there.
+    """
+
+    blended: Float[Array, "h w c"]
+    mean_square: Float[Array, "h w"]
 
 
 class Targets(NamedTuple):
@@ -88,16 +104,18 @@ def prepare(
       KeyError: if the network has no such layer.
     """
     style_maps = [features(params, style) for style in styles]
-    style = {
-        name: matching.collect(
-            tuple(maps[name] for maps in style_maps), config.patch_size, config.style_stride
-        )
-        for name in config.layers
-    }
-    target = None if content is None else features(params, content)[config.content_layer]
     image = jax.ShapeDtypeStruct((*shape, 3), styles[0].dtype)
     layers = jax.eval_shape(features, params, image)
     sizes = {name: layers[name].shape[:2] for name in config.layers}
+    style = {}
+    for name in config.layers:
+        maps = tuple(found[name] for found in style_maps)
+        pairs = math.prod(sizes[name]) * sum(math.prod(found.shape[:2]) for found in maps)
+        indexed = config.matching == "fast" and pairs > EXACT_PAIRS
+        style[name] = matching.collect(
+            maps, config.patch_size, config.style_stride, indexed=indexed
+        )
+    target = None if content is None else features(params, content)[config.content_layer]
     factors = Factors(
         content=jnp.asarray(weights.content * _content_factor(target, config), jnp.float32),
         mrf={
@@ -150,9 +168,113 @@ def energy(
     activations = features(params, image)
     if matches is None:
         matches = _match(activations, targets, config)
+    return _weighted_sum(
+        image, activations, targets, _assemble(matches, activations, targets, config), config
+    )
+
+
+def energy_and_memory(
+    image: Float[Array, "h w 3"],
+    params: PyTree,
+    targets: Targets,
+    memory: dict[str, Assembled],
+    renew: Bool[Array, ""],
+    *,
+    features: Features,
+    config: Config,
+) -> tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], dict[str, Assembled]]]:
+    """Returns what `energy` does, with the matches of an earlier call unless `renew`.
+
+    Args:
+      image: sRGB picture.
+      params: parameters of the network.
+      targets: of this pyramid level, from `prepare`.
+      memory: what an earlier call returned, or `no_memory`.
+      renew: whether to find the matches anew.
+      features: the network.
+      config: settings.
+
+    Returns:
+      The sum, and the terms with the memory for the next call.
+    """
+    activations = features(params, image)
+    fixed = lax.stop_gradient({name: activations[name] for name in config.layers})
+    memory = lax.cond(
+        renew,
+        lambda: _assemble(_match(fixed, targets, config), fixed, targets, config),
+        lambda: memory,
+    )
+    value, terms = _weighted_sum(image, activations, targets, memory, config)
+    return value, (terms, memory)
+
+
+def no_memory(
+    image: Float[Array, "h w 3"], params: PyTree, *, features: Features, config: Config
+) -> dict[str, Assembled]:
+    """Returns a memory of the right shapes for a first call that renews it."""
+    layers = jax.eval_shape(features, params, image)
+    return {
+        name: Assembled(jnp.zeros(layers[name].shape), jnp.zeros(layers[name].shape[:2]))
+        for name in config.layers
+    }
+
+
+def agreement(
+    image: Float[Array, "h w 3"],
+    params: PyTree,
+    targets: Targets,
+    *,
+    features: Features,
+    config: Config,
+    sample: int = 256,
+) -> dict[str, Float[Array, ""]]:
+    """Returns for each style layer the share of matches that are the nearest of all."""
+    activations = features(params, image)
+    return {
+        name: matching.agreement(activations[name], style, config.patch_size, sample)
+        for name, style in targets.style.items()
+    }
+
+
+def _match(activations: Mapping[str, Array], targets: Targets, config: Config) -> dict[str, Match]:
+    return {
+        name: matching.nearest(
+            lax.stop_gradient(activations[name]), style, config.patch_size, config.stride
+        )
+        for name, style in targets.style.items()
+    }
+
+
+def _assemble(
+    matches: dict[str, Match], activations: Mapping[str, Array], targets: Targets, config: Config
+) -> dict[str, Assembled]:
+    assembled = {}
+    for name, style in targets.style.items():
+        squares = jnp.sum(jnp.square(style.sheet), axis=-1, keepdims=True)
+        blended, mean_square = (
+            patches.reassemble(
+                sheet,
+                matches[name].position,
+                activations[name].shape[:2],
+                config.patch_size,
+                config.stride,
+            )
+            for sheet in (style.sheet, squares)
+        )
+        assembled[name] = Assembled(blended, mean_square[..., 0])
+    return lax.stop_gradient(assembled)
+
+
+def _weighted_sum(
+    image: Array,
+    activations: Mapping[str, Array],
+    targets: Targets,
+    assembled: dict[str, Assembled],
+    config: Config,
+) -> tuple[Array, dict[str, Array]]:
     factors = targets.factors
     mrf_terms = [
-        factors.mrf[name] * _mrf(activations[name], targets.style[name], matches[name], config)
+        factors.mrf[name] * _mrf(activations[name], assembled[name], config)
         for name in config.layers
     ]
     terms = {"mrf": sum(mrf_terms), "tv": factors.tv * losses.total_variation(image)}
@@ -163,35 +285,11 @@ def energy(
     return sum(terms.values()), terms
 
 
-def _match(activations: Mapping[str, Array], targets: Targets, config: Config) -> dict[str, Match]:
-    return {
-        name: matching.nearest(
-            lax.stop_gradient(activations[name]), style, config.stride, config.matching
-        )
-        for name, style in targets.style.items()
-    }
-
-
-def _mrf(features: Array, style: StylePatches, match: Match, config: Config) -> Array:
+def _mrf(features: Array, assembled: Assembled, config: Config) -> Array:
     """Returns the MRF term of one layer, unweighted."""
-    shape = features.shape[:2]
-    placed = jnp.concatenate(
-        [style.pixels, jnp.sum(jnp.square(style.pixels), axis=-1, keepdims=True)], axis=-1
-    )
-    blended = patches.reassemble(
-        placed,
-        style.origin[match.index],
-        style.width[match.index],
-        shape,
-        config.patch_size,
-        config.stride,
-    )
-    blended = lax.stop_gradient(blended)
-    counts = patches.overlap_counts(*shape, config.patch_size, config.stride)
+    counts = patches.overlap_counts(*features.shape[:2], config.patch_size, config.stride)
     weight = np.minimum(counts, 1.0) if config.overlap == "mean" else counts
-    return losses.mrf(
-        features, blended[..., :-1], blended[..., -1], jnp.asarray(weight, features.dtype)
-    )
+    return losses.mrf(features, *assembled, jnp.asarray(weight, features.dtype))
 
 
 def _content_factor(target: Array | None, config: Config) -> Array | float:
@@ -207,8 +305,7 @@ def _mrf_factor(style: StylePatches, shape: tuple[int, int], config: Config) -> 
         return 1.0
     if config.normalization == "authors":
         return 0.5  # mylib/mrf.lua: the gradient is the difference itself
-    energy_of_style = jnp.mean(jnp.sum(jnp.square(style.pixels), axis=-1))
-    return 1.0 / jnp.maximum(energy_of_style * shape[0] * shape[1], matching.TINY)
+    return 1.0 / jnp.maximum(style.mean_square * shape[0] * shape[1], matching.TINY)
 
 
 def _tv_factor(shape: tuple[int, int], config: Config) -> float:

@@ -1,11 +1,11 @@
 """The nearest style patch by normalized cross-correlation (paper, equation 3).
 
 `collect` lists the patches of all style copies once per level; `nearest` finds for
-every patch of a feature map the style patch with the highest cosine. `exact` compares
-all pairs. `fast` ranks the style patches by a projection on their leading principal
-directions and compares the best candidates exactly.
+every patch of a feature map the style patch with the highest cosine. It compares all
+pairs, or, where an index was made, only those of the clusters that look best.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -15,234 +15,407 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from jaxmrf import patches
-from jaxmrf.config import Matching
-
-PROJECTION_SIZE = 128
-"""Principal directions that `fast` ranks by; the agreement is in docs/performance.md."""
-
-CANDIDATES = 8
-"""Style patches that `fast` compares exactly for every patch."""
-
-CANDIDATE_GROUPS = 32
-"""`fast` takes the candidates from the winners of this many groups of style patches."""
 
 CHUNK_BYTES = 16 * 2**20
-"""Scores and patches of the picture held at a time; the matches do not depend on it."""
+"""Scores held at a time; the matches do not depend on it."""
 
-BLOCK_BYTES = 256 * 2**20
-"""Style patches that `exact` holds at a time; the matches do not depend on it."""
+SCORE_BLOCK = 128
+"""The best score is looked for in blocks of this many: XLA's argmax is much slower
+than its max, so the block with the highest maximum is found first."""
+
+PROJECTION_SIZE = 128
+"""Principal directions that the clusters are compared in."""
+
+CLUSTER_SIZE = 256
+"""Style patches of a cluster, at most."""
+
+PROBES = 8
+"""Clusters that every patch is compared with; the agreement is in docs/performance.md."""
+
+CANDIDATES = 4
+"""Style patches, each the best of a cluster, that are compared exactly."""
 
 SAMPLE = 4096
 """Style patches that the principal directions are found from."""
 
+ROUNDING = 1e-5
+"""Scores that differ by less than this, relatively, count as equal."""
+
 TINY = 1e-12
+
+
+class Index(NamedTuple):
+    """Style patches in clusters of equal size (an inverted file, Jégou et al. 2011).
+
+    Attributes:
+      projection: principal directions as a convolution kernel, [k, k, C, d].
+      centers: mean of the unit patches of each cluster in these directions, [n, d].
+      members: positions of the patches of each cluster, int32 [n, size]; some twice.
+      vectors: the unit patches in these directions, [n, size, d].
+    """
+
+    projection: Float[Array, "k k c d"]
+    centers: Float[Array, "n d"]
+    members: Int[Array, "n size"]
+    vectors: Float[Array, "n size d"]
 
 
 class StylePatches(NamedTuple):
     """All patches of one style layer, over all copies of the style.
 
     Attributes:
-      pixels: feature positions of all copies, one below the other, [n, C].
-      origin: row of `pixels` with the first position of each patch, int32 [m].
-      width: width of the feature map that the patch lies in, int32 [m].
-      inverse_norm: one over the Euclidean norm of each patch, [m].
-      projection: principal directions as a convolution kernel, [k, k, C, d].
-      projected: unit patches in these directions, [m, d].
+      sheet: feature maps of all copies one below the other, zeros on their right.
+      inverse_norm: one over the norm of the patch that starts at a position of the
+        sheet, minus one where none starts.
+      mean_square: mean squared length of a feature vector.
+      index: clusters of the patches; None: all pairs are compared.
     """
 
-    pixels: Float[Array, "n c"]
-    origin: Int[Array, " m"]
-    width: Int[Array, " m"]
-    inverse_norm: Float[Array, " m"]
-    projection: Float[Array, "k k c d"]
-    projected: Float[Array, "m d"]
+    sheet: Float[Array, "rows columns c"]
+    inverse_norm: Float[Array, "rows columns"]
+    mean_square: Float[Array, ""]
+    index: Index | None
 
 
 class Match(NamedTuple):
     """The nearest style patch of every patch of a grid.
 
     Attributes:
-      index: index of the style patch, int32 [rows, columns].
+      position: where the style patch starts: row · columns + column of the sheet.
       score: its cosine with the patch, between 0 and 1 for ReLU features.
     """
 
-    index: Int[Array, "rows columns"]
+    position: Int[Array, "rows columns"]
     score: Float[Array, "rows columns"]
 
 
-def collect(maps: tuple[Float[Array, "_ _ c"], ...], patch_size: int, stride: int) -> StylePatches:
+def collect(
+    maps: tuple[Float[Array, "_ _ c"], ...], patch_size: int, stride: int, *, indexed: bool = False
+) -> StylePatches:
     """Lists the patches of the feature maps of all style copies.
+
+    Args:
+      maps: feature maps of the style copies.
+      patch_size: side of a patch.
+      stride: distance of neighboring patches.
+      indexed: whether to sort the patches into clusters, for an approximate search.
 
     Raises:
       ValueError: if no patch fits into one of the maps.
     """
-    origins, widths, first_row = [], [], 0
-    for height, width, _ in (style_map.shape for style_map in maps):
-        rows = patches.positions(height, patch_size, stride)
-        columns = patches.positions(width, patch_size, stride)
-        origins.append((first_row + rows[:, None] * width + columns[None, :]).ravel())
-        widths.append(np.full(origins[-1].shape, width))
-        first_row += height * width
-    channels = maps[0].shape[-1]
-    pixels = jnp.concatenate([style_map.reshape(-1, channels) for style_map in maps])
-    origin = jnp.asarray(np.concatenate(origins), jnp.int32)
-    width = jnp.asarray(np.concatenate(widths), jnp.int32)
-
-    squares = jnp.sum(jnp.square(pixels), axis=-1, keepdims=True)
-    norm = jnp.sqrt(_gather_style(squares, origin, width, patch_size).sum(axis=1))
-    inverse_norm = 1.0 / jnp.maximum(norm, TINY)
-
-    # Principal directions of a sample, evenly spread, are those of all patches nearly.
-    sample = np.linspace(0, len(origin) - 1, min(len(origin), SAMPLE)).astype(np.int32)
-    flat = _gather_style(pixels, origin[sample], width[sample], patch_size)
-    basis = _principal_directions(flat * inverse_norm[sample][:, None])
-    projection = basis.reshape(patch_size, patch_size, channels, -1)
-    projected = [
-        _project(style_map, projection)[
-            patches.positions(style_map.shape[0], patch_size, stride)[:, None],
-            patches.positions(style_map.shape[1], patch_size, stride)[None, :],
-        ].reshape(-1, basis.shape[1])
-        for style_map in maps
-    ]
-    return StylePatches(
-        pixels,
-        origin,
-        width,
-        inverse_norm,
-        projection,
-        jnp.concatenate(projected) * inverse_norm[:, None],
+    columns = max(style_map.shape[1] for style_map in maps)
+    sheet = jnp.concatenate(
+        [jnp.pad(found, ((0, 0), (0, columns - found.shape[1]), (0, 0))) for found in maps]
     )
+    starts = _starts([found.shape[:2] for found in maps], patch_size, stride)
+    squares = jnp.sum(jnp.square(sheet), axis=-1)
+    norm = jnp.sqrt(_window_sums(squares, patch_size))
+    inverse_norm = jnp.where(starts, 1.0 / jnp.maximum(norm, TINY), -1.0)
+    count = sum(found.shape[0] * found.shape[1] for found in maps)
+    index = None
+    if indexed:
+        index = _make_index(sheet, inverse_norm, np.flatnonzero(starts), patch_size)
+    return StylePatches(sheet, inverse_norm, jnp.sum(squares) / count, index)
 
 
 def nearest(
-    features: Float[Array, "h w c"], style: StylePatches, stride: int, method: Matching
+    features: Float[Array, "h w c"], style: StylePatches, patch_size: int, stride: int
 ) -> Match:
     """Returns the nearest style patch of every patch of `features`.
 
-    Patches of norm zero match style patch 0 with score 0. Ties go to the lower index.
+    Patches of norm zero match the first style patch with score 0. Ties go to the first.
     """
-    patch_size = style.projection.shape[0]
     rows = patches.positions(features.shape[0], patch_size, stride)
     columns = patches.positions(features.shape[1], patch_size, stride)
-    grid = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
-    if method == "exact":
-        index, score = _nearest_exact(features, style, grid, patch_size)
+    if style.index is None:
+        position, score = _nearest_of_all(features, style, patch_size)
+        position, score = (found[rows][:, columns] for found in (position, score))
     else:
-        index, score = _nearest_fast(features, style, grid, patch_size)
-    shape = (len(rows), len(columns))
-    return Match(index.reshape(shape), score.reshape(shape))
+        grid = (rows[:, None] * features.shape[1] + columns).ravel()
+        position, score = _nearest_of_clusters(features, style, style.index, grid, patch_size)
+        shape = (len(rows), len(columns))
+        position, score = position.reshape(shape), score.reshape(shape)
+    norm = jnp.sqrt(_window_sums(jnp.sum(jnp.square(features), axis=-1), patch_size))
+    return Match(position, score / jnp.maximum(norm[rows][:, columns], TINY))
 
 
-def _nearest_exact(
-    features: Array, style: StylePatches, grid: np.ndarray, patch_size: int
+def agreement(
+    features: Float[Array, "h w c"], style: StylePatches, patch_size: int, sample: int
+) -> Float[Array, ""]:
+    """Returns the share of matches that are the nearest of all, 0 to 1.
+
+    Without an index it is 1. With one it is measured on patches of `features`, `sample`
+    of them, evenly spread.
+    """
+    if style.index is None:
+        return jnp.ones(())
+    starts = _starts([features.shape[:2]], patch_size, 1)
+    grid = np.flatnonzero(starts)
+    grid = grid[np.linspace(0, len(grid) - 1, min(len(grid), sample)).astype(int)]
+    _, found = _nearest_of_clusters(features, style, style.index, grid, patch_size)
+    kernel = _gather(features, jnp.asarray(grid), patch_size).T
+    shape = (patch_size, patch_size, features.shape[-1], len(grid))
+    scores = _project(style.sheet, kernel.reshape(shape)) * style.inverse_norm[..., None]
+    best = jnp.where(style.inverse_norm[..., None] < 0, -jnp.inf, scores).max(axis=(0, 1))
+    return jnp.mean((found >= best * (1 - ROUNDING)).astype(jnp.float32))
+
+
+def _starts(shapes: list[tuple[int, int]], patch_size: int, stride: int) -> np.ndarray:
+    """Returns where in the sheet a patch starts, bool [rows, columns]."""
+    starts = np.zeros((sum(height for height, _ in shapes), max(w for _, w in shapes)), bool)
+    first_row = 0
+    for height, width in shapes:
+        rows = first_row + patches.positions(height, patch_size, stride)
+        starts[np.ix_(rows, patches.positions(width, patch_size, stride))] = True
+        first_row += height
+    return starts
+
+
+def _window_sums(values: Float[Array, "h w"], size: int) -> Float[Array, "h w"]:
+    """Returns the sum of the window that starts at each position, cut off at the border."""
+    after = ((0, size - 1), (0, size - 1))
+    return lax.reduce_window(values, 0.0, lax.add, (size, size), (1, 1), after)
+
+
+def _nearest_of_all(
+    features: Float[Array, "h w c"], style: StylePatches, patch_size: int
+) -> tuple[Int[Array, "h w"], Float[Array, "h w"]]:
+    """Returns the best position at every position and its score times the patch's norm.
+
+    The score of two patches is the sum of the products of their pixels, and neighboring
+    patches share pixels: each pair of pixels is multiplied once, and the products are
+    summed along diagonals. Both maps are flattened, so that a step to another row is a
+    step by the width; sums that run over a border belong to no patch.
+    """
+    (height, width, _), (style_rows, columns, _) = features.shape, style.sheet.shape
+    step, style_step = _tile_rows(height, width, style_rows, columns, patch_size)
+    flat = _flat_rows(features, step, patch_size)
+    sheet = _flat_rows(style.sheet, style_step, patch_size)
+    style_tiles = -(-style_rows // style_step)
+    missing = ((0, style_tiles * style_step - style_rows), (0, 0))
+    scale = jnp.pad(style.inverse_norm, missing, constant_values=-1.0)
+    scale = scale.reshape(style_tiles, -1)
+
+    def one_tile(tile: Array) -> tuple[Array, Array]:
+        pixels = _rows_of_tile(flat, tile, step, width, patch_size)
+
+        def one_style_tile(style_tile: Array) -> tuple[Array, Array]:
+            style_pixels = _rows_of_tile(sheet, style_tile, style_step, columns, patch_size)
+            products = _dot(pixels, style_pixels.T)
+            size = (step * width, style_step * columns)
+            scores = _diagonal_sums(products, size, (width, columns), patch_size)
+            scores = jnp.where(scale[style_tile] < 0, -jnp.inf, scores * scale[style_tile])
+            index, score = _argmax(scores)
+            return style_tile * size[1] + index, score
+
+        return _best(*lax.map(one_style_tile, jnp.arange(style_tiles, dtype=jnp.int32)))
+
+    tiles = -(-height // step)
+    position, score = lax.map(one_tile, jnp.arange(tiles, dtype=jnp.int32))
+    return position.reshape(-1, width)[:height], score.reshape(-1, width)[:height]
+
+
+def _tile_rows(
+    height: int, width: int, style_rows: int, columns: int, patch_size: int
+) -> tuple[int, int]:
+    """Returns rows of picture and style in a tile of about `CHUNK_BYTES` of products."""
+    pairs = max(1, CHUNK_BYTES // (4 * width * columns))
+    step = min(height, max(1, math.isqrt(pairs) - patch_size + 1))
+    style_step = min(style_rows, max(1, pairs // (step + patch_size - 1) - patch_size + 1))
+    # Tiles of equal size leave the least at the end to be padded.
+    return tuple(
+        -(-rows // -(-rows // size)) for rows, size in ((height, step), (style_rows, style_step))
+    )
+
+
+def _flat_rows(values: Float[Array, "h w c"], step: int, patch_size: int) -> Float[Array, "n c"]:
+    """Returns all positions, padded to whole tiles and what their last patches need."""
+    height, _, channels = values.shape
+    rows = -height % step + patch_size - 1
+    flat = jnp.pad(values, ((0, rows), (0, 0), (0, 0))).reshape(-1, channels)
+    return jnp.pad(flat, ((0, patch_size - 1), (0, 0)))
+
+
+def _rows_of_tile(flat: Array, tile: Array, step: int, width: int, patch_size: int) -> Array:
+    size = (step + patch_size - 1) * width + patch_size - 1
+    return lax.dynamic_slice_in_dim(flat, tile * step * width, size)
+
+
+def _diagonal_sums(
+    products: Float[Array, "m n"], size: tuple[int, int], widths: tuple[int, int], patch_size: int
+) -> Float[Array, "_ _"]:
+    """Returns the sums over the k·k offsets of a patch, along rows and then columns."""
+    within = [found - patch_size + 1 for found in products.shape]
+    rows = sum(products[i : i + within[0], i : i + within[1]] for i in range(patch_size))
+    return sum(
+        rows[i * widths[0] : i * widths[0] + size[0], i * widths[1] : i * widths[1] + size[1]]
+        for i in range(patch_size)
+    )
+
+
+def _argmax(scores: Float[Array, "m n"]) -> tuple[Int[Array, " m"], Float[Array, " m"]]:
+    """Returns index and value of the first largest score of each row."""
+    count = scores.shape[1]
+    missing = ((0, 0), (0, -count % SCORE_BLOCK))
+    blocks = jnp.pad(scores, missing, constant_values=-jnp.inf)
+    # Without the barrier XLA computes the scores anew for each of their uses.
+    blocks = lax.optimization_barrier(blocks.reshape(scores.shape[0], -1, SCORE_BLOCK))
+    largest = blocks.max(axis=-1)
+    block = jnp.argmax(largest, axis=-1).astype(jnp.int32)
+    inside = jnp.take_along_axis(blocks, block[:, None, None], axis=1)[:, 0]
+    index = block * SCORE_BLOCK + jnp.argmax(inside, axis=-1).astype(jnp.int32)
+    return index, largest.max(axis=-1)
+
+
+def _best(index: Int[Array, "tiles m"], score: Float[Array, "tiles m"]) -> tuple[Array, Array]:
+    """Returns the best over tiles; the first of equals wins."""
+    tile = jnp.argmax(score, axis=0)[None]
+    return tuple(jnp.take_along_axis(found, tile, axis=0)[0] for found in (index, score))
+
+
+def _make_index(sheet: Array, inverse_norm: Array, starts: np.ndarray, patch_size: int) -> Index:
+    """Sorts the patches that start at flat positions `starts` into clusters."""
+    scale = inverse_norm.ravel()[starts]
+    # Principal directions of a sample, evenly spread, are those of all patches nearly.
+    sample = np.linspace(0, len(starts) - 1, min(len(starts), SAMPLE)).astype(np.int32)
+    flat = _gather(sheet, jnp.asarray(starts[sample]), patch_size) * scale[sample][:, None]
+    basis = _principal_directions(flat, PROJECTION_SIZE)
+    projection = basis.reshape(patch_size, patch_size, sheet.shape[-1], -1)
+    unit = _project(sheet, projection).reshape(-1, basis.shape[1])[starts] * scale[:, None]
+    cluster = _halve(unit)
+    return Index(
+        projection,
+        unit[cluster].mean(axis=1),
+        jnp.asarray(starts, jnp.int32)[cluster],
+        unit[cluster],
+    )
+
+
+def _halve(unit: Float[Array, "m d"]) -> Int[Array, "n size"]:
+    """Halves the rows across their main direction again and again; returns row numbers.
+
+    Some rows are repeated, so that all clusters have the same size.
+    """
+    depth = max(0, math.ceil(math.log2(len(unit) / CLUSTER_SIZE)))
+    size = -(-len(unit) // 2**depth)
+    cluster = (jnp.arange(size * 2**depth, dtype=jnp.int32) % len(unit))[None]
+    for _ in range(depth):
+        found = unit[cluster]
+        found = found - found.mean(axis=1, keepdims=True)
+        direction = jnp.ones((found.shape[0], 1, found.shape[2]), found.dtype)
+        for _ in range(4):
+            along = jnp.sum(found * direction, axis=2, keepdims=True)
+            direction = jnp.sum(found * along, axis=1, keepdims=True)
+            direction /= jnp.maximum(jnp.linalg.norm(direction, axis=2, keepdims=True), TINY)
+        order = jnp.argsort(jnp.sum(found * direction, axis=2), axis=1)
+        cluster = jnp.take_along_axis(cluster, order, axis=1)
+        cluster = cluster.reshape(2 * cluster.shape[0], -1)
+    return cluster
+
+
+def _nearest_of_clusters(
+    features: Array, style: StylePatches, index: Index, grid: np.ndarray, patch_size: int
 ) -> tuple[Array, Array]:
-    """Compares all pairs, a block of style patches at a time; the first of equals wins."""
-    flat_size = patch_size**2 * features.shape[-1]
-    count = style.origin.shape[0]
-    block = min(count, max(1, BLOCK_BYTES // (4 * flat_size)))
-    starts = np.minimum(np.arange(0, count, block), count - block)
+    """Returns the best of the best-looking clusters, at the flat positions `grid`."""
+    projected = _project(features, index.projection)
+    projected = projected.reshape(-1, projected.shape[-1])[grid]
+    probes = min(PROBES, len(index.centers))
 
-    def one_block(start: Array) -> tuple[Array, Array]:
-        origin = lax.dynamic_slice_in_dim(style.origin, start, block)
-        width = lax.dynamic_slice_in_dim(style.width, start, block)
-        scale = lax.dynamic_slice_in_dim(style.inverse_norm, start, block)
-        unit = _gather_style(style.pixels, origin, width, patch_size) * scale[:, None]
+    def leading(row: Array) -> Array:
+        return lax.top_k(_dot(index.centers, row), probes)[1].astype(jnp.int32)
 
-        def one_patch(corner: Array) -> tuple[Array, Array]:
-            patch = _gather_one(features, corner, patch_size)
-            scores = _dot(unit, patch)
-            best = jnp.argmax(scores)
-            return start + best.astype(jnp.int32), _cosine(scores[best], patch)
+    chunk = max(1, CHUNK_BYTES // (4 * len(index.centers)))
+    cluster = lax.map(leading, projected, batch_size=chunk)
+    member, rough = lax.map(lambda column: _best_member(projected, column, index), cluster.T)
+    _, order = lax.top_k(rough.T, min(CANDIDATES, probes))
+    candidate = jnp.sort(jnp.take_along_axis(member.T, order, axis=1), axis=1)
 
-        return _in_chunks(one_patch, grid, row_floats=flat_size + block)
-
-    index, score = lax.map(one_block, jnp.asarray(starts, jnp.int32))
-    best = jnp.argmax(score, axis=0)[None]
-    return jnp.take_along_axis(index, best, 0)[0], jnp.take_along_axis(score, best, 0)[0]
-
-
-def _nearest_fast(
-    features: Array, style: StylePatches, grid: np.ndarray, patch_size: int
-) -> tuple[Array, Array]:
-    projected = _project(features, style.projection)
-    count = style.origin.shape[0]
-    groups = min(CANDIDATE_GROUPS, count)
-    directions = jnp.pad(style.projected, ((0, -count % groups), (0, 0)))
-    rank = jnp.arange(directions.shape[0] // groups, dtype=jnp.int32)
-    mask = np.int32((1 << int(rank.shape[0] - 1).bit_length()) - 1)
-
-    def one_patch(corner: Array) -> tuple[Array, Array]:
-        # Group j are the style patches j, j + groups, j + 2 groups, ... Scores of ReLU
-        # features are not negative, so as integers their bits keep their order; the low
-        # bits make room for the rank, since XLA's argmax is much slower than its max.
-        rough = jnp.maximum(_dot(directions, projected[corner[0], corner[1]]), 0.0)
-        bits = lax.bitcast_convert_type(rough.astype(jnp.float32), jnp.int32)
-        best = ((bits.reshape(-1, groups) & ~mask) | (mask - rank)[:, None]).max(axis=0)
-        winner = (mask - (best & mask)) * groups + jnp.arange(groups, dtype=jnp.int32)
-        _, leading = lax.top_k(best, min(CANDIDATES, groups))
-        candidate = jnp.minimum(jnp.sort(winner[leading]), count - 1)
-
-        patch = _gather_one(features, corner, patch_size)
-        flat = _gather_style(
-            style.pixels, style.origin[candidate], style.width[candidate], patch_size
-        )
-        scores = _dot(flat, patch) * style.inverse_norm[candidate]
+    def compare(patch_and_candidates: tuple[Array, Array]) -> tuple[Array, Array]:
+        corner, positions = patch_and_candidates
+        patch = _gather(features, corner[None], patch_size)[0]
+        scores = _dot(_gather(style.sheet, positions, patch_size), patch)
+        scores = scores * style.inverse_norm.ravel()[positions]
         best = jnp.argmax(scores)
-        return candidate[best].astype(jnp.int32), _cosine(scores[best], patch)
+        return positions[best], scores[best]
 
-    patch_floats = (1 + CANDIDATES) * patch_size**2 * features.shape[-1]
-    return _in_chunks(one_patch, grid, row_floats=patch_floats + count)
+    patch_bytes = 4 * patch_size**2 * features.shape[-1]
+    chunk = max(1, CHUNK_BYTES // (patch_bytes * (1 + CANDIDATES)))
+    return lax.map(compare, (jnp.asarray(grid, jnp.int32), candidate), batch_size=chunk)
+
+
+MEMBER_BLOCK = 64
+"""Patches that are compared with one cluster in one matrix product."""
+
+
+def _best_member(
+    projected: Float[Array, "m d"], cluster: Int[Array, " m"], index: Index
+) -> tuple[Int[Array, " m"], Float[Array, " m"]]:
+    """Returns the best member of one cluster per patch: its position and rough score.
+
+    Patches of the same cluster are brought together in blocks, the last block of each
+    cluster with idle rows, so that every block is one matrix product with one cluster.
+    """
+    count, clusters = len(projected), len(index.centers)
+    order = jnp.argsort(cluster).astype(jnp.int32)
+    sorted_cluster = cluster[order]
+    size = jnp.bincount(cluster, length=clusters)
+    block_end = jnp.cumsum(-(-size // MEMBER_BLOCK))
+    first_slot = (block_end + size // -MEMBER_BLOCK) * MEMBER_BLOCK
+    rank = jnp.arange(count) - (jnp.cumsum(size) - size)[sorted_cluster]
+    slot = (first_slot[sorted_cluster] + rank).astype(jnp.int32)
+    blocks = count // MEMBER_BLOCK + clusters  # at most: one is not full in each cluster
+    patch_of_slot = jnp.zeros(blocks * MEMBER_BLOCK, jnp.int32).at[slot].set(order)
+    cluster_of_block = jnp.searchsorted(block_end, jnp.arange(blocks), side="right")
+    cluster_of_block = jnp.minimum(cluster_of_block, clusters - 1)
+
+    def one_block(block: tuple[Array, Array]) -> tuple[Array, Array]:
+        rows, which = block
+        scores = _dot(projected[rows], index.vectors[which].T)
+        best, score = _argmax(scores)
+        return index.members[which][best], score
+
+    rows = patch_of_slot.reshape(blocks, MEMBER_BLOCK)
+    member, score = lax.map(one_block, (rows, cluster_of_block), batch_size=8)
+    place = jnp.zeros(count, jnp.int32).at[order].set(slot)
+    return member.ravel()[place], score.ravel()[place]
 
 
 def _project(features: Array, projection: Array) -> Array:
-    """Returns the projected patches at all positions, by one convolution."""
+    """Returns the projected patch that starts at each position, by one convolution.
+
+    Zeros stand for what lies beyond the last row and column.
+    """
+    after = projection.shape[0] - 1
     return lax.conv_general_dilated(
         features[None],
         projection,
         window_strides=(1, 1),
-        padding="VALID",
+        padding=((0, after), (0, after)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         precision=lax.Precision.HIGHEST,
     )[0]
 
 
-def _in_chunks(function, grid: np.ndarray, row_floats: int) -> tuple[Array, Array]:
-    """Maps `function` over the rows of `grid`, in chunks of about `CHUNK_BYTES`."""
-    chunk = max(1, CHUNK_BYTES // (4 * row_floats))
-    return lax.map(function, jnp.asarray(grid), batch_size=chunk)
+def _gather(values: Float[Array, "h w c"], starts: Int[Array, " m"], size: int) -> Array:
+    """Returns the patches that start at flat positions, flattened, [m, k·k·C]."""
+    offsets = np.arange(size)
+    inside = (offsets[:, None] * values.shape[1] + offsets).ravel()
+    flat = values.reshape(-1, values.shape[-1])
+    return flat[starts[:, None] + inside].reshape(starts.shape[0], -1)
 
 
-def _gather_one(features: Array, corner: Array, patch_size: int) -> Array:
-    return patches.gather(features, corner[:1], corner[1:], patch_size)[0]
-
-
-def _gather_style(pixels: Array, origin: Array, width: Array, patch_size: int) -> Array:
-    """Returns the style patches with the given origins, flattened, [m, k·k·C]."""
-    offsets = jnp.arange(patch_size)
-    rows = (
-        origin[:, None, None]
-        + offsets[None, :, None] * width[:, None, None]
-        + offsets[None, None, :]
-    )
-    return pixels[rows].reshape(origin.shape[0], -1)
-
-
-def _principal_directions(unit: Float[Array, "m d"]) -> Float[Array, "d e"]:
+def _principal_directions(rows: Float[Array, "m d"], count: int) -> Float[Array, "d e"]:
     """Returns leading principal directions of the rows, by subspace iteration.
 
     Halko, Martinsson & Tropp 2011, algorithm 4.4, with three iterations.
     """
-    size = min(PROJECTION_SIZE, *unit.shape)
-    start = jax.random.normal(jax.random.key(0), (unit.shape[1], size), unit.dtype)
+    size = min(count, *rows.shape)
+    start = jax.random.normal(jax.random.key(0), (rows.shape[1], size), rows.dtype)
     basis = jnp.linalg.qr(start)[0]
     for _ in range(3):
-        basis = jnp.linalg.qr(_dot(unit.T, _dot(unit, basis)))[0]
+        basis = jnp.linalg.qr(_dot(rows.T, _dot(rows, basis)))[0]
     return basis
 
 
 def _dot(a: Array, b: Array) -> Array:
     return jnp.dot(a, b, precision=lax.Precision.HIGHEST)
-
-
-def _cosine(score: Array, patch: Float[Array, " d"]) -> Array:
-    return score / jnp.maximum(jnp.linalg.norm(patch), TINY)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -31,6 +32,7 @@ class Job:
       initial: picture to start from.
       preview_every: iterations between previews, 0 for none.
       trace: JSON Lines file with one record per iteration.
+      memory: budget in gigabytes; None: what the device has.
     """
 
     style: Path
@@ -41,6 +43,7 @@ class Job:
     initial: Path | None = None
     preview_every: int = 0
     trace: Path | None = None
+    memory: float | None = None
 
     @property
     def preview(self) -> Path:
@@ -104,6 +107,7 @@ def paint(
         job.config,
         initial=None if initial is None else initial.pixels,
         network=network,
+        memory_budget=None if job.memory is None else int(job.memory * 1e9),
         on_plan=on_plan,
     )
     with contextlib.closing(watch):
@@ -175,6 +179,8 @@ class _Watch:
             "gradient_norm": progress.gradient_norm,
             "seconds": round(time.monotonic() - self._started, 3),
         }
+        if not math.isnan(progress.exact_matches):
+            line["exact_matches"] = progress.exact_matches
         self._trace.write(json.dumps(line) + "\n")
         self._trace.flush()
 

@@ -76,28 +76,9 @@ def overlap_counts(height: int, width: int, patch_size: int, stride: int) -> np.
     return np.outer(rows, columns)
 
 
-def gather(
-    features: Float[Array, "h w c"],
-    rows: Int[Array, " n"],
-    columns: Int[Array, " n"],
-    patch_size: int,
-) -> Float[Array, "n d"]:
-    """Returns the patches whose first row and column are given, flattened to k·k·C.
-
-    The order inside a patch is row, column, channel: that of a convolution kernel.
-    """
-    offsets = jnp.arange(patch_size)
-    taken = features[
-        rows[:, None, None] + offsets[None, :, None],
-        columns[:, None, None] + offsets[None, None, :],
-    ]
-    return taken.reshape(rows.shape[0], -1)
-
-
 def reassemble(
-    pixels: Float[Array, "n c"],
-    origin: Int[Array, "rows columns"],
-    width: Int[Array, "rows columns"],
+    sheet: Float[Array, "rows columns c"],
+    position: Int[Array, "m n"],
     shape: tuple[int, int],
     patch_size: int,
     stride: int,
@@ -105,10 +86,9 @@ def reassemble(
     """Blends style patches into a feature map: T̄ of the design, by gathers alone.
 
     Args:
-      pixels: feature positions of all style pictures, one below the other.
-      origin: for each patch of the grid the row of `pixels` with the first position
-        of its match.
-      width: for each patch of the grid the width of the style map of its match.
+      sheet: feature maps of the style.
+      position: for each patch of the grid where its match starts in the sheet, as
+        row · columns + column.
       shape: height and width of the result.
       patch_size: side of a patch.
       stride: distance of neighboring patches in the result.
@@ -119,16 +99,15 @@ def reassemble(
     """
     vertical = cover(shape[0], patch_size, stride)
     horizontal = cover(shape[1], patch_size, stride)
-    total = jnp.zeros((*shape, pixels.shape[-1]), pixels.dtype)
+    columns, channels = sheet.shape[1:]
+    pixels = sheet.reshape(-1, channels)
+    total = jnp.zeros((*shape, channels), sheet.dtype)
     for i in range(vertical.patch.shape[1]):
         for j in range(horizontal.patch.shape[1]):
             grid = np.ix_(vertical.patch[:, i], horizontal.patch[:, j])
-            row = (
-                origin[grid]
-                + vertical.offset[:, i, None] * width[grid]
-                + horizontal.offset[None, :, j]
-            )
+            offset = vertical.offset[:, i, None] * columns + horizontal.offset[None, :, j]
             present = np.outer(vertical.present[:, i], horizontal.present[:, j])
-            total += jnp.asarray(present, pixels.dtype)[..., None] * pixels[row]
+            taken = pixels[position[grid] + offset]
+            total += jnp.asarray(present, sheet.dtype)[..., None] * taken
     counts = overlap_counts(*shape, patch_size, stride)
-    return total / jnp.asarray(np.maximum(counts, 1.0), pixels.dtype)[..., None]
+    return total / jnp.asarray(np.maximum(counts, 1.0), sheet.dtype)[..., None]

@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxmrf import color, energy, optimize, pyramid
 from jaxmrf.config import Config, ConfigError
-from jaxmrf.energy import Features, Targets, Weights
+from jaxmrf.energy import Assembled, Features, Targets, Weights
 
 MAX_STYLE_PIXELS = 100_000_000
 
@@ -67,6 +68,8 @@ class Progress:
         without terms, before the first iteration of a level.
       terms: weighted terms of that energy by name.
       gradient_norm: Euclidean norm of its gradient.
+      exact_matches: share of matches that are the nearest style patches of all, of the
+        worse layer; known after the last iteration of a level, else not a number.
       original: the content picture, None in un-guided synthesis.
       shape: (height, width) of the finished picture.
       config: settings of the run.
@@ -80,6 +83,7 @@ class Progress:
     value: float
     terms: dict[str, float]
     gradient_norm: float
+    exact_matches: float
     original: Float[Array, "_ _ 3"] | None
     shape: tuple[int, int]
     config: Config
@@ -118,8 +122,7 @@ def make_plan(
       guided: whether there is a content picture.
 
     Raises:
-      ConfigError: if no patch fits at the finest level, the network lacks a layer, or
-        `config.iterations` does not have one number per level.
+      ConfigError: if no patch fits at the finest level, or the network lacks a layer.
     """
     levels = pyramid.level_count(shape, config)
     iterations = config.iterations_per_level(levels)
@@ -149,6 +152,39 @@ def make_plan(
         tuple(iterations[dropped:]),
         dropped,
     )
+
+
+def memory_needed(
+    plan: Plan, params: PyTree, *, features: Features, config: Config, guided: bool = True
+) -> int:
+    """Returns the bytes that the finest level of a run takes, as its compiler reports them.
+
+    Compiles the level's programs, for shapes alone; with a persistent compilation cache
+    the run itself finds them there.
+    """
+    shape = plan.shapes[-1]
+    picture = jax.ShapeDtypeStruct((*shape, 3), np.float32)
+    style = jax.ShapeDtypeStruct((*plan.style_shapes[-1], 3), np.float32)
+    copies = jax.eval_shape(lambda style: pyramid.style_copies(style, config), style)
+    config = config.program()
+    static = {"features": features, "config": config}
+    arguments = (params, picture if guided else None, copies, Weights(1.0, 1.0, 1.0))
+    targets = jax.eval_shape(functools.partial(energy.prepare, shape=shape, **static), *arguments)
+    state = jax.eval_shape(
+        lambda image: optimize.init(image, optimize.make_optimizer(config)), picture
+    )
+    memory = jax.eval_shape(lambda image: energy.no_memory(image, params, **static), picture)
+    programs = (
+        _prepare.lower(*arguments, shape=shape, **static),
+        _step.lower(*state, memory, params, targets, **static),
+    )
+    return max(_bytes(program.compile().memory_analysis()) for program in programs)
+
+
+def _bytes(analysis: Any) -> int:
+    """Returns the bytes that a program holds at once."""
+    held = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
+    return held + analysis.temp_size_in_bytes - analysis.alias_size_in_bytes
 
 
 def run(
@@ -221,12 +257,14 @@ def _run_level(
 ) -> Iterator[Progress]:
     """Yields the records of the iterations of one level, which starts at `progress`."""
     state = optimize.init(progress.image, optimize.make_optimizer(config))
+    memory = energy.no_memory(progress.image, params, features=features, config=config)
     good = progress
     for iteration in range(progress.iterations):
-        state, record = _step(
+        state, record, memory = _step(
             state.image,
             state.optimizer,
             state.iteration,
+            memory,
             params,
             targets,
             features=features,
@@ -241,13 +279,34 @@ def _run_level(
             iteration=iteration + 1,
             image=state.image,
             value=float(record.value),
-            terms={name: float(term) for name, term in record.terms.items()},
+            terms={name: float(term) for name, term in record.more.items()},
             gradient_norm=float(record.gradient_norm),
         )
+        if iteration + 1 == progress.iterations:
+            progress = dataclasses.replace(
+                progress,
+                exact_matches=_exact_matches(
+                    state.image, params, targets, features=features, config=config
+                ),
+            )
         yield progress
 
 
-_NOTHING_SEEN = {"value": math.nan, "terms": {}, "gradient_norm": math.nan}
+_NOTHING_SEEN = {
+    "value": math.nan,
+    "terms": {},
+    "gradient_norm": math.nan,
+    "exact_matches": math.nan,
+}
+
+
+def _exact_matches(
+    image: Array, params: PyTree, targets: Targets, *, features: Features, config: Config
+) -> float:
+    if all(style.index is None for style in targets.style.values()):
+        return 1.0  # all pairs were compared; nothing to compile and run
+    shares = _agreement(image, params, targets, features=features, config=config)
+    return min(float(share) for share in shares.values())
 
 
 def _at_size(picture: Array, shape: tuple[int, int]) -> Array:
@@ -257,27 +316,38 @@ def _at_size(picture: Array, shape: tuple[int, int]) -> Array:
 _prepare = jax.jit(energy.prepare, static_argnames=("shape", "features", "config"))
 
 
-# The optimizer's memory is donated; the picture is not, since progress records keep it.
+# The memories are donated; the picture is not, since progress records keep it.
 @functools.partial(
-    jax.jit, static_argnames=("features", "config"), donate_argnames=("optimizer_state",)
+    jax.jit,
+    static_argnames=("features", "config"),
+    donate_argnames=("optimizer_state", "memory"),
 )
 def _step(
     image: Array,
     optimizer_state: PyTree,
     iteration: Array,
+    memory: dict[str, Assembled],
     params: PyTree,
     targets: Targets,
     *,
     features: Features,
     config: Config,
-) -> tuple[optimize.State, optimize.Record]:
-    return optimize.step(
+) -> tuple[optimize.State, optimize.Record, dict[str, Assembled]]:
+    """Takes one step; returns its state, its record and the memory of the matches."""
+    state, record = optimize.step(
         optimize.State(image, optimizer_state, iteration),
         params,
         targets,
-        objective=functools.partial(energy.energy, features=features, config=config),
+        memory,
+        iteration % config.match_every == 0,
+        objective=functools.partial(energy.energy_and_memory, features=features, config=config),
         optimizer=optimize.make_optimizer(config),
     )
+    terms, memory = record.more
+    return state, record._replace(more=terms), memory
+
+
+_agreement = jax.jit(energy.agreement, static_argnames=("features", "config"))
 
 
 def _colored(content: Array | None, style: Array, config: Config) -> tuple[Array | None, Array]:

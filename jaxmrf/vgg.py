@@ -5,11 +5,15 @@ convolution of the third block.
 """
 
 import dataclasses
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, PyTree
+
+from jaxmrf import winograd
 
 CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
 """Convolutions of each block (the paper's table 1, columns D and E)."""
@@ -40,41 +44,133 @@ def kernel_shapes(architecture: str) -> dict[str, tuple[int, int, int, int]]:
     return shapes
 
 
+WINOGRAD_CHANNELS, WINOGRAD_POSITIONS = 256, 1600
+"""Convolutions with at least this many output channels and positions go by Winograd's
+algorithm."""
+
+
+def _convolve_same(x: Array, kernel: Array, *_: Any, **__: Any) -> Array:
+    """Stands in for `lax.conv_general_dilated`, whose other arguments are those of VGG."""
+    large = x.shape[1] * x.shape[2] >= WINOGRAD_POSITIONS
+    if large and kernel.shape[3] >= WINOGRAD_CHANNELS:
+        return winograd.convolve(x, kernel)
+    return winograd.direct(x, kernel)
+
+
 class VGG(nn.Module):
     """The convolutions and poolings of a VGG network, up to a deepest one.
 
     Attributes:
       architecture: ``vgg16`` or ``vgg19``.
       deepest: name of the last convolution, such as ``conv4_2``.
+      first_block: number of the block that the input goes into.
     """
 
     architecture: str
     deepest: str
+    first_block: int = 1
 
     @nn.compact
-    def __call__(self, image: Float[Array, "h w 3"]) -> dict[str, Float[Array, "_ _ _"]]:
-        """Returns the rectified activations by layer name, of a normalized picture."""
-        layers, x = {}, image[None]
+    def __call__(self, x: Float[Array, "h w _"]) -> dict[str, Float[Array, "_ _ _"]]:
+        """Returns the rectified activations by layer name.
+
+        Args:
+          x: a normalized picture, or the pooled activations of the block before.
+        """
+        layers, x = {}, x[None]
         for name in convolution_names(self.architecture):
             block, index = name.removeprefix("conv").split("_")
-            if index == "1" and block != "1":
+            if int(block) < self.first_block:
+                continue
+            if index == "1" and int(block) > self.first_block:
                 x = max_pool(x)
-            x = nn.relu(nn.Conv(CHANNELS[int(block) - 1], (3, 3), padding="SAME", name=name)(x))
+            channels = CHANNELS[int(block) - 1]
+            convolution = nn.Conv(channels, (3, 3), name=name, conv_general_dilated=_convolve_same)
+            x = nn.relu(convolution(x))
             layers[f"relu{block}_{index}"] = x[0]
             if name == self.deepest:
                 break
         return layers
 
 
+@jax.custom_vjp
 def max_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n _ _ c"]:
-    """2×2 max pooling, odd borders dropped.
+    """2×2 max pooling, odd borders dropped; equal maxima all get the gradient.
 
-    As the maximum of four strided slices: the gradient of `reduce_window` is much
-    slower on CPUs (docs/design.md).
+    As the maximum of four strided slices, with a gradient by comparison: the gradients
+    of `reduce_window` and of the slices take more time and memory (docs/performance.md).
     """
     height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
     corners = [x[:, i:height:2, j:width:2] for i in (0, 1) for j in (0, 1)]
     return jnp.maximum(jnp.maximum(corners[0], corners[1]), jnp.maximum(corners[2], corners[3]))
+
+
+def _max_pool_forward(x: Array) -> tuple[Array, tuple[Array, Array]]:
+    pooled = max_pool(x)
+    return pooled, (x, pooled)
+
+
+def _max_pool_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array]:
+    x, pooled = saved
+    count, height, width, channels = x.shape
+    rows, columns = pooled.shape[1:3]
+    even = x[:, : 2 * rows, : 2 * columns].reshape(count, rows, 2, columns, 2, channels)
+    largest = even == pooled[:, :, None, :, None]
+    spread = jnp.where(largest, gradient[:, :, None, :, None], 0.0)
+    spread = spread.reshape(count, 2 * rows, 2 * columns, channels)
+    dropped = ((0, 0), (0, height - 2 * rows), (0, width - 2 * columns), (0, 0))
+    return (jnp.pad(spread, dropped),)
+
+
+max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+
+
+STRIP_ROWS = 128
+"""Rows of a strip of the first block; even, so that pooling does not cross strips."""
+
+
+def first_block_in_strips(params: PyTree, image: Float[Array, "h w 3"]) -> Float[Array, "_ _ c"]:
+    """Returns the pooled activations of the first block, with little memory.
+
+    The block's activations are the largest of the network. Strips of rows are computed
+    one after the other and, for the gradient, once more; each with the two rows around
+    it that its convolutions see, so that the result is the same.
+
+    Args:
+      params: parameters of `VGG`.
+      image: normalized picture.
+    """
+    height, width = image.shape[0] // 2 * 2, image.shape[1]
+    count = -(-height // STRIP_ROWS)
+    below = count * STRIP_ROWS + 2 - image.shape[0]
+    padded = jnp.pad(image, ((2, max(below, 0)), (1, 1), (0, 0)))
+
+    @jax.checkpoint
+    def one_strip(start: Array) -> Array:
+        rows = lax.dynamic_slice_in_dim(padded, start, STRIP_ROWS + 4)
+        x = _convolve_valid(rows, params["conv1_1"])
+        row = start - 1 + jnp.arange(STRIP_ROWS + 2)
+        # Beyond the picture the second convolution sees zeros, not what the first makes
+        # of zeros.
+        inside = (row >= 0) & (row < image.shape[0])
+        x = jnp.where(inside[:, None, None], x, 0.0)
+        x = _convolve_valid(jnp.pad(x, ((0, 0), (1, 1), (0, 0))), params["conv1_2"])
+        return max_pool(x[None])[0]
+
+    strips = lax.map(one_strip, STRIP_ROWS * jnp.arange(count))
+    return strips.reshape(-1, width // 2, strips.shape[-1])[: height // 2]
+
+
+def _convolve_valid(x: Float[Array, "h w c"], layer: PyTree) -> Float[Array, "_ _ _"]:
+    found = lax.conv_general_dilated(
+        x[None],
+        layer["kernel"],
+        (1, 1),
+        "VALID",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=lax.Precision.HIGHEST,
+    )
+    return nn.relu(found[0] + layer["bias"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +184,8 @@ class Network:
       deepest: name of the last convolution that there are parameters for.
       mean: mean color that the network subtracts, RGB, in pixel values 0 to 1.
       std: what the network divides by, RGB, in pixel values 0 to 1.
+      in_strips: compute the first block in strips, see `first_block_in_strips`; its
+        layers are not returned then.
 
     Example:
       >>> network = Network("vgg19", "conv2_1")
@@ -100,13 +198,17 @@ class Network:
     deepest: str = "conv4_2"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    in_strips: bool = False
 
     def __call__(
         self, params: PyTree, image: Float[Array, "h w 3"]
     ) -> dict[str, Float[Array, "_ _ _"]]:
         """Returns activations by layer name of an sRGB picture in 0 to 1."""
         normalized = (image - jnp.asarray(self.mean)) / jnp.asarray(self.std)
-        return VGG(self.architecture, self.deepest).apply({"params": params}, normalized)
+        if not self.in_strips:
+            return VGG(self.architecture, self.deepest).apply({"params": params}, normalized)
+        pooled = first_block_in_strips(params, normalized)
+        return VGG(self.architecture, self.deepest, first_block=2).apply({"params": params}, pooled)
 
     @property
     def layers(self) -> list[str]:

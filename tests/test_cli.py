@@ -240,7 +240,10 @@ BAD = {
     "preset": (["content.png", "style.png", "--preset", "best"], "'best' is not one of"),
     "network": (["content.png", "style.png", "--network", "resnet"], "'resnet' is not one of"),
     "vgg19": (["content.png", "style.png", "--network", "vgg19"], "weights of vgg19 are not here"),
-    "list": (["content.png", "style.png", "--iterations", "1,2,3,4,5,6,7"], "7 numbers for"),
+    "memory": (
+        ["content.png", "style.png", "--size", "64", "--memory", "0.001"],
+        "GB of memory, 0.001 GB are there; there is no size that fits",
+    ),
     "no number": (["content.png", "style.png", "--iterations", "many"], "--iterations is 'many'"),
     "nan": (["content.png", "style.png", "--content-weight", "nan"], "content_weight is nan"),
     "negative": (["content.png", "style.png", "--tv-weight", "-1"], "tv_weight is -1"),

@@ -116,7 +116,7 @@ def test_gradient_is_the_one_the_authors_write_by_hand(stride):
     )(image)
 
     match = energy.match(image, {}, targets, features=Identity(), config=config)["deep"]
-    origin = np.asarray(targets.style["deep"].origin)[np.asarray(match.index)]
+    origin = np.asarray(match.position)
     by_hand, count = np.zeros_like(image), np.zeros((11, 12, 1))
     for i, y in enumerate(patches.positions(11, 3, stride)):
         for j, x in enumerate(patches.positions(12, 3, stride)):
@@ -162,6 +162,21 @@ def test_given_matches_and_matches_found_inside_agree(toy, params):
     inside = energy.energy(image, params, targets, features=toy, config=CONFIG)[0]
     given = energy.energy(image, params, targets, matches, features=toy, config=CONFIG)[0]
     np.testing.assert_allclose(inside, given, rtol=1e-6)
+
+
+def test_memory_keeps_the_matches_until_they_are_renewed(toy, params):
+    targets, arguments = prepare(CONFIG), {"features": toy, "config": CONFIG}
+    first, second = picture(5, 17, 14), picture(6, 17, 14)
+    memory = energy.no_memory(first, params, **arguments)
+    for image, renew, matched in ((first, True, first), (second, False, first)):
+        value, (_, memory) = energy.energy_and_memory(
+            image, params, targets, memory, jnp.asarray(renew), **arguments
+        )
+        matches = energy.match(matched, params, targets, **arguments)
+        expected = energy.energy(image, params, targets, matches, **arguments)[0]
+        np.testing.assert_allclose(value, expected, rtol=1e-5)
+    fresh = energy.energy(second, params, targets, **arguments)[0]
+    assert abs(value - fresh) > 1e-3 * fresh
 
 
 def test_unguided_synthesis_has_no_content_term(toy, params):

@@ -10,8 +10,15 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "jaxmrf"
 
 ORDER = [
-    *("config", "patches", "matching", "losses", "energy", "optimize", "color", "pyramid"),
-    *("transfer", "vgg", "formats/common", "formats/named_features", "formats/flax_pickle"),
+    *("config", "patches", "matching", "losses", "energy", "lbfgs", "optimize", "color", "pyramid"),
+    *(
+        "transfer",
+        "winograd",
+        "vgg",
+        "formats/common",
+        "formats/named_features",
+        "formats/flax_pickle",
+    ),
     *("formats/keras", "formats/torch_file", "formats/timm", "formats/caffe"),
     *(
         "formats/matconvnet",
@@ -20,8 +27,9 @@ ORDER = [
         "convert",
         "fetch",
         "weights",
-        "api",
         "device",
+        "memory",
+        "api",
         "image",
     ),
     *("paint", "terminal", "cli_weights", "cli"),

@@ -41,6 +41,16 @@ def naive(features, maps, size, stride, style_stride):
     return scores.reshape(*shape, -1)
 
 
+def collect(maps, size=3, stride=1, *, indexed=False):
+    return matching.collect(maps, size, stride, indexed=indexed)
+
+
+@pytest.fixture
+def small_clusters(monkeypatch):
+    """An index with so many clusters that most are not looked at."""
+    monkeypatch.setattr(matching, "CLUSTER_SIZE", 32)
+
+
 @settings(max_examples=8)  # every example compiles
 @given(
     st.integers(3, 12),
@@ -48,64 +58,94 @@ def naive(features, maps, size, stride, style_stride):
     st.integers(1, 3),
     st.integers(1, 3),
     st.integers(1, 3),
-    st.sampled_from(["exact", "fast"]),
+    st.booleans(),
     st.integers(0, 2**16),
 )
-def test_matches_are_the_nearest(height, width, size, stride, style_stride, method, seed):
+def test_matches_are_the_nearest(height, width, size, stride, style_stride, indexed, seed):
     maps = (relu_map(seed + 1, 9, 7), relu_map(seed + 2, 6, 11))
     features = relu_map(seed, height, width)
-    style = matching.collect(maps, size, style_stride)
-    match = matching.nearest(features, style, stride, method)
+    style = collect(maps, size, style_stride, indexed=indexed)
+    match = matching.nearest(features, style, size, stride)
     scores = naive(features, maps, size, stride, style_stride)
-    chosen = np.take_along_axis(scores, np.asarray(match.index)[..., None], axis=-1)[..., 0]
+    assert match.score.shape == scores.shape[:2]
+    columns = style.sheet.shape[1]
+    starts = np.flatnonzero(np.asarray(style.inverse_norm) >= 0)
+    assert len(starts) == scores.shape[-1]
+    index = np.searchsorted(starts, np.asarray(match.position))
+    np.testing.assert_array_equal(starts[index], match.position)
+    assert columns == 11
+    chosen = np.take_along_axis(scores, index[..., None], axis=-1)[..., 0]
     np.testing.assert_allclose(match.score, chosen, atol=1e-5)
-    if method == "exact" or scores.shape[-1] <= matching.CANDIDATES:
+    if not indexed:
         np.testing.assert_allclose(chosen, scores.max(axis=-1), atol=1e-5)
 
 
-def test_fast_keeps_the_exact_matches_of_natural_features():
-    style = matching.collect((natural_map(1, 40, 40),), 3, 1)
+def test_clusters_keep_most_exact_matches_of_natural_features(small_clusters):
+    exact = collect((natural_map(1, 40, 40),))
+    indexed = collect((natural_map(1, 40, 40),), indexed=True)
+    assert len(indexed.index.centers) > 4 * matching.PROBES
     features = natural_map(2, 30, 41)
-    exact = matching.nearest(features, style, 1, "exact")
-    fast = matching.nearest(features, style, 1, "fast")
-    assert np.mean(np.asarray(exact.index) == np.asarray(fast.index)) > 0.97
-    assert (np.asarray(fast.score) <= np.asarray(exact.score) + 1e-6).all()
+    best, found = (matching.nearest(features, style, 3, 1) for style in (exact, indexed))
+    same = np.asarray(best.position) == np.asarray(found.position)
+    assert same.mean() > 0.8
+    assert (np.asarray(found.score) <= np.asarray(best.score) + 1e-6).all()
+    assert np.asarray(found.score).mean() > 0.99 * np.asarray(best.score).mean()
 
 
-@pytest.mark.parametrize("method", ["exact", "fast"])
-def test_matches_do_not_depend_on_the_chunk_size(method, monkeypatch):
-    style = matching.collect((relu_map(1, 13, 10), relu_map(3, 8, 8)), 3, 1)
+def test_every_patch_is_in_a_cluster_and_clusters_are_of_equal_size(small_clusters):
+    style = collect((relu_map(1, 13, 10), relu_map(3, 18, 18)), indexed=True)
+    starts = np.flatnonzero(np.asarray(style.inverse_norm) >= 0)
+    assert style.index.members.shape[1] <= 32
+    np.testing.assert_array_equal(np.unique(style.index.members), starts)
+
+
+def test_agreement_is_the_share_of_nearest_patches(small_clusters, monkeypatch):
+    monkeypatch.setattr(matching, "PROBES", 2)
+    exact = collect((natural_map(1, 30, 30),))
+    indexed = collect((natural_map(1, 30, 30),), indexed=True)
+    features = natural_map(2, 12, 15)
+    best, found = (matching.nearest(features, style, 3, 1) for style in (exact, indexed))
+    share = np.mean(np.asarray(found.score) >= np.asarray(best.score) * (1 - 1e-5))
+    assert 0.2 < share < 1
+    assert matching.agreement(features, exact, 3, 10**6) == 1
+    np.testing.assert_allclose(matching.agreement(features, indexed, 3, 10**6), share, atol=0.01)
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_matches_do_not_depend_on_the_chunk_size(indexed, small_clusters, monkeypatch):
+    style = collect((relu_map(1, 13, 10), relu_map(3, 8, 8)), indexed=indexed)
     features = relu_map(2, 11, 14)
-    dense = matching.nearest(features, style, 1, method)
-    for chunk, block in ((20_000, 10**9), (77_777, 3000)):
+    dense = matching.nearest(features, style, 3, 1)
+    for chunk in (1, 9_000, 77_777):
         monkeypatch.setattr(matching, "CHUNK_BYTES", chunk)
-        monkeypatch.setattr(matching, "BLOCK_BYTES", block)
-        chunked = matching.nearest(features, style, 1, method)
-        np.testing.assert_array_equal(chunked.index, dense.index)
+        chunked = matching.nearest(features, style, 3, 1)
+        np.testing.assert_array_equal(chunked.position, dense.position)
 
 
-@pytest.mark.parametrize("method", ["exact", "fast"])
-def test_a_style_matched_with_itself_finds_itself(method):
+@pytest.mark.parametrize("indexed", [False, True])
+def test_a_style_matched_with_itself_finds_itself(indexed):
     features = relu_map(5, 10, 12)
-    style = matching.collect((features,), 3, 1)
-    match = matching.nearest(features, style, 1, method)
-    np.testing.assert_array_equal(np.asarray(match.index).ravel(), np.arange(8 * 10))
+    match = matching.nearest(features, collect((features,), indexed=indexed), 3, 1)
+    rows, columns = np.divmod(np.asarray(match.position), 12)
+    np.testing.assert_array_equal(rows, np.arange(8)[:, None] + np.zeros((1, 10)))
+    np.testing.assert_array_equal(columns, np.zeros((8, 1)) + np.arange(10))
     np.testing.assert_allclose(match.score, 1.0, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", ["exact", "fast"])
-def test_black_patches_do_no_harm(method):
+@pytest.mark.parametrize("indexed", [False, True])
+def test_black_patches_do_no_harm(indexed):
     features = jnp.zeros((6, 6, 4))
-    style = matching.collect((jnp.zeros((5, 5, 4)),), 3, 2)
-    match = matching.nearest(features, style, 2, method)
+    match = matching.nearest(
+        features, collect((jnp.zeros((5, 5, 4)),), 3, 2, indexed=indexed), 3, 2
+    )
     assert np.isfinite(match.score).all()
-    assert (np.asarray(match.index) == 0).all()
+    assert (np.asarray(match.score) == 0).all()
+    assert indexed or (np.asarray(match.position) == 0).all()
 
 
 def test_matches_ignore_the_length_of_patches():
-    style = matching.collect((relu_map(1, 9, 9),), 3, 1)
-    louder = matching.collect((relu_map(1, 9, 9) * 7.0,), 3, 1)
+    style, louder = collect((relu_map(1, 9, 9),)), collect((relu_map(1, 9, 9) * 7.0,))
     features = relu_map(2, 9, 9)
-    a = matching.nearest(features, style, 1, "exact").index
-    b = matching.nearest(features * 3.0, louder, 1, "exact").index
+    a = matching.nearest(features, style, 3, 1).position
+    b = matching.nearest(features * 3.0, louder, 3, 1).position
     np.testing.assert_array_equal(a, b)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmrf import optimize
+from jaxmrf import lbfgs, optimize
 from jaxmrf.config import Config
 
 
@@ -75,7 +75,7 @@ def run(objective, start, iterations, config):
 def test_lbfgs_walks_the_path_of_the_authors_code(history):
     with jax.enable_x64(True):
         start = jnp.asarray(np.random.default_rng(0).random((2, 3, 3)) + 0.5)
-        config = Config(history=history, taxicab_first_step=True)
+        config = Config(history=history, taxicab_first_step=True, preconditioner="none")
         path, _ = run(quadratic, start, 12, config)
         expected, _ = authors_lbfgs(quadratic, start, 12, history)
     np.testing.assert_allclose(path, expected, rtol=1e-6, atol=1e-9)
@@ -84,7 +84,7 @@ def test_lbfgs_walks_the_path_of_the_authors_code(history):
 def test_lbfgs_leaves_out_pairs_of_negative_curvature_as_the_authors_do():
     with jax.enable_x64(True):
         start = jnp.asarray(np.random.default_rng(3).uniform(0.6, 1.6, (2, 2, 3)))
-        config = Config(history=4, taxicab_first_step=True)
+        config = Config(history=4, taxicab_first_step=True, preconditioner="none")
         path, _ = run(trigonometric, start, 15, config)
         expected, skipped = authors_lbfgs(trigonometric, start, 15, 4)
     assert skipped > 0
@@ -136,3 +136,87 @@ def test_records_report_the_picture_they_started_from():
 def test_equal_settings_share_an_optimizer():
     config = Config()
     assert optimize.make_optimizer(config) is optimize.make_optimizer(dataclasses.replace(config))
+
+
+def spectral_lbfgs(gradient_of, x, iterations, history):
+    """Algorithm 7.4 of Nocedal & Wright with two loops, in NumPy, float64.
+
+    Its first guess is a number for each band of frequencies and opponent color, from
+    whole complex spectra.
+    """
+    height, width = x.shape[:2]
+    colors = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])
+    bands = [frequency >= edge for edge in (0, *lbfgs.BAND_EDGES)]
+    bands = [low & ~high for low, high in zip(bands, [*bands[1:], frequency > 9], strict=True)]
+
+    def spectrum(values):
+        return np.fft.fft2(values @ colors.T, axes=(0, 1)) / np.sqrt(height * width)
+
+    def per_band(a, b):
+        products = np.real(a * b.conj())
+        return np.array([products[band].sum(axis=0) for band in bands])
+
+    pairs, path = [], [x.copy()]
+    over, under = np.zeros((7, 3)), np.zeros((7, 3))
+    g = gradient_of(x)
+    for k in range(iterations):
+        if k > 0:
+            s, y = x - x_old, g - g_old
+            if np.vdot(s, y) > 1e-10:
+                pairs = [*pairs, (s, y)][-history:]
+                over += per_band(spectrum(s), spectrum(s)) / np.vdot(y, y)
+                under += per_band(spectrum(s), spectrum(y)) / np.vdot(y, y)
+        if pairs:
+            q, alphas = g, []
+            for s, y in reversed(pairs):
+                alphas.append(np.vdot(s, q) / np.vdot(s, y))
+                q = q - alphas[-1] * y
+            middle = over.sum() / under.sum()
+            with np.errstate(divide="ignore", invalid="ignore"):
+                guess = np.where(under > 0, over / under, np.inf)
+            guess = np.where(over > 0, np.clip(guess, middle / 30, middle * 30), middle)
+            spectra = spectrum(q)
+            for band, scale in zip(bands, guess, strict=True):
+                spectra[band] *= scale
+            q = np.real(np.fft.ifft2(spectra * np.sqrt(height * width), axes=(0, 1))) @ colors
+            for (s, y), alpha in zip(pairs, reversed(alphas), strict=True):
+                q = q + s * (alpha - np.vdot(y, q) / np.vdot(s, y))
+        else:
+            q = g * min(1, 1 / np.linalg.norm(g))
+        x_old, g_old = x, g  # noqa: F841
+        x = x - q
+        g = gradient_of(x)
+        path.append(x.copy())
+    return np.array(path).reshape(iterations + 1, -1)
+
+
+@pytest.mark.parametrize("shape", [(9, 12, 3), (8, 7, 3)])
+def test_spectral_lbfgs_walks_the_path_of_the_two_loops(shape):
+    def blurred(x):
+        """Feels fine detail more than slow changes, as features do."""
+        detail = jnp.diff(x, axis=0)[:, :-1] + 2 * jnp.diff(x, axis=1)[:-1]
+        value = jnp.sum(detail**2) + 0.3 * jnp.sum(jnp.sin(x)) + 0.05 * jnp.sum(x**2)
+        return value, {"blurred": value}
+
+    with jax.enable_x64(True):
+        start = np.random.default_rng(0).random(shape)
+        path, _ = run(blurred, jnp.asarray(start), 9, Config(history=4))
+        gradient_of = jax.jit(jax.grad(lambda x: blurred(x)[0]))
+        expected = spectral_lbfgs(
+            lambda x: np.asarray(gradient_of(jnp.asarray(x))), start, 9, history=4
+        )
+    np.testing.assert_allclose(path, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_spectral_guess_needs_fewer_iterations_where_bands_differ():
+    def stiff(x):
+        value = 50 * jnp.sum(jnp.diff(x, axis=0) ** 2) + 0.05 * jnp.sum((x - 0.5) ** 2)
+        return value, {"stiff": value}
+
+    start = jnp.asarray(np.random.default_rng(1).random((32, 32, 3), np.float32))
+    energies = {
+        name: run(stiff, start, 25, Config(history=5, preconditioner=name))[1][-1].value
+        for name in ("none", "spectral")
+    }
+    assert energies["spectral"] < 0.9 * energies["none"]

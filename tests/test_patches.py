@@ -44,15 +44,6 @@ def test_overlap_counts_equal_a_count_one_by_one(vertical, horizontal):
     np.testing.assert_array_equal(patches.overlap_counts(height, width, size, stride), naive)
 
 
-def test_gather_takes_the_patches_in_kernel_order():
-    features = np.random.default_rng(0).random((7, 9, 4), np.float32)
-    rows, columns = np.array([0, 4, 2]), np.array([6, 0, 3])
-    naive = [features[y : y + 3, x : x + 3].ravel() for y, x in zip(rows, columns, strict=True)]
-    np.testing.assert_array_equal(
-        patches.gather(*map(jnp.asarray, (features, rows, columns)), 3), naive
-    )
-
-
 @settings(max_examples=8)  # every example compiles
 @given(geometry, st.integers(0, 2**16))
 def test_reassemble_equals_the_loop_over_patches(case, seed):
@@ -74,9 +65,8 @@ def test_reassemble_equals_the_loop_over_patches(case, seed):
             count[y : y + size, x : x + size] += 1
 
     blended = patches.reassemble(
-        jnp.asarray(style.reshape(-1, 3)),
+        jnp.asarray(style),
         jnp.asarray(y_match * style.shape[1] + x_match),
-        jnp.full(y_match.shape, style.shape[1]),
         (height, width),
         size,
         stride,

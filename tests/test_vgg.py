@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,3 +55,23 @@ def test_layer_names_are_those_of_the_papers():
     assert vgg.Network("vgg16", "conv4_2").layers[-3:] == ["relu3_3", "relu4_1", "relu4_2"]
     assert len(vgg.convolution_names("vgg16")) == 13
     assert len(vgg.convolution_names("vgg19")) == 16
+
+
+@pytest.mark.parametrize("shape", [(50, 37), (37, 50), (16, 20)])
+def test_strips_of_the_first_block_change_neither_values_nor_gradient(shape, monkeypatch):
+    monkeypatch.setattr(vgg, "STRIP_ROWS", 16)
+    whole = vgg.Network("vgg16", "conv2_2")
+    strips = dataclasses.replace(whole, in_strips=True)
+    params = whole.random_params(jax.random.key(0))
+    params["conv1_1"]["bias"] += 0.3  # what lies beyond the border is not zero by itself
+    image = picture(1, *shape)
+
+    def value(x, network):
+        return jnp.sum(jnp.sin(network(params, x)["relu2_2"]))
+
+    gradients = [jax.jit(jax.grad(value), static_argnums=1)(image, n) for n in (whole, strips)]
+    assert list(strips(params, image)) == ["relu2_1", "relu2_2"]
+    np.testing.assert_allclose(
+        strips(params, image)["relu2_2"], whole(params, image)["relu2_2"], atol=1e-5
+    )
+    np.testing.assert_allclose(*gradients, atol=1e-5 * np.abs(gradients[0]).max())

@@ -1,0 +1,214 @@
+"""L-BFGS as an optax transformation, its first guess learned for each band of frequencies.
+
+L-BFGS multiplies the gradient by an approximation of the inverse Hessian that grows from
+a first guess. The usual guess is one number. A network's features hardly feel slow changes
+of brightness and feel fine ones strongly, so here the guess may be a number for each band
+of spatial frequencies and each opponent color, learned from the steps of the run:
+docs/performance.md has what that saves.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from jaxmrf.config import Preconditioner
+
+CURVATURE_FLOOR = 1e-10
+"""Pairs with y·s at most this are left out (mylib/myoptimizer.lua, ``ys > 1e-10``)."""
+
+BAND_EDGES = (1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8)
+"""Limits of the frequency bands in cycles per pixel."""
+
+BAND_RANGE = 30.0
+"""A band's guess stays within this factor of the guess for all bands together."""
+
+
+class LbfgsState(NamedTuple):
+    """What L-BFGS remembers; s are differences of pictures, y those of gradients.
+
+    Attributes:
+      count: number of accepted pairs.
+      picture: the picture of the last call, flattened.
+      gradient: its gradient, flattened.
+      called: whether there was a last call.
+      steps: the last accepted s, one per row, in the rows count modulo history.
+      differences: the y that belong to them.
+      products: products[i, j] = s_i · y_j.
+      scale: s·y / y·y of the last accepted pair.
+      band_steps: sum over all pairs of |s|² / |y|² by band and color.
+      band_products: sum over all pairs of s·y / |y|² by band and color.
+    """
+
+    count: Int[Array, ""]
+    picture: Float[Array, " n"]
+    gradient: Float[Array, " n"]
+    called: Array
+    steps: Float[Array, "history n"]
+    differences: Float[Array, "history n"]
+    products: Float[Array, "history history"]
+    scale: Float[Array, ""]
+    band_steps: Float[Array, "bands c"]
+    band_products: Float[Array, "bands c"]
+
+
+def scale_by_lbfgs(
+    history: int, preconditioner: Preconditioner = "none", *, taxicab_first_step: bool = False
+) -> optax.GradientTransformation:
+    """Multiplies gradients by the L-BFGS approximation of the inverse Hessian.
+
+    Nocedal & Wright 2006, algorithm 7.4, its two loops solved as triangular systems of the
+    inner products, so that the memory is read four times by matrix products.
+
+    Args:
+      history: number of pairs that are remembered.
+      preconditioner: ``none``: the first guess is s·y / y·y of the last pair (Nocedal &
+        Wright 2006, equation 7.20). ``spectral``: one number per band and color.
+      taxicab_first_step: bound the first step by min(1, 1/‖g‖₁) as the authors do
+        (mylib/myoptimizer.lua) instead of min(1, 1/‖g‖₂).
+    """
+
+    def init(image: Float[Array, "h w c"]) -> LbfgsState:
+        flat = jnp.zeros(image.size, image.dtype)
+        memory = jnp.zeros((history, image.size), image.dtype)
+        bands = jnp.zeros((len(BAND_EDGES) + 1, image.shape[2]), image.dtype)
+        return LbfgsState(
+            count=jnp.zeros((), jnp.int32),
+            picture=flat,
+            gradient=flat,
+            called=jnp.zeros((), bool),
+            steps=memory,
+            differences=memory,
+            products=jnp.zeros((history, history), image.dtype),
+            scale=jnp.ones((), image.dtype),
+            band_steps=bands,
+            band_products=bands,
+        )
+
+    def update(
+        gradient: Float[Array, "h w c"], state: LbfgsState, image: Float[Array, "h w c"]
+    ) -> tuple[Float[Array, "h w c"], LbfgsState]:
+        state = _remember(state, image, gradient, preconditioner)
+        norm = jnp.sum(jnp.abs(gradient)) if taxicab_first_step else jnp.linalg.norm(gradient)
+        bounded = jnp.minimum(1.0, 1.0 / norm) * gradient
+
+        def guess(flat: Array) -> Array:
+            if preconditioner == "none":
+                return state.scale * flat
+            return _scale_bands(flat.reshape(image.shape), state).ravel()
+
+        direction = _direction(gradient.ravel(), state, guess).reshape(image.shape)
+        return jnp.where(state.count > 0, direction, bounded), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def _remember(
+    state: LbfgsState, image: Array, gradient: Array, preconditioner: Preconditioner
+) -> LbfgsState:
+    """Takes the pair of the last two calls into the memory, if it has enough curvature."""
+    s, y = image.ravel() - state.picture, gradient.ravel() - state.gradient
+    curvature, square = _dot(s, y), _dot(y, y)
+    accepted = state.called & (curvature > CURVATURE_FLOOR)
+    slot = state.count % state.steps.shape[0]
+
+    def put(memory: Array, row: Array) -> Array:
+        return memory.at[slot].set(jnp.where(accepted, row, memory[slot]))
+
+    steps, differences = put(state.steps, s), put(state.differences, y)
+    products = put(put(state.products, _dot(differences, s)).T, _dot(steps, y)).T
+    state = state._replace(
+        count=state.count + accepted.astype(jnp.int32),
+        picture=image.ravel(),
+        gradient=gradient.ravel(),
+        called=jnp.ones((), bool),
+        steps=steps,
+        differences=differences,
+        products=products,
+        scale=jnp.where(accepted, curvature / square, state.scale),
+    )
+    if preconditioner == "none":
+        return state
+    slow, fast = _spectrum(s.reshape(image.shape)), _spectrum(y.reshape(image.shape))
+    weight = jnp.where(accepted, 1.0 / square, 0.0)
+    return state._replace(
+        band_steps=state.band_steps + weight * _band_products(slow, slow, image.shape[1]),
+        band_products=state.band_products + weight * _band_products(slow, fast, image.shape[1]),
+    )
+
+
+def _direction(gradient: Array, state: LbfgsState, guess: Any) -> Array:
+    """Returns the inverse Hessian approximation times the gradient.
+
+    The first loop of algorithm 7.4 solves R α = S g, R being the upper triangle of the
+    s_i · y_j in order of age; the second solves Rᵀ (α − β) = D α − Y r, D the diagonal.
+    """
+    history = state.steps.shape[0]
+    age = jnp.argsort((jnp.arange(history) - state.count) % history)  # oldest slot first
+    used = age < state.count
+    triangle = jnp.triu(state.products[age][:, age]) * jnp.outer(used, used)
+    triangle += jnp.diag(jnp.where(used, 0.0, 1.0).astype(triangle.dtype))
+    solve = jax.scipy.linalg.solve_triangular
+
+    alpha = solve(triangle, _dot(state.steps, gradient)[age])
+    start = guess(gradient - _dot(_by_slot(alpha, age), state.differences))
+    right = jnp.diag(triangle) * alpha - _dot(state.differences, start)[age]
+    return start + _dot(_by_slot(solve(triangle, right, trans=1), age), state.steps)
+
+
+def _by_slot(values: Array, age: Array) -> Array:
+    """Returns values in order of age in the order of the memory's rows."""
+    return jnp.zeros_like(values).at[age].set(values)
+
+
+def _scale_bands(image: Array, state: LbfgsState) -> Array:
+    """Multiplies each band by s·s / s·y, the inverse curvature that the pairs saw in it.
+
+    Bands whose pairs saw little or negative curvature get the largest guess.
+    """
+    overall = state.band_steps.sum() / state.band_products.sum()
+    least = state.band_steps / (BAND_RANGE * overall)
+    guess = state.band_steps / jnp.maximum(state.band_products, least)
+    guess = jnp.where(state.band_steps > 0, jnp.maximum(guess, overall / BAND_RANGE), overall)
+    scaled = _spectrum(image) * guess[_bands(*image.shape[:2])]
+    plain = jnp.fft.irfft2(scaled, s=image.shape[:2], axes=(0, 1), norm="ortho")
+    return _dot(plain, _opponent_colors(image.shape[2])).astype(image.dtype)
+
+
+def _spectrum(image: Float[Array, "h w c"]) -> Array:
+    """Returns the spectrum of each opponent color, [h, w // 2 + 1, c]."""
+    colors = _dot(image, _opponent_colors(image.shape[2]).T)
+    return jnp.fft.rfft2(colors, axes=(0, 1), norm="ortho")
+
+
+def _band_products(a: Array, b: Array, width: int) -> Float[Array, "bands c"]:
+    """Returns the inner products of two spectra of pictures by band and color."""
+    # Of the columns of a real picture's spectrum all have a mirror image that is left
+    # out, but for the first and, with an even width, the last.
+    mirrored = np.full(a.shape[1], 2.0)
+    mirrored[0] = 1.0
+    if width % 2 == 0:
+        mirrored[-1] = 1.0
+    products = jnp.real(a * jnp.conj(b)) * jnp.asarray(mirrored, a.real.dtype)[:, None]
+    bands = _bands(a.shape[0], width).ravel()
+    member = jax.nn.one_hot(bands, len(BAND_EDGES) + 1, axis=0, dtype=products.dtype)
+    return _dot(member, products.reshape(-1, a.shape[2]))
+
+
+def _bands(height: int, width: int) -> Int[Array, "h half"]:
+    """Returns the band of each coefficient of a spectrum, int [h, w // 2 + 1]."""
+    frequency = jnp.hypot(jnp.fft.fftfreq(height)[:, None], jnp.fft.rfftfreq(width)[None, :])
+    return jnp.digitize(frequency, jnp.asarray(BAND_EDGES))
+
+
+def _opponent_colors(channels: int) -> Array:
+    """Returns brightness and color differences as orthonormal rows: a cosine transform."""
+    return jax.scipy.fft.dct(jnp.eye(channels), axis=0, norm="ortho")
+
+
+def _dot(a: Array, b: Array) -> Array:
+    return jnp.dot(a, b, precision=lax.Precision.HIGHEST)

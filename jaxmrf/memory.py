@@ -1,0 +1,63 @@
+"""Whether a run fits into memory, found out before it starts."""
+
+import dataclasses
+
+import jax
+import psutil
+
+from jaxmrf import weights
+from jaxmrf.config import Config, ConfigError
+from jaxmrf.transfer import Plan, memory_needed
+
+UNCHECKED_PIXELS = 1_000_000
+"""Pictures up to this size are not checked unless a budget is given: it would take the
+time of compiling their largest program before anything is seen."""
+
+
+def available() -> int:
+    """Returns the bytes that the device has for a run."""
+    device = jax.config.jax_default_device or jax.devices()[0]
+    stats = device.memory_stats() or {}
+    return stats.get("bytes_limit") or psutil.virtual_memory().available
+
+
+def fit(
+    network: weights.Loaded, plan: Plan, config: Config, *, guided: bool, budget: int | None
+) -> weights.Loaded:
+    """Returns the network as it is, or in strips where the run would not fit otherwise.
+
+    Args:
+      network: from `weights.load`.
+      plan: of the run.
+      config: of the run.
+      guided: whether there is a content picture.
+      budget: bytes; None: what is available, for pictures above `UNCHECKED_PIXELS`.
+
+    Raises:
+      ConfigError: if it does not fit even so.
+    """
+    height, width = plan.shapes[-1]
+    if budget is None and height * width <= UNCHECKED_PIXELS:
+        return network
+    budget = available() if budget is None else budget
+    needed = []
+    for candidate in (network, *_in_strips(network, config)):
+        arguments = {"features": candidate.network, "config": config, "guided": guided}
+        needed.append(memory_needed(plan, candidate.params, **arguments))
+        if needed[-1] <= budget:
+            return candidate
+    # Memory grows with the number of pixels.
+    size = int(max(height, width) * (budget / min(needed)) ** 0.5) // 8 * 8
+    advice = f"try --size {size}" if size >= config.coarsest else "there is no size that fits"
+    raise ConfigError(
+        f"{width}×{height} pixels need about {min(needed) / 1e9:.2g} GB of memory, "
+        f"{budget / 1e9:.2g} GB are there; {advice}"
+    )
+
+
+def _in_strips(network: weights.Loaded, config: Config) -> list[weights.Loaded]:
+    used = (*config.layers, config.content_layer)
+    if any(name.startswith("relu1_") for name in used):
+        return []
+    strips = dataclasses.replace(network.network, in_strips=True)
+    return [dataclasses.replace(network, network=strips)]

@@ -1,0 +1,53 @@
+"""The step lowers for accelerators that are not here."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from jaxmrf import energy, optimize, vgg
+from jaxmrf.config import Config
+from jaxmrf.energy import Weights
+
+
+@pytest.mark.parametrize("exact_pairs", [2**27, 0])
+def test_the_whole_step_lowers_for_cuda_and_tpu(exact_pairs, monkeypatch):
+    monkeypatch.setattr(energy, "EXACT_PAIRS", exact_pairs)
+    config, network = Config(), vgg.Network("vgg19")
+    optimizer = optimize.make_optimizer(config)
+    static = {"features": network, "config": config}
+    shape = (176, 168)
+    picture = jax.ShapeDtypeStruct((*shape, 3), np.float32)
+    params = jax.eval_shape(network.random_params, jax.random.key(0))
+
+    @jax.jit
+    def step(state, params, targets, memory):
+        objective = functools.partial(energy.energy_and_memory, **static)
+        renew = state.iteration % config.match_every == 0
+        return optimize.step(
+            state, params, targets, memory, renew, objective=objective, optimizer=optimizer
+        )
+
+    targets = jax.eval_shape(
+        functools.partial(energy.prepare, shape=shape, **static),
+        params,
+        picture,
+        [picture],
+        Weights(1.0, 1.0, 1.0),
+    )
+    assert (targets.style["relu3_1"].index is None) == bool(exact_pairs)
+    state = jax.eval_shape(functools.partial(optimize.init, optimizer=optimizer), picture)
+    memory = jax.eval_shape(lambda x: energy.no_memory(x, params, **static), picture)
+    exported = jax.export.export(step, platforms=["cuda", "tpu"])(state, params, targets, memory)
+    module = exported.mlir_module()
+    assert exported.platforms == ("cuda", "tpu")
+    assert "callback" not in module  # nothing asks the host in the middle of a step
+    # No product is left at a default that would mean TF32 or bfloat16.
+    products = [
+        line
+        for line in module.splitlines()
+        if "stablehlo.dot_general" in line or "stablehlo.convolution" in line
+    ]
+    assert len(products) > 20
+    assert all("HIGHEST" in line for line in products), [p for p in products if "HIGHEST" not in p]

@@ -1,0 +1,58 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import signal
+
+from jaxmrf import vgg, winograd
+
+
+def naive(x, kernel):
+    """Correlates each pair of channels by SciPy, in float64."""
+    found = np.zeros((*x.shape[:3], kernel.shape[3]))
+    for n, i, o in np.ndindex(x.shape[0], *kernel.shape[2:]):
+        found[n, ..., o] += signal.correlate2d(x[n, ..., i], kernel[..., i, o], mode="same")
+    return found
+
+
+def arrays(*shapes):
+    generator = np.random.default_rng(0)
+    return [jnp.asarray(generator.standard_normal(shape), jnp.float32) for shape in shapes]
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 4), (2, 9, 6), (1, 1, 7), (1, 13, 16)])
+def test_it_is_a_convolution(shape):
+    x, kernel = arrays((*shape, 3), (3, 3, 3, 5))
+    expected = naive(np.asarray(x, np.float64), np.asarray(kernel, np.float64))
+    found = jax.jit(winograd.convolve)(x, kernel)
+    np.testing.assert_allclose(found, expected, atol=2e-5 * np.abs(expected).max())
+
+
+def test_its_gradients_are_those_of_a_convolution():
+    x, kernel = arrays((1, 9, 10, 4), (3, 3, 4, 6))
+
+    def value(convolve):
+        return jax.grad(lambda x, kernel: jnp.sum(jnp.sin(convolve(x, kernel))), (0, 1))
+
+    found, expected = (value(f)(x, kernel) for f in (winograd.convolve, winograd.direct))
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4 * np.abs(b).max())
+
+
+def test_only_cpus_use_it():
+    x, kernel = arrays((1, 12, 12, 4), (3, 3, 4, 4))
+    for platform, contraction in (("cpu", "dot_general"), ("cuda", "stablehlo.convolution")):
+        lowered = jax.export.export(jax.jit(winograd.convolve), platforms=[platform])(x, kernel)
+        assert contraction in lowered.mlir_module()
+
+
+def test_deep_layers_of_large_pictures_go_by_it(monkeypatch):
+    """The network is the same with and without."""
+    network = vgg.Network("vgg16", "conv3_2")
+    params = network.random_params(jax.random.key(0))
+    image = jnp.asarray(np.random.default_rng(1).random((40, 44, 3)), jnp.float32)
+    direct = network(params, image)["relu3_2"]
+    monkeypatch.setattr(vgg, "WINOGRAD_POSITIONS", 100)
+    found = network(params, image)["relu3_2"]
+    assert np.abs(found - direct).max() > 0
+    np.testing.assert_allclose(found, direct, atol=1e-4 * np.abs(direct).max())
