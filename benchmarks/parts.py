@@ -124,8 +124,12 @@ def measure(
     )
     every = config.match_every
     iteration = (matching_step + (every - 1) * plain_step) / every
+    update_alone = jax.jit(optimizer.update)
     update = seconds(
-        jax.jit(optimizer.update), jnp.ones_like(image), state.optimizer, image, repeats=repeats
+        lambda gradient, memory: update_alone(gradient, memory, image, value=jnp.ones(())),
+        jnp.ones_like(image),
+        state.optimizer,
+        repeats=repeats,
     )
     agreement = energy.agreement(image, params, targets, **arguments)
     return {

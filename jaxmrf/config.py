@@ -18,6 +18,11 @@ Preconditioner = Literal["none", "spectral"]
 Color = Literal["match", "keep", "none"]
 
 
+HEAVIER_LEVELS = 2
+"""The authors' code has three levels; with more of them the weight grows no further, or
+the coarse levels of a large picture would do nothing but keep the photograph."""
+
+
 class ConfigError(ValueError):
     """A setting that cannot be used; the message says which and what is allowed."""
 
@@ -32,9 +37,9 @@ class Config:
       layers: layers of the MRF term (paper, section 4: relu3_1, relu4_1).
       content_weight: weight of the content term at the finest level.
       content_level_factor: the content weight is multiplied by this for every
-        coarser level. The authors' mean of squares against their sum over
-        patches amounts to 4 per level; it holds the layout early and lets the
-        brush-work win late.
+        coarser level, at most `HEAVIER_LEVELS` times. The authors' mean of squares
+        against their sum over patches amounts to 4 per level; it holds the layout
+        early and lets the brush-work win late.
       style_weight: weight of the MRF term of each style layer.
       tv_weight: weight of the total variation.
       normalization: what the terms are divided by. ``relative``: by the size of
@@ -67,7 +72,8 @@ class Config:
       optimizer: ``lbfgs`` or ``adam``.
       line_search: of L-BFGS. ``none`` takes steps of length one.
       preconditioner: what L-BFGS starts its inverse Hessian from: ``none``: one number;
-        ``spectral``: one for each band of frequencies and color, learned as it runs.
+        ``spectral``: one for each band of frequencies and color, learned as it runs;
+        steps that raise the energy by half are taken back.
       history: number of L-BFGS corrections.
       taxicab_first_step: the first L-BFGS step is min(1, 1/‖g‖₁) times the
         gradient as in the authors' code, instead of min(1, 1/‖g‖₂).
@@ -156,7 +162,8 @@ class Config:
 
     def content_weight_at(self, level: int, levels: int) -> float:
         """Content weight of pyramid level `level` (0 is the coarsest) of `levels`."""
-        return self.content_weight * self.content_level_factor ** (levels - 1 - level)
+        coarser = min(levels - 1 - level, HEAVIER_LEVELS)
+        return self.content_weight * self.content_level_factor**coarser
 
     def program(self) -> "Config":
         """Returns the settings that a compiled program depends on, the rest at default.

@@ -24,6 +24,10 @@ CURVATURE_FLOOR = 1e-10
 BAND_EDGES = (1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8)
 """Limits of the frequency bands in cycles per pixel."""
 
+ALLOWED_RISE = 0.5
+"""A step that raises the energy by more than this share of it is taken back. Smaller rises
+are part of a walk without line search, and new matches raise it a little."""
+
 BAND_RANGE = 30.0
 """A band's guess stays within this factor of the guess for all bands together."""
 
@@ -33,9 +37,11 @@ class LbfgsState(NamedTuple):
 
     Attributes:
       count: number of accepted pairs.
-      picture: the picture of the last call, flattened.
+      picture: the picture that the next pair starts from, flattened: that of the last call
+        or, if its step was taken back, the one before.
       gradient: its gradient, flattened.
-      called: whether there was a last call.
+      value: its energy; infinite before the first call.
+      taken_back: number of steps from this picture that were taken back.
       steps: the last accepted s, one per row, in the rows count modulo history.
       differences: the y that belong to them.
       products: products[i, j] = s_i · y_j.
@@ -47,7 +53,8 @@ class LbfgsState(NamedTuple):
     count: Int[Array, ""]
     picture: Float[Array, " n"]
     gradient: Float[Array, " n"]
-    called: Array
+    value: Float[Array, ""]
+    taken_back: Int[Array, ""]
     steps: Float[Array, "history n"]
     differences: Float[Array, "history n"]
     products: Float[Array, "history history"]
@@ -80,7 +87,8 @@ def scale_by_lbfgs(
             count=jnp.zeros((), jnp.int32),
             picture=flat,
             gradient=flat,
-            called=jnp.zeros((), bool),
+            value=jnp.full((), jnp.inf, image.dtype),
+            taken_back=jnp.zeros((), jnp.int32),
             steps=memory,
             differences=memory,
             products=jnp.zeros((history, history), image.dtype),
@@ -90,9 +98,15 @@ def scale_by_lbfgs(
         )
 
     def update(
-        gradient: Float[Array, "h w c"], state: LbfgsState, image: Float[Array, "h w c"]
+        gradient: Float[Array, "h w c"],
+        state: LbfgsState,
+        image: Float[Array, "h w c"],
+        *,
+        value: Float[Array, ""],
+        **_: Any,
     ) -> tuple[Float[Array, "h w c"], LbfgsState]:
         state = _remember(state, image, gradient, preconditioner)
+        state = _move_on(state, image, gradient, value, careful=preconditioner != "none")
         norm = jnp.sum(jnp.abs(gradient)) if taxicab_first_step else jnp.linalg.norm(gradient)
         bounded = jnp.minimum(1.0, 1.0 / norm) * gradient
 
@@ -101,19 +115,22 @@ def scale_by_lbfgs(
                 return state.scale * flat
             return _scale_bands(flat.reshape(image.shape), state).ravel()
 
-        direction = _direction(gradient.ravel(), state, guess).reshape(image.shape)
-        return jnp.where(state.count > 0, direction, bounded), state
+        direction = _direction(state.gradient, state, guess).reshape(image.shape)
+        direction = jnp.where(state.count > 0, direction, bounded)
+        # The way back to where the step started, and a shorter step from there.
+        back = image - state.picture.reshape(image.shape)
+        return back + 0.5**state.taken_back * direction, state
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def _remember(
     state: LbfgsState, image: Array, gradient: Array, preconditioner: Preconditioner
 ) -> LbfgsState:
-    """Takes the pair of the last two calls into the memory, if it has enough curvature."""
+    """Takes the last step into the memory, if it saw enough curvature."""
     s, y = image.ravel() - state.picture, gradient.ravel() - state.gradient
     curvature, square = _dot(s, y), _dot(y, y)
-    accepted = state.called & (curvature > CURVATURE_FLOOR)
+    accepted = jnp.isfinite(state.value) & (curvature > CURVATURE_FLOOR)
     slot = state.count % state.steps.shape[0]
 
     def put(memory: Array, row: Array) -> Array:
@@ -123,9 +140,6 @@ def _remember(
     products = put(put(state.products, _dot(differences, s)).T, _dot(steps, y)).T
     state = state._replace(
         count=state.count + accepted.astype(jnp.int32),
-        picture=image.ravel(),
-        gradient=gradient.ravel(),
-        called=jnp.ones((), bool),
         steps=steps,
         differences=differences,
         products=products,
@@ -138,6 +152,19 @@ def _remember(
     return state._replace(
         band_steps=state.band_steps + weight * _band_products(slow, slow, image.shape[1]),
         band_products=state.band_products + weight * _band_products(slow, fast, image.shape[1]),
+    )
+
+
+def _move_on(
+    state: LbfgsState, image: Array, gradient: Array, value: Array, *, careful: bool
+) -> LbfgsState:
+    """Goes on from the new picture, or, if it is much worse, again from the last one."""
+    worse = jnp.asarray(careful) & (value > state.value + ALLOWED_RISE * jnp.abs(state.value))
+    return state._replace(
+        picture=jnp.where(worse, state.picture, image.ravel()),
+        gradient=jnp.where(worse, state.gradient, gradient.ravel()),
+        value=jnp.where(worse, state.value, value).astype(state.value.dtype),
+        taken_back=jnp.where(worse, state.taken_back + 1, 0),
     )
 
 

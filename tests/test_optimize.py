@@ -192,7 +192,9 @@ def spectral_lbfgs(gradient_of, x, iterations, history):
 
 
 @pytest.mark.parametrize("shape", [(9, 12, 3), (8, 7, 3)])
-def test_spectral_lbfgs_walks_the_path_of_the_two_loops(shape):
+def test_spectral_lbfgs_walks_the_path_of_the_two_loops(shape, monkeypatch):
+    monkeypatch.setattr(lbfgs, "ALLOWED_RISE", 1e9)
+
     def blurred(x):
         """Feels fine detail more than slow changes, as features do."""
         detail = jnp.diff(x, axis=0)[:, :-1] + 2 * jnp.diff(x, axis=1)[:-1]
@@ -207,6 +209,22 @@ def test_spectral_lbfgs_walks_the_path_of_the_two_loops(shape):
             lambda x: np.asarray(gradient_of(jnp.asarray(x))), start, 9, history=4
         )
     np.testing.assert_allclose(path, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_a_step_that_makes_it_much_worse_is_taken_back():
+    """A stiff energy: the first step, of length one, is far too long."""
+
+    def stiff(x):
+        value = 1.0 + 500 * jnp.sum(x**2) + jnp.sum(x)
+        return value, {"stiff": value}
+
+    start = jnp.full((6, 6, 3), 0.004)
+    path, records = run(stiff, start, 12, Config())
+    values = np.array([record.value for record in records])
+    assert values[1] > 2 * values[0]
+    np.testing.assert_array_less(values[2:], 1.5 * values[0])
+    assert values[-1] < values[0]
+    np.testing.assert_allclose(path[-1], -1e-3, atol=1e-4)
 
 
 def test_spectral_guess_needs_fewer_iterations_where_bands_differ():
