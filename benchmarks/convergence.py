@@ -108,8 +108,7 @@ def _ours(
 ) -> list[Reached]:
     """Returns what was reached after each iteration at the finest level.
 
-    Coarse levels, where iterations cost little, do all the more of them. Without
-    compilation an iteration counts as the median of its level.
+    Coarse levels, where iterations cost little, do all the more of them.
     """
     finest = config.iterations[0]
     coarse = [finest * 2 ** (levels - 2 - level) for level in range(levels - 1)]
@@ -136,7 +135,12 @@ def _shape(original: np.ndarray, config: Config) -> tuple[int, int]:
 
 
 def _typical(durations: list[float]) -> float:
-    return float(np.median(durations)) * len(durations) if durations else 0.0
+    """Returns the time of these iterations as if the first, that compiles, were as the rest.
+
+    Iterations that find matches and those that keep them take turns, hence no median.
+    """
+    rest = durations[1:] or durations
+    return float(np.mean(rest)) * len(durations) if durations else 0.0
 
 
 def _first_below(found: list[Reached], judge: Evaluator, goal: float) -> tuple[int, float]:

@@ -101,7 +101,6 @@ Memory = Annotated[
         "refused with a size that fits (default: what the device has)",
         metavar="GB",
         flag="--memory",
-        min=0.0,
     ),
 ]
 MatchEvery = Annotated[

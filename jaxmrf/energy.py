@@ -213,9 +213,12 @@ def no_memory(
 ) -> dict[str, Assembled]:
     """Returns a memory of the right shapes for a first call that renews it."""
     layers = jax.eval_shape(features, params, image)
+    found = {name: layers[name] for name in config.layers}
     return {
-        name: Assembled(jnp.zeros(layers[name].shape), jnp.zeros(layers[name].shape[:2]))
-        for name in config.layers
+        name: Assembled(
+            jnp.zeros(layer.shape, layer.dtype), jnp.zeros(layer.shape[:2], layer.dtype)
+        )
+        for name, layer in found.items()
     }
 
 

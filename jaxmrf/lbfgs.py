@@ -28,6 +28,9 @@ ALLOWED_RISE = 0.5
 """A step that raises the energy by more than this share of it is taken back. Smaller rises
 are part of a walk without line search, and new matches raise it a little."""
 
+MOST_TAKEN_BACK = 4
+"""So many steps in a row are taken back, each half as long as the one before."""
+
 BAND_RANGE = 30.0
 """A band's guess stays within this factor of the guess for all bands together."""
 
@@ -148,10 +151,13 @@ def _remember(
     if preconditioner == "none":
         return state
     slow, fast = _spectrum(s.reshape(image.shape)), _spectrum(y.reshape(image.shape))
-    weight = jnp.where(accepted, 1.0 / square, 0.0)
+
+    def add(total: Array, other: Array) -> Array:
+        seen = _band_products(slow, other, image.shape[1]) / square
+        return total + jnp.where(accepted, seen, 0.0)
+
     return state._replace(
-        band_steps=state.band_steps + weight * _band_products(slow, slow, image.shape[1]),
-        band_products=state.band_products + weight * _band_products(slow, fast, image.shape[1]),
+        band_steps=add(state.band_steps, slow), band_products=add(state.band_products, fast)
     )
 
 
@@ -159,7 +165,9 @@ def _move_on(
     state: LbfgsState, image: Array, gradient: Array, value: Array, *, careful: bool
 ) -> LbfgsState:
     """Goes on from the new picture, or, if it is much worse, again from the last one."""
-    worse = jnp.asarray(careful) & (value > state.value + ALLOWED_RISE * jnp.abs(state.value))
+    worse = value > state.value + ALLOWED_RISE * jnp.abs(state.value)
+    # With other matches the last picture may be as bad by now, so there is an end to it.
+    worse &= jnp.asarray(careful) & (state.taken_back < MOST_TAKEN_BACK)
     return state._replace(
         picture=jnp.where(worse, state.picture, image.ravel()),
         gradient=jnp.where(worse, state.gradient, gradient.ravel()),

@@ -123,7 +123,7 @@ def nearest(
 ) -> Match:
     """Returns the nearest style patch of every patch of `features`.
 
-    Patches of norm zero match the first style patch with score 0. Ties go to the first.
+    Patches of norm zero have score 0. Ties go to the first of those compared.
     """
     rows = patches.positions(features.shape[0], patch_size, stride)
     columns = patches.positions(features.shape[1], patch_size, stride)

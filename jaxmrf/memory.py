@@ -1,6 +1,7 @@
 """Whether a run fits into memory, found out before it starts."""
 
 import dataclasses
+import math
 
 import jax
 import psutil
@@ -37,7 +38,9 @@ def fit(
       ConfigError: if it does not fit even so.
     """
     height, width = plan.shapes[-1]
-    if budget is None and height * width <= UNCHECKED_PIXELS:
+    if budget is None and max(map(math.prod, (plan.shapes[-1], plan.style_shapes[-1]))) <= (
+        UNCHECKED_PIXELS
+    ):
         return network
     budget = available() if budget is None else budget
     needed = []
@@ -46,9 +49,14 @@ def fit(
         needed.append(memory_needed(plan, candidate.params, **arguments))
         if needed[-1] <= budget:
             return candidate
-    # Memory grows with the number of pixels.
-    size = int(max(height, width) * (budget / min(needed)) ** 0.5) // 8 * 8
-    advice = f"try --size {size}" if size >= config.coarsest else "there is no size that fits"
+    # Memory grows with the number of pixels, but for the parameters.
+    fixed = sum(leaf.nbytes for leaf in jax.tree.leaves(network.params))
+    ratio = max(0.0, (budget - fixed) / (min(needed) - fixed)) ** 0.5
+    height, width = (int(side * ratio) // 8 * 8 for side in (height, width))
+    size = str(max(height, width)) if guided else f"{width}x{height}"
+    fits = min(height, width) >= config.coarsest
+    advice = f"try --size {size}" if fits else "there is no size that fits"
+    height, width = plan.shapes[-1]
     raise ConfigError(
         f"{width}×{height} pixels need about {min(needed) / 1e9:.2g} GB of memory, "
         f"{budget / 1e9:.2g} GB are there; {advice}"

@@ -14,7 +14,7 @@ import numpy as np
 
 import jaxmrf
 from jaxmrf import api, image, pyramid, weights
-from jaxmrf.config import Config
+from jaxmrf.config import Config, ConfigError
 from jaxmrf.image import ImageError, Picture
 from jaxmrf.transfer import NonFiniteEnergyError, Plan, Progress
 
@@ -91,6 +91,8 @@ def paint(
       StoppedError: if Ctrl-C or a non-finite energy ended it; the output holds the last
         good picture.
     """
+    if job.memory is not None and not 0 < job.memory < math.inf:
+        raise ConfigError(f"memory is {job.memory}; it must be a number of gigabytes above 0")
     _check_files(job)
     content = None if job.content is None else image.load(job.content)
     style = image.load(job.style)

@@ -1,4 +1,4 @@
-"""Square patches of a feature map: where they are, gathering them, putting them back.
+"""Square patches of a feature map: where they are, and putting them back together.
 
 A patch grid takes every `stride`-th position and, where the last one would leave a
 border uncovered, one more at the very end (the tail patch; `computegrid` in the

@@ -95,7 +95,7 @@ class VGG(nn.Module):
 
 @jax.custom_vjp
 def max_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n _ _ c"]:
-    """2×2 max pooling, odd borders dropped; equal maxima all get the gradient.
+    """2×2 max pooling, odd borders dropped; equal maxima share the gradient.
 
     As the maximum of four strided slices, with a gradient by comparison: the gradients
     of `reduce_window` and of the slices take more time and memory (docs/performance.md).
@@ -116,7 +116,8 @@ def _max_pool_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Arr
     rows, columns = pooled.shape[1:3]
     even = x[:, : 2 * rows, : 2 * columns].reshape(count, rows, 2, columns, 2, channels)
     largest = even == pooled[:, :, None, :, None]
-    spread = jnp.where(largest, gradient[:, :, None, :, None], 0.0)
+    share = gradient / largest.sum(axis=(2, 4))
+    spread = jnp.where(largest, share[:, :, None, :, None], 0.0)
     spread = spread.reshape(count, 2 * rows, 2 * columns, channels)
     dropped = ((0, 0), (0, height - 2 * rows), (0, width - 2 * columns), (0, 0))
     return (jnp.pad(spread, dropped),)

@@ -48,6 +48,8 @@ def test_pooling_drops_odd_borders_and_its_gradient_is_that_of_the_maximum():
     np.testing.assert_array_equal(vgg.max_pool(x)[0, ..., 0], naive)
     gradient = jax.grad(lambda x: vgg.max_pool(x).sum())(x)
     np.testing.assert_array_equal(gradient, np.isin(x, naive).astype(np.float32))
+    flat = jax.grad(lambda x: vgg.max_pool(x).sum())(jnp.ones((1, 4, 4, 1)))
+    np.testing.assert_array_equal(flat, 0.25)
 
 
 def test_layer_names_are_those_of_the_papers():

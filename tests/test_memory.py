@@ -1,0 +1,50 @@
+import dataclasses
+
+import jax
+import pytest
+
+from jaxmrf import memory, vgg, weights
+from jaxmrf.config import Config, ConfigError
+from jaxmrf.transfer import make_plan, memory_needed
+
+CONFIG = Config(layers=("relu2_1",), content_layer="relu2_1", levels=1, history=1)
+SHAPE = (320, 200)
+
+
+@pytest.fixture(scope="module")
+def network():
+    small = vgg.Network("vgg16", "conv2_1")
+    params = small.random_params(jax.random.key(0))
+    return dataclasses.replace(weights.load(), network=small, params=params)
+
+
+def fit(network, budget, **more):
+    config = dataclasses.replace(CONFIG, **more)
+    arguments = {"features": network.network, "config": config}
+    plan = make_plan(SHAPE, (64, 64), network.params, **arguments)
+    return memory.fit(network, plan, config, guided=True, budget=budget), plan
+
+
+def test_small_pictures_are_not_checked_and_large_budgets_change_nothing(network):
+    assert fit(network, None)[0] is network
+    assert fit(network, 10**12)[0] is network
+
+
+def test_what_would_not_fit_is_computed_in_strips(network):
+    plan = fit(network, None)[1]
+    whole = memory_needed(plan, network.params, features=network.network, config=CONFIG)
+    found = fit(network, whole - 1)[0]
+    assert found.network == dataclasses.replace(network.network, in_strips=True)
+    assert found.params is network.params
+
+
+def test_what_does_not_fit_even_so_is_refused_with_a_size_that_does(network):
+    with pytest.raises(ConfigError, match=r"200×320 pixels need about .* try --size \d+"):
+        fit(network, 25_000_000)
+    with pytest.raises(ConfigError, match="there is no size that fits"):
+        fit(network, 100_000)
+
+
+def test_strips_are_no_way_out_when_the_first_block_is_a_style_layer(network):
+    with pytest.raises(ConfigError, match="GB are there"):
+        fit(network, 1_000_000, layers=("relu1_1",))
