@@ -14,6 +14,10 @@ UNCHECKED_PIXELS = 1_000_000
 """Pictures up to this size are not checked unless a budget is given: it would take the
 time of compiling their largest program before anything is seen."""
 
+OVERHEAD = 1.35
+"""What a process takes at its peak over what the compiler reports for its largest program,
+at 1920×1080 pixels (docs/performance.md)."""
+
 
 def available() -> int:
     """Returns the bytes that the device has for a run."""
@@ -46,7 +50,7 @@ def fit(
     needed = []
     for candidate in (network, *_in_strips(network, config)):
         arguments = {"features": candidate.network, "config": config, "guided": guided}
-        needed.append(memory_needed(plan, candidate.params, **arguments))
+        needed.append(OVERHEAD * memory_needed(plan, candidate.params, **arguments))
         if needed[-1] <= budget:
             return candidate
     # Memory grows with the number of pixels, but for the parameters.

@@ -33,7 +33,8 @@ def test_small_pictures_are_not_checked_and_large_budgets_change_nothing(network
 def test_what_would_not_fit_is_computed_in_strips(network):
     plan = fit(network, None)[1]
     whole = memory_needed(plan, network.params, features=network.network, config=CONFIG)
-    found = fit(network, whole - 1)[0]
+    assert fit(network, int(memory.OVERHEAD * whole) + 1)[0] is network
+    found = fit(network, int(memory.OVERHEAD * whole) - 1)[0]
     assert found.network == dataclasses.replace(network.network, in_strips=True)
     assert found.params is network.params
 
