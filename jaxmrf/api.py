@@ -122,15 +122,15 @@ def iterate(
             check_pixels(name, pixels)
     network = network or weights.load()
     config = for_network(config, network)
+    guided = content is not None
     plan = make_plan(
         shape,
         style.shape[:2],
         network.params,
         features=network.network,
         config=config,
-        guided=content is not None,
+        guided=guided,
     )
-    guided = content is not None
     network = memory.fit(network, plan, config, guided=guided, budget=memory_budget)
     on_plan(plan)
     yield from run(

@@ -68,7 +68,7 @@ class LbfgsState(NamedTuple):
 
 def scale_by_lbfgs(
     history: int, preconditioner: Preconditioner = "none", *, taxicab_first_step: bool = False
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Multiplies gradients by the L-BFGS approximation of the inverse Hessian.
 
     Nocedal & Wright 2006, algorithm 7.4, its two loops solved as triangular systems of the
@@ -167,7 +167,7 @@ def _move_on(
     """Goes on from the new picture, or, if it is much worse, again from the last one."""
     worse = value > state.value + ALLOWED_RISE * jnp.abs(state.value)
     # With other matches the last picture may be as bad by now, so there is an end to it.
-    worse &= jnp.asarray(careful) & (state.taken_back < MOST_TAKEN_BACK)
+    worse &= careful & (state.taken_back < MOST_TAKEN_BACK)
     return state._replace(
         picture=jnp.where(worse, state.picture, image.ravel()),
         gradient=jnp.where(worse, state.gradient, gradient.ravel()),

@@ -35,6 +35,9 @@ PROBES = 8
 CANDIDATES = 4
 """Style patches, each the best of a cluster, that are compared exactly."""
 
+MEMBER_BLOCK = 64
+"""Patches that are compared with one cluster in one matrix product."""
+
 SAMPLE = 4096
 """Style patches that the principal directions are found from."""
 
@@ -341,10 +344,6 @@ def _nearest_of_clusters(
     patch_bytes = 4 * patch_size**2 * features.shape[-1]
     chunk = max(1, CHUNK_BYTES // (patch_bytes * (1 + CANDIDATES)))
     return lax.map(compare, (jnp.asarray(grid, jnp.int32), candidate), batch_size=chunk)
-
-
-MEMBER_BLOCK = 64
-"""Patches that are compared with one cluster in one matrix product."""
 
 
 def _best_member(

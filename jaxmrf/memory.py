@@ -41,10 +41,8 @@ def fit(
     Raises:
       ConfigError: if it does not fit even so.
     """
-    height, width = plan.shapes[-1]
-    if budget is None and max(map(math.prod, (plan.shapes[-1], plan.style_shapes[-1]))) <= (
-        UNCHECKED_PIXELS
-    ):
+    largest = max(math.prod(plan.shapes[-1]), math.prod(plan.style_shapes[-1]))
+    if budget is None and largest <= UNCHECKED_PIXELS:
         return network
     budget = available() if budget is None else budget
     needed = []
@@ -56,10 +54,10 @@ def fit(
     # Memory grows with the number of pixels, but for the parameters.
     fixed = sum(leaf.nbytes for leaf in jax.tree.leaves(network.params))
     ratio = max(0.0, (budget - fixed) / (min(needed) - fixed)) ** 0.5
-    height, width = (int(side * ratio) // 8 * 8 for side in (height, width))
-    size = str(max(height, width)) if guided else f"{width}x{height}"
-    fits = min(height, width) >= config.coarsest
-    advice = f"try --size {size}" if fits else "there is no size that fits"
+    fitting = [int(side * ratio) // 8 * 8 for side in plan.shapes[-1]]
+    advice = "there is no size that fits"
+    if min(fitting) >= config.coarsest:
+        advice = f"try --size {max(fitting)}" if guided else "try --size {1}x{0}".format(*fitting)
     height, width = plan.shapes[-1]
     raise ConfigError(
         f"{width}×{height} pixels need about {min(needed) / 1e9:.2g} GB of memory, "

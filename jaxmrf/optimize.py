@@ -71,7 +71,7 @@ def make_optimizer(config: Config) -> optax.GradientTransformationExtraArgs:
             max_linesearch_steps=20, initial_guess_strategy="one"
         )
         return optax.chain(direction, optax.scale(-1.0), search)
-    return optax.with_extra_args_support(optax.chain(direction, optax.scale(-1.0)))
+    return optax.chain(direction, optax.scale(-1.0))
 
 
 def init(image: Float[Array, "h w c"], optimizer: optax.GradientTransformation) -> State:

@@ -144,7 +144,7 @@ def first_block_in_strips(params: PyTree, image: Float[Array, "h w 3"]) -> Float
     height, width = image.shape[0] // 2 * 2, image.shape[1]
     count = -(-height // STRIP_ROWS)
     below = count * STRIP_ROWS + 2 - image.shape[0]
-    padded = jnp.pad(image, ((2, max(below, 0)), (1, 1), (0, 0)))
+    padded = jnp.pad(image, ((2, below), (1, 1), (0, 0)))
 
     @jax.checkpoint
     def one_strip(start: Array) -> Array:
@@ -163,15 +163,7 @@ def first_block_in_strips(params: PyTree, image: Float[Array, "h w 3"]) -> Float
 
 
 def _convolve_valid(x: Float[Array, "h w c"], layer: PyTree) -> Float[Array, "_ _ _"]:
-    found = lax.conv_general_dilated(
-        x[None],
-        layer["kernel"],
-        (1, 1),
-        "VALID",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=lax.Precision.HIGHEST,
-    )
-    return nn.relu(found[0] + layer["bias"])
+    return nn.relu(winograd.direct(x[None], layer["kernel"], "VALID")[0] + layer["bias"])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,13 +39,15 @@ def convolve(
     return lax.platform_dependent(x, kernel, cpu=_convolve, default=direct)
 
 
-def direct(x: Float[Array, "n h w c"], kernel: Float[Array, "3 3 c k"]) -> Array:
-    """Convolves with stride 1 and zeros around, by XLA's convolution."""
+def direct(
+    x: Float[Array, "n h w c"], kernel: Float[Array, "3 3 c k"], padding: str = "SAME"
+) -> Float[Array, "n _ _ k"]:
+    """Convolves with stride 1, and zeros around unless `padding` is ``VALID``, by XLA."""
     return lax.conv_general_dilated(
         x,
         kernel,
         (1, 1),
-        "SAME",
+        padding,
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         precision=lax.Precision.HIGHEST,
     )
