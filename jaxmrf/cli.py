@@ -1,21 +1,18 @@
 """The command line: parses arguments, prints progress and errors, nothing else."""
 
-import dataclasses
 import importlib.metadata
-import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import jax
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import jaxmrf
-from jaxmrf import cli_weights, paint, weights
+from jaxmrf import cli_weights, options, paint, weights
 from jaxmrf import config as settings
 from jaxmrf import device as devices
-from jaxmrf.config import Config, ConfigError
 from jaxmrf.terminal import console, say, user_errors
 from jaxmrf.transfer import Plan
 from jaxmrf.transfer import Progress as Record
@@ -162,7 +159,9 @@ def synthesize(
     context: typer.Context,
     style: StylePath,
     output: Output = Path("out.png"),
-    size: Annotated[str, _option("Width and height of the result.", metavar="WxH")] = "384x384",
+    size: Annotated[
+        str, _option("Width and height of the result.", metavar="WxH")
+    ] = options.SYNTHESIS_SIZE,
     preset: PresetOption = "default",
     style_weight: StyleWeight = None,
     tv_weight: TvWeight = None,
@@ -220,7 +219,8 @@ def main() -> None:
 def _run(params: dict[str, Any]) -> None:
     """Runs `transfer` or `synthesize` with the values of its options."""
     with user_errors():
-        job = _job(params)
+        apart = ("network", "weights_file", "device")
+        job = options.job({name: params[name] for name in params if name not in apart})
         network = weights.load(params["network"], params["weights_file"])
         devices.choose(params["device"])
         devices.enable_program_cache()
@@ -233,51 +233,6 @@ def _run(params: dict[str, Any]) -> None:
                 job, network, on_plan=display.plan, on_progress=display.progress, on_warning=say
             )
         say(f"wrote {job.output}")
-
-
-def _job(params: dict[str, Any]) -> paint.Job:
-    values = dict(params)
-    shape = None
-    if "content" not in values:
-        shape = _parse_shape(values["size"])
-        values["size"] = max(shape)
-    initial = values["init"]
-    if initial in get_args(settings.Initialization):
-        initial = None
-    elif initial is not None:
-        values["init"] = None
-    for name, kind in (("layers", str), ("iterations", int)):
-        if values[name] is not None:
-            values[name] = _parse_list(name, values[name], kind)
-    fields = {field.name for field in dataclasses.fields(Config)}
-    chosen = {name: value for name, value in values.items() if name in fields and value is not None}
-    return paint.Job(
-        content=values.get("content"),
-        style=values["style"],
-        output=values["output"],
-        config=dataclasses.replace(settings.preset(values["preset"]), **chosen),
-        shape=shape,
-        initial=None if initial is None else Path(initial),
-        preview_every=values["preview_every"],
-        trace=values["trace"],
-        memory=values["memory"],
-    )
-
-
-def _parse_list(name: str, text: str, kind: type) -> tuple:
-    """Reads a list separated by commas or spaces."""
-    try:
-        return tuple(kind(item) for item in re.split(r"[,\s]+", text.strip()) if item)
-    except ValueError:
-        raise ConfigError(f"--{name} is {text!r}; give numbers separated by commas") from None
-
-
-def _parse_shape(text: str) -> tuple[int, int]:
-    """Reads ``WxH`` as (height, width)."""
-    found = re.fullmatch(r"(\d{1,6})[x×](\d{1,6})", text.strip())
-    if not found or not int(found[1]) or not int(found[2]):
-        raise ConfigError(f"--size is {text!r}; give width and height, such as 640x480")
-    return int(found[2]), int(found[1])
 
 
 class _Display:

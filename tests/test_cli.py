@@ -244,7 +244,7 @@ BAD = {
         ["content.png", "style.png", "--size", "64", "--memory", "0.001"],
         "GB of memory, 0.001 GB are there; there is no size that fits",
     ),
-    "no number": (["content.png", "style.png", "--iterations", "many"], "--iterations is 'many'"),
+    "no number": (["content.png", "style.png", "--iterations", "many"], "iterations is 'many'"),
     "nan": (["content.png", "style.png", "--content-weight", "nan"], "content_weight is nan"),
     "negative": (["content.png", "style.png", "--tv-weight", "-1"], "tv_weight is -1"),
     "tiny": (["content.png", "style.png", "--size", "8"], "not even one patch"),

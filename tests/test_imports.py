@@ -32,7 +32,7 @@ ORDER = [
         "api",
         "image",
     ),
-    *("paint", "terminal", "cli_weights", "cli"),
+    *("paint", "options", "terminal", "cli_weights", "cli"),
 ]
 CORE = ORDER[: ORDER.index("transfer") + 1]
 CORE_MAY_IMPORT = {

@@ -1,0 +1,102 @@
+"""Options by their long names, from a command line, a manifest or a form, to a job."""
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from jaxmrf import config as settings
+from jaxmrf.config import Config, ConfigError
+from jaxmrf.paint import Job
+
+_CONFIG = {field.name: field.type for field in dataclasses.fields(Config)}
+_JOB = {field.name: field.type for field in dataclasses.fields(Job)}
+_PATHS = ("content", "style", "output", "trace")
+NAMES = ("preset", *(_CONFIG | _JOB).keys() - {"config", "shape", "initial"})
+"""Every option that a job can have."""
+
+SYNTHESIS_SIZE = "384x384"
+"""Width and height of a synthesis that names none."""
+
+
+def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
+    """Returns the job that options describe; those that are None or missing are at default.
+
+    Args:
+      values: options by long name, with ``-`` or ``_``; each a value of its type, or the
+        text that the command line takes. Without ``content``, ``size`` is ``WxH``.
+      folder: what relative paths are relative to.
+
+    Raises:
+      ConfigError: if an option is unknown, missing or cannot be used.
+
+    Example:
+      >>> job({"content": "a.png", "style": "b.png", "output": "c.png", "seed": "7"}).config.seed
+      7
+    """
+    values = {name.replace("-", "_"): value for name, value in values.items() if value is not None}
+    for name, value in values.items():
+        if name not in NAMES:
+            near = difflib.get_close_matches(name, NAMES, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"there is no option {name!r}{hint}")
+        if name in (*_PATHS, "init", "preset") and not isinstance(value, str | Path):
+            raise ConfigError(f"{name} is {value!r}; it must be text")
+    for name in ("style", "output"):
+        if name not in values:
+            raise ConfigError(f"the option {name!r} is missing")
+    shape = None
+    if "content" not in values:
+        shape = parse_shape(str(values.get("size", SYNTHESIS_SIZE)))
+        values["size"] = max(shape)
+    initial = None
+    if "init" in values and values["init"] not in get_args(settings.Initialization):
+        initial = values.pop("init")
+    chosen = {
+        name: _converted(name, _CONFIG[name], value)
+        for name, value in values.items()
+        if name in _CONFIG
+    }
+    own = {
+        name: folder / value if name in _PATHS else _converted(name, _JOB[name], value)
+        for name, value in values.items()
+        if name in _JOB
+    }
+    return Job(
+        config=dataclasses.replace(settings.preset(values.get("preset", "default")), **chosen),
+        shape=shape,
+        initial=None if initial is None else folder / initial,
+        **own,
+    )
+
+
+def _converted(name: str, kind: Any, value: Any) -> Any:
+    """Returns a text as a value of a field's type; other values but lists as they are."""
+    if get_origin(kind) is tuple:
+        item = get_args(kind)[0]
+        items = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
+        if not isinstance(items, list | tuple):
+            items = (items,)
+        return tuple(_converted(name, item, part) for part in items if part != "")
+    number = {int: int, float: float, int | None: int, float | None: float}.get(kind)
+    if number is None or not isinstance(value, str):
+        return value
+    try:
+        return number(value)
+    except ValueError:
+        expected = "whole numbers" if number is int else "numbers"
+        raise ConfigError(f"{name} is {value!r}; it takes {expected}") from None
+
+
+def parse_shape(text: str) -> tuple[int, int]:
+    """Reads ``WxH`` as (height, width).
+
+    Raises:
+      ConfigError: if it is something else.
+    """
+    found = re.fullmatch(r"(\d{1,6})[x×](\d{1,6})", text.strip())
+    if not found or not int(found[1]) or not int(found[2]):
+        raise ConfigError(f"size is {text!r}; give width and height, such as 640x480")
+    return int(found[2]), int(found[1])

@@ -1,0 +1,52 @@
+"""Options by name: what becomes of them, and what is refused."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from jaxmrf import options
+from jaxmrf.config import Config, ConfigError
+
+PICTURES = {"content": "a.png", "style": "b.png", "output": "c.png"}
+
+
+def test_texts_and_values_mean_the_same():
+    texts = {"size": "96", "iterations": "3, 2", "style-scale": "0.5", "levels": "2"}
+    values = {"size": 96, "iterations": [3, 2], "style_scale": 0.5, "levels": 2}
+    config = Config(size=96, iterations=(3, 2), style_scale=0.5, levels=2)
+    assert options.job(PICTURES | texts).config == config
+    assert options.job(PICTURES | values) == options.job(PICTURES | texts)
+
+
+def test_paths_are_relative_to_the_folder():
+    job = options.job({**PICTURES, "style": "/b.png", "init": "start.png"}, Path("/pictures"))
+    assert job.content == Path("/pictures/a.png")
+    assert job.style == Path("/b.png")
+    assert job.initial == Path("/pictures/start.png")
+    assert options.job({**PICTURES, "init": "noise"}).config.init == "noise"
+
+
+def test_a_synthesis_has_width_and_height():
+    job = options.job({"style": "b.png", "output": "c.png", "size": "64x32"})
+    assert job.content is None
+    assert (job.shape, job.config.size) == ((32, 64), 64)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"itrations": 3}, "no option 'itrations'; did you mean 'iterations'?"),
+        ({"config": 3}, "no option 'config'"),
+        ({"output": None}, "'output' is missing"),
+        ({"size": "wide"}, "size is 'wide'; it takes whole numbers"),
+        ({"seed": "1.5"}, "seed is '1.5'; it takes whole numbers"),
+        ({"iterations": [1, "x"]}, "iterations is 'x'"),
+        ({"memory": "much"}, "memory is 'much'; it takes numbers"),
+        ({"style": 3}, "style is 3; it must be text"),
+        ({"preset": "best"}, "no preset 'best'"),
+    ],
+)
+def test_faults_are_named(more, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        options.job(PICTURES | more)
