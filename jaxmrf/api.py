@@ -104,6 +104,7 @@ def iterate(
     initial: Pixels | None = None,
     network: weights.Loaded | None = None,
     memory_budget: int | None = None,
+    judge_matches: bool = False,
     on_plan: Callable[[Plan], Any] = lambda plan: None,
 ) -> Iterator[Progress]:
     """Yields the progress records of a transfer, or of a synthesis if `content` is None.
@@ -111,7 +112,7 @@ def iterate(
     For callers that want to look at each iteration or to stop early; the arguments are
     those of `transfer` and `synthesize`. `on_plan` is called once, before the first
     record. `memory_budget` is in bytes; without one, large pictures are checked against
-    what the device has (see `memory.fit`).
+    what the device has (see `memory.fit`). `judge_matches` is that of `transfer.run`.
 
     Raises:
       ConfigError: if a picture or setting cannot be used.
@@ -141,6 +142,7 @@ def iterate(
         features=network.network,
         config=config,
         initial=None if initial is None else jnp.asarray(initial),
+        judge_matches=judge_matches,
     )
 
 

@@ -19,24 +19,38 @@ OVERHEAD = 1.35
 at 1920×1080 pixels (docs/performance.md)."""
 
 
+COMFORTABLE = 0.25
+"""Share of all memory from which on a run is computed in strips, where no budget is given:
+a machine should stay usable beside it, and the choice not depend on what else runs."""
+
+
+def _device_limit() -> int | None:
+    device = jax.config.jax_default_device or jax.devices()[0]
+    return (device.memory_stats() or {}).get("bytes_limit")
+
+
 def available() -> int:
     """Returns the bytes that the device has for a run."""
-    device = jax.config.jax_default_device or jax.devices()[0]
-    stats = device.memory_stats() or {}
-    return stats.get("bytes_limit") or psutil.virtual_memory().available
+    return _device_limit() or psutil.virtual_memory().available
+
+
+def comfortable() -> int:
+    """Returns the bytes that a run may take without being computed in strips."""
+    return int(COMFORTABLE * (_device_limit() or psutil.virtual_memory().total))
 
 
 def fit(
     network: weights.Loaded, plan: Plan, config: Config, *, guided: bool, budget: int | None
 ) -> weights.Loaded:
-    """Returns the network as it is, or in strips where the run would not fit otherwise.
+    """Returns the network as it is, or in strips where the run would take much memory.
 
     Args:
       network: from `weights.load`.
       plan: of the run.
       config: of the run.
       guided: whether there is a content picture.
-      budget: bytes; None: what is available, for pictures above `UNCHECKED_PIXELS`.
+      budget: bytes; None: what is `available`, for pictures above `UNCHECKED_PIXELS`, in
+        strips beyond what is `comfortable`.
 
     Raises:
       ConfigError: if it does not fit even so.
@@ -44,12 +58,15 @@ def fit(
     largest = max(math.prod(plan.shapes[-1]), math.prod(plan.style_shapes[-1]))
     if budget is None and largest <= UNCHECKED_PIXELS:
         return network
+    whole = comfortable() if budget is None else budget
     budget = available() if budget is None else budget
+    candidates = [network, *_in_strips(network, config)]
     needed = []
-    for candidate in (network, *_in_strips(network, config)):
+    for candidate in candidates:
+        limit = budget if candidate is candidates[-1] else min(whole, budget)
         arguments = {"features": candidate.network, "config": config, "guided": guided}
         needed.append(OVERHEAD * memory_needed(plan, candidate.params, **arguments))
-        if needed[-1] <= budget:
+        if needed[-1] <= limit:
             return candidate
     # Memory grows with the number of pixels, but for the parameters.
     fixed = sum(leaf.nbytes for leaf in jax.tree.leaves(network.params))

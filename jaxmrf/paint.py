@@ -110,6 +110,7 @@ def paint(
         initial=None if initial is None else initial.pixels,
         network=network,
         memory_budget=None if job.memory is None else int(job.memory * 1e9),
+        judge_matches=job.trace is not None,
         on_plan=on_plan,
     )
     with contextlib.closing(watch):

@@ -69,7 +69,8 @@ class Progress:
       terms: weighted terms of that energy by name.
       gradient_norm: Euclidean norm of its gradient.
       exact_matches: share of matches that are the nearest style patches of all, of the
-        worse layer; known after the last iteration of a level, else not a number.
+        worse layer; known after the last iteration of a level if `run` is asked to judge
+        matches, else not a number.
       original: the content picture, None in un-guided synthesis.
       shape: (height, width) of the finished picture.
       config: settings of the run.
@@ -196,6 +197,7 @@ def run(
     features: Features,
     config: Config,
     initial: Float[Array, "_ _ 3"] | None = None,
+    judge_matches: bool = False,
 ) -> Iterator[Progress]:
     """Runs the pyramid, yielding after every iteration.
 
@@ -207,6 +209,8 @@ def run(
       features: the network.
       config: settings.
       initial: picture to start from instead of what `config.init` says.
+      judge_matches: whether to find the share of exact matches at the end of a level,
+        which takes one more program and some seconds where they come from clusters.
 
     Yields:
       One record when a level starts (iteration 0) and one after each iteration.
@@ -249,6 +253,11 @@ def run(
         )
         progress = start
         for progress in _run_level(start, params, targets, features=features, config=program):
+            if judge_matches and progress.iteration == progress.iterations:
+                share = _exact_matches(
+                    progress.image, params, targets, features=features, config=program
+                )
+                progress = dataclasses.replace(progress, exact_matches=share)
             yield progress
 
 
@@ -282,13 +291,6 @@ def _run_level(
             terms={name: float(term) for name, term in record.more.items()},
             gradient_norm=float(record.gradient_norm),
         )
-        if iteration + 1 == progress.iterations:
-            progress = dataclasses.replace(
-                progress,
-                exact_matches=_exact_matches(
-                    state.image, params, targets, features=features, config=config
-                ),
-            )
         yield progress
 
 

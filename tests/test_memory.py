@@ -39,6 +39,17 @@ def test_what_would_not_fit_is_computed_in_strips(network):
     assert found.params is network.params
 
 
+def test_without_a_budget_a_run_in_strips_leaves_room_beside_it(network, monkeypatch):
+    monkeypatch.setattr(memory, "UNCHECKED_PIXELS", 1)
+    assert fit(network, None)[0] is network
+    monkeypatch.setattr(memory, "comfortable", lambda: 1_000_000)
+    assert fit(network, None)[0].network.in_strips
+    assert fit(network, None, layers=("relu1_1",))[0] is network
+    monkeypatch.setattr(memory, "available", lambda: 1_000_000)
+    with pytest.raises(ConfigError, match="GB are there"):
+        fit(network, None)
+
+
 def test_what_does_not_fit_even_so_is_refused_with_a_size_that_does(network):
     with pytest.raises(ConfigError, match=r"200×320 pixels need about .* try --size \d+"):
         fit(network, 25_000_000)

@@ -230,12 +230,14 @@ def test_memory_needed_grows_with_the_picture():
 def test_the_last_record_of_a_level_has_the_share_of_exact_matches(monkeypatch):
     content, style = picture(1, 48, 36), picture(2, 40, 40)
     _, progress = records(content, style)
+    assert all(np.isnan(p.exact_matches) for p in progress)
+    _, progress = records(content, style, judge_matches=True)
     known = [p.exact_matches for p in progress if not np.isnan(p.exact_matches)]
     assert known == [1.0, 1.0]
     monkeypatch.setattr(energy, "EXACT_PAIRS", 0)
     monkeypatch.setattr(matching, "CLUSTER_SIZE", 16)
     monkeypatch.setattr(matching, "PROBES", 1)
     config = dataclasses.replace(CONFIG, patch_size=2)  # not the programs compiled above
-    _, progress = records(content, style, config)
+    _, progress = records(content, style, config, judge_matches=True)
     for record in progress:
         assert (0.1 < record.exact_matches < 1) == (record.iteration == record.iterations)
