@@ -76,8 +76,9 @@ def make_optimizer(config: Config) -> optax.GradientTransformationExtraArgs:
 
 def init(image: Float[Array, "h w c"], optimizer: optax.GradientTransformation) -> State:
     """Returns the state that starts from `image`."""
-    # optax starts several memories from one array; copies can be donated one by one.
-    memory = jax.tree.map(jnp.copy, optimizer.init(image))
+    # optax starts several memories from one array; those of a program are apart, so that
+    # they can be donated one by one.
+    memory = jax.jit(optimizer.init)(image)
     return State(image, memory, jnp.zeros((), jnp.int32))
 
 

@@ -1,5 +1,6 @@
 """The image pyramid: sizes of its levels, resampling, rotated and scaled style copies."""
 
+import functools
 import math
 
 import jax
@@ -39,6 +40,7 @@ def level_shapes(shape: tuple[int, int], levels: int) -> list[tuple[int, int]]:
     ]
 
 
+@functools.partial(jax.jit, static_argnames="shape")
 def resize(image: Float[Array, "_ _ c"], shape: tuple[int, int]) -> Float[Array, "_ _ c"]:
     """Resamples a picture: bicubic (Keys), with anti-aliasing where it shrinks."""
     if image.shape[:2] == tuple(shape):

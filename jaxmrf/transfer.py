@@ -218,7 +218,7 @@ def run(
     Raises:
       NonFiniteEnergyError: if the energy is not a number.
     """
-    guide, style = _colored(content, style, config)
+    guide, style = _colored(content, style, config.color)
     levels = len(plan.shapes)
     program = config.program()
     progress = Progress(
@@ -311,6 +311,7 @@ def _exact_matches(
     return min(float(share) for share in shares.values())
 
 
+@functools.partial(jax.jit, static_argnames="shape")
 def _at_size(picture: Array, shape: tuple[int, int]) -> Array:
     return jnp.clip(pyramid.resize(picture, shape), 0.0, 1.0)
 
@@ -352,11 +353,12 @@ def _step(
 _agreement = jax.jit(energy.agreement, static_argnames=("features", "config"))
 
 
-def _colored(content: Array | None, style: Array, config: Config) -> tuple[Array | None, Array]:
+@functools.partial(jax.jit, static_argnames="choice")
+def _colored(content: Array | None, style: Array, choice: str) -> tuple[Array | None, Array]:
     """Returns content and style with the colors that the transfer works on."""
-    if content is None or config.color == "none":
+    if content is None or choice == "none":
         return content, style
-    if config.color == "match":
+    if choice == "match":
         return color.match_distribution(content, style), style
     content, style = color.luminance(content), color.luminance(style)
     matched = color.match_distribution(style[..., :1], content[..., :1])
@@ -390,12 +392,11 @@ def _patches_fit(
         lambda style: pyramid.style_copies(style, config),
         jax.ShapeDtypeStruct((*style_shape, 3), np.float32),
     )
-    pictures = [jax.ShapeDtypeStruct((*shape, 3), np.float32), *copies]
-    for picture in pictures:
-        layers = jax.eval_shape(features, params, picture)
-        for name in needed:
-            if name not in layers:
-                raise ConfigError(f"the network has no layer {name!r}; it has {', '.join(layers)}")
-        if min(min(layers[name].shape[:2]) for name in config.layers) < config.patch_size:
-            return False
-    return True
+    # If a patch fits on the smallest height and width of all, it fits on every picture.
+    smallest = np.min([shape, *(copy.shape[:2] for copy in copies)], axis=0)
+    picture = jax.ShapeDtypeStruct((*smallest, 3), np.float32)
+    layers = jax.eval_shape(features, params, picture)
+    for name in needed:
+        if name not in layers:
+            raise ConfigError(f"the network has no layer {name!r}; it has {', '.join(layers)}")
+    return min(min(layers[name].shape[:2]) for name in config.layers) >= config.patch_size
