@@ -11,7 +11,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmrf import energy, image, pyramid, weights
+from jaxmrf import energy, image, mrf, pyramid, weights
 from jaxmrf.config import Config
 from jaxmrf.energy import Weights
 
@@ -30,12 +30,13 @@ def main(output: str, content: str, style: str, size: str) -> None:
     arguments = {"features": loaded.network, "config": config}
     reference = pyramid.resize(painting, pyramid.fit(*painting.shape[:2], int(size)))
     targets = energy.prepare(
-        loaded.params, None, [reference], Weights(0.0, 1.0, 0.0), shape=shape, **arguments
+        loaded.params, None, [reference], Weights(0.0, {"mrf": 1.0}, 0.0), shape=shape, **arguments
     )
     for name in config.layers:
         scores = []
         for picture in (painted, pyramid.resize(photograph, shape)):
-            found = energy.match(picture, loaded.params, targets, **arguments)
+            activations = loaded.network(loaded.params, picture)
+            found = mrf.match(activations, targets.style["mrf"], config)
             scores.append(float(np.mean(found[name].score)))
         print(f"{name}: mean best cosine {scores[0]:.4f}, of the content {scores[1]:.4f}")
         assert scores[0] > scores[1] + 0.01, "the output is no nearer to the style"

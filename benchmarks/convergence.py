@@ -14,6 +14,7 @@ from benchmarks.evaluator import Evaluator
 from jaxmrf import api, color, image, pyramid, weights
 from jaxmrf.config import Config
 from jaxmrf.energy import Weights
+from jaxmrf.transfer import level_weights
 
 
 class Level(NamedTuple):
@@ -66,12 +67,12 @@ def _levels(original: np.ndarray, painting: np.ndarray, config: Config) -> list[
     count = pyramid.level_count(shape, config)
     shapes = pyramid.level_shapes(shape, count)
     style_shapes = pyramid.level_shapes(pyramid.fit(*painting.shape[:2], config.size), count)
-    guide = np.asarray(color.match_distribution(original, painting))
+    guide = np.asarray(color.match_distribution(original, (painting,)))
     return [
         Level(
             _scaled(guide, shapes[level]),
             _scaled(painting, style_shapes[level]),
-            Weights(config.content_weight_at(level, count), config.style_weight, config.tv_weight),
+            level_weights(config, level, count),
         )
         for level in range(count)
     ]

@@ -41,7 +41,7 @@ class Evaluator:
         content = np.square(layers[self.config.content_layer] - self.target).sum()
         total = self.weights.content * content / np.square(self.target).sum()
         for name in self.config.layers:
-            total += self.weights.style * self._mrf(layers[name], *self.style[name])
+            total += self.weights.style["mrf"] * self._mrf(layers[name], *self.style[name])
         variation = sum(np.square(np.diff(image, axis=axis)).sum() for axis in (0, 1))
         return float(total + self.weights.tv * variation / image[..., 0].size)
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmrf import energy, optimize, vgg, weights
+from jaxmrf import energy, mrf, optimize, vgg, weights
 from jaxmrf.config import Config
 from jaxmrf.energy import Weights
 
@@ -95,10 +95,10 @@ def measure(
     content, style, image = pictures
     arguments = {"features": network, "config": config}
     prepare = functools.partial(energy.prepare, shape=content.shape[:2], **arguments)
-    targets = jax.jit(prepare)(params, content, [style], Weights(0.25, 1.0, 0.3))
+    targets = jax.jit(prepare)(params, content, [style], Weights(0.25, {"mrf": 1.0}, 0.3))
     optimizer = optimize.make_optimizer(config)
     state = optimize.init(image, optimizer)
-    memory = energy.no_memory(image, params, **arguments)
+    memory = energy.no_memory(image, params, targets, **arguments)
 
     @jax.jit
     def step(state: Any, params: Any, targets: Any, memory: Any, renew: Any) -> Any:
@@ -131,7 +131,7 @@ def measure(
         state.optimizer,
         repeats=repeats,
     )
-    agreement = energy.agreement(image, params, targets, **arguments)
+    agreement = mrf.agreement(network(params, image), targets.style["mrf"], config)
     return {
         "first call, seconds": first,
         "iteration that finds matches": matching_step,

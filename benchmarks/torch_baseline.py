@@ -79,7 +79,7 @@ class Energy:
         for name in self.config.layers:
             positions = layers[name].shape[2] * layers[name].shape[3]
             scale = self.energy_of_style[name] * positions
-            total = total + self.weights.style * self._mrf(layers[name], name) / scale
+            total = total + self.weights.style["mrf"] * self._mrf(layers[name], name) / scale
         variation = image.diff(dim=2).square().sum() + image.diff(dim=3).square().sum()
         return total + self.weights.tv * variation / (image.shape[2] * image.shape[3])
 

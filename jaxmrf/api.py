@@ -5,7 +5,7 @@ pure functions underneath are in `transfer`, `energy`, `matching` and `losses`.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,11 +14,13 @@ from jaxtyping import Float
 
 from jaxmrf import memory, pyramid, weights
 from jaxmrf.config import Config, ConfigError
+from jaxmrf.exemplars import Guides
 
 # The function `jaxmrf.transfer` hides the module of that name from `from jaxmrf import`.
 from jaxmrf.transfer import Plan, Progress, make_plan, run
 
 Pixels = Float[np.ndarray, "_ _ 3"]
+Styles = Pixels | Sequence[Pixels]
 Callback = Callable[[Progress], Any]
 
 
@@ -37,23 +39,21 @@ class Result:
 
 def transfer(
     content: Pixels,
-    style: Pixels,
+    style: Styles,
     config: Config | None = None,
     *,
     callback: Callback | None = None,
-    initial: Pixels | None = None,
-    network: weights.Loaded | None = None,
+    **more: Any,
 ) -> Result:
     """Paints `content` in the manner of `style`.
 
     Args:
       content: sRGB in 0 to 1, [H, W, 3].
-      style: sRGB in 0 to 1, [H, W, 3].
+      style: sRGB in 0 to 1, [H, W, 3], or several of these.
       config: settings, the default preset if None. The result has the proportions of
         `content` and the longest side `config.size`.
       callback: called with a `Progress` when a level starts and after each iteration.
-      initial: picture to start from instead of what `config.init` says.
-      network: from `weights.load`; None loads the best that is there.
+      **more: as for `iterate`: a picture to start from, guides, a mask, the network.
 
     Raises:
       ConfigError: if a picture or setting cannot be used.
@@ -68,17 +68,16 @@ def transfer(
     config = config or Config()
     check_pixels("content", content)
     shape = pyramid.fit(*content.shape[:2], config.size)
-    return _finish(content, style, shape, config, callback, initial, network)
+    return _finish(iterate(content, style, shape, config, **more), callback)
 
 
 def synthesize(
-    style: Pixels,
+    style: Styles,
     shape: tuple[int, int],
     config: Config | None = None,
     *,
     callback: Callback | None = None,
-    initial: Pixels | None = None,
-    network: weights.Loaded | None = None,
+    **more: Any,
 ) -> Result:
     """Makes a new picture of (height, width) `shape` from the patches of `style`.
 
@@ -89,19 +88,20 @@ def synthesize(
       ConfigError: if a picture or setting cannot be used.
       NonFiniteEnergyError: if the energy is not a number.
     """
-    config = config or Config()
     if min(shape) < 1:
         raise ConfigError(f"shape is {shape}; height and width must be at least 1")
-    return _finish(None, style, shape, config, callback, initial, network)
+    return _finish(iterate(None, style, shape, config or Config(), **more), callback)
 
 
 def iterate(
     content: Pixels | None,
-    style: Pixels,
+    style: Styles,
     shape: tuple[int, int],
     config: Config,
     *,
     initial: Pixels | None = None,
+    guides: Guides | None = None,
+    mask: Float[np.ndarray, "_ _"] | None = None,
     network: weights.Loaded | None = None,
     memory_budget: int | None = None,
     judge_matches: bool = False,
@@ -109,24 +109,40 @@ def iterate(
 ) -> Iterator[Progress]:
     """Yields the progress records of a transfer, or of a synthesis if `content` is None.
 
-    For callers that want to look at each iteration or to stop early; the arguments are
-    those of `transfer` and `synthesize`. `on_plan` is called once, before the first
-    record. `memory_budget` is in bytes; without one, large pictures are checked against
-    what the device has (see `memory.fit`). `judge_matches` is that of `transfer.run`.
+    For callers that want to look at each iteration or to stop early.
+
+    Args:
+      content: sRGB in 0 to 1, [H, W, 3], or None.
+      style: sRGB in 0 to 1, [H, W, 3], or several of these.
+      shape: (height, width) of the result.
+      config: settings.
+      initial: picture to start from instead of what `config.init` says.
+      guides: what is where, in the result and in each style.
+      mask: where the result may differ from the content (above 0.5).
+      network: from `weights.load`; None loads the best that is there.
+      memory_budget: bytes; None: large pictures are checked against what the device has
+        (see `memory.fit`).
+      judge_matches: whether to find the share of exact matches (see `transfer.run`).
+      on_plan: called once, before the first record.
 
     Raises:
       ConfigError: if a picture or setting cannot be used.
       NonFiniteEnergyError: if the energy is not a number.
     """
-    for name, pixels in (("content", content), ("style", style), ("initial", initial)):
+    styles = (style,) if isinstance(style, np.ndarray) else tuple(style)
+    named = {"content": content, "initial": initial}
+    for name, pixels in (*named.items(), *(("style", each) for each in styles)):
         if pixels is not None:
             check_pixels(name, pixels)
+    if mask is not None:
+        _check_mask(mask, content)
     network = network or weights.load()
     config = for_network(config, network)
+    network = with_pooling(network, config)
     guided = content is not None
     plan = make_plan(
         shape,
-        style.shape[:2],
+        [each.shape[:2] for each in styles],
         network.params,
         features=network.network,
         config=config,
@@ -137,41 +153,50 @@ def iterate(
     yield from run(
         network.params,
         None if content is None else jnp.asarray(content),
-        jnp.asarray(style),
+        tuple(map(jnp.asarray, styles)),
         plan,
         features=network.network,
         config=config,
         initial=None if initial is None else jnp.asarray(initial),
+        guides=guides,
+        mask=None if mask is None else jnp.asarray(mask, jnp.float32),
         judge_matches=judge_matches,
     )
 
 
 def for_network(config: Config, network: weights.Loaded) -> Config:
-    """Returns `config` with the authors' pixel range of 256 replaced by the network's.
+    """Returns `config` with what depends on the network: Gram layers and pixel range.
 
-    The presets `paper` and `reference` weigh pixels against features of a network
-    whose input has that range; for a network with another input range, features and
-    pixels shrink together.
+    Layers that the network lacks are left out of the Gram loss. The presets `paper` and
+    `reference` weigh pixels against features of a network whose input has a range of 256;
+    for a network with another input range, features and pixels shrink together.
     """
+    if "gram" in config.style_losses():
+        there = tuple(name for name in config.gram_layers if name in network.network.layers)
+        config = dataclasses.replace(config, gram_layers=there)
     if config.normalization == "relative":
         return config
     return dataclasses.replace(config, pixel_scale=network.network.input_scale)
 
 
-def _finish(
-    content: Pixels | None,
-    style: Pixels,
-    shape: tuple[int, int],
-    config: Config,
-    callback: Callback | None,
-    initial: Pixels | None,
-    network: weights.Loaded | None,
-) -> Result:
-    records = iterate(content, style, shape, config, initial=initial, network=network)
+def with_pooling(network: weights.Loaded, config: Config) -> weights.Loaded:
+    """Returns the network with the pooling that `config` asks for."""
+    pooled = dataclasses.replace(network.network, pooling=config.pooling)
+    return dataclasses.replace(network, network=pooled)
+
+
+def _finish(records: Iterator[Progress], callback: Callback | None) -> Result:
     for progress in records:
         if callback is not None:
             callback(progress)
     return Result(np.asarray(progress.picture()), progress)
+
+
+def _check_mask(mask: np.ndarray, content: np.ndarray | None) -> None:
+    if content is None:
+        raise ConfigError("a mask needs a content picture, which stays where the mask is black")
+    if mask.ndim != 2 or not (mask > 0.5).any():
+        raise ConfigError("the mask must be [height, width] and white somewhere")
 
 
 def check_pixels(name: str, pixels: np.ndarray) -> None:

@@ -44,8 +44,8 @@ def _option(text: str, field: str | None = None, flag: str | None = None, **more
     return typer.Option(*names, help=text, show_default=field is None, **more)
 
 
+Styles = Annotated[list[Path], typer.Argument(metavar="STYLE...", help="The painting, or several.")]
 Output = Annotated[Path, typer.Option("-o", "--output", help="The finished picture.")]
-StylePath = Annotated[Path, typer.Argument(metavar="STYLE", help="The painting.")]
 PresetOption = Annotated[PresetName, _option("Settings to start from.")]
 StyleWeight = Annotated[float | None, _option("Weight of the MRF term.", "style_weight")]
 TvWeight = Annotated[float | None, _option("Weight of the total variation.", "tv_weight")]
@@ -66,7 +66,8 @@ MatchingOption = Annotated[
     settings.Matching | None, _option("How patches are compared.", "matching")
 ]
 Init = Annotated[
-    str | None, _option("Start: content, noise, or a picture file.", "init", metavar="INIT")
+    str | None,
+    _option("Start: content, noise, shuffle, or a picture file.", "init", metavar="INIT"),
 ]
 Seed = Annotated[int | None, _option("Seed of every random choice.", "seed")]
 StyleScale = Annotated[
@@ -104,6 +105,38 @@ MatchEvery = Annotated[
     int | None, _option("Find matches anew in every such iteration.", "match_every")
 ]
 Preconditioner = Annotated[settings.Preconditioner | None, _option("Of L-BFGS.", "preconditioner")]
+StyleLoss = Annotated[
+    str | None,
+    _option("Style losses with weights: mrf (this method), gram (Gatys 2015).", "style_loss"),
+]
+GramLayers = Annotated[str | None, _option("Layers of the Gram loss.", "gram_layers")]
+StyleBlend = Annotated[
+    str | None, _option("Weights of several styles, such as 3,7 (default: all the same)")
+]
+MetricOption = Annotated[settings.Metric | None, _option("Nearest by which measure.", "metric")]
+Variety = Annotated[
+    float | None, _option("How much to avoid style patches that were taken often.", "variety")
+]
+ContentGuide = Annotated[
+    Path | None,
+    _option(
+        "Picture in flat colors that says what is where in the result (default: "
+        "*_sem.png beside the photograph, if every style has one)",
+        metavar="FILE",
+        flag="--content-guide",
+    ),
+]
+StyleGuide = Annotated[
+    list[Path] | None,
+    _option("The same for a style; once for each.", metavar="FILE", flag="--style-guide"),
+]
+GuideWeight = Annotated[
+    float | None, _option("How strictly guides hold; from 1 on strictly.", "guide_weight")
+]
+Tileable = Annotated[
+    bool | None, _option("Make a picture that can be repeated without seams.", "tileable")
+]
+PoolingOption = Annotated[settings.Pooling | None, _option("Of the network.", "pooling")]
 Trace = Annotated[Path | None, _option("Write each iteration's energy to this JSON Lines file.")]
 
 
@@ -111,7 +144,7 @@ Trace = Annotated[Path | None, _option("Write each iteration's energy to this JS
 def transfer(
     context: typer.Context,
     content: Annotated[Path, typer.Argument(metavar="CONTENT", help="The photograph.")],
-    style: StylePath,
+    style: Styles,
     output: Output = Path("out.png"),
     size: Annotated[int | None, _option("Longest side of the result.", "size")] = None,
     preset: PresetOption = "default",
@@ -120,6 +153,9 @@ def transfer(
     ] = None,
     style_weight: StyleWeight = None,
     tv_weight: TvWeight = None,
+    style_loss: StyleLoss = None,
+    gram_layers: GramLayers = None,
+    style_blend: StyleBlend = None,
     layers: Layers = None,
     content_layer: Annotated[
         str | None, _option("Layer of the content term.", "content_layer")
@@ -134,6 +170,13 @@ def transfer(
     preconditioner: Preconditioner = None,
     matching: MatchingOption = None,
     match_every: MatchEvery = None,
+    metric: MetricOption = None,
+    variety: Variety = None,
+    content_guide: ContentGuide = None,
+    style_guide: StyleGuide = None,
+    guide_weight: GuideWeight = None,
+    tileable: Tileable = None,
+    pooling: PoolingOption = None,
     init: Init = None,
     seed: Seed = None,
     style_scale: StyleScale = None,
@@ -141,7 +184,13 @@ def transfer(
     scales: Scales = None,
     color: Annotated[
         settings.Color | None,
-        _option("match: the painting's palette; keep: the photograph's colors.", "color"),
+        _option(
+            "match, histogram: the painting's palette; keep: the photograph's colors.", "color"
+        ),
+    ] = None,
+    mask: Annotated[
+        Path | None,
+        _option("Only what is white in this picture changes.", metavar="FILE", flag="--mask"),
     ] = None,
     network: NetworkOption = "auto",
     weights_file: WeightsFile = None,
@@ -150,14 +199,14 @@ def transfer(
     preview_every: PreviewEvery = 10,
     trace: Trace = None,
 ) -> None:
-    """Paints the photograph CONTENT in the manner of the painting STYLE."""
+    """Paints the photograph CONTENT in the manner of the painting STYLE, or of several."""
     _run(context.params)
 
 
 @app.command()
 def synthesize(
     context: typer.Context,
-    style: StylePath,
+    style: Styles,
     output: Output = Path("out.png"),
     size: Annotated[
         str, _option("Width and height of the result.", metavar="WxH")
@@ -165,6 +214,9 @@ def synthesize(
     preset: PresetOption = "default",
     style_weight: StyleWeight = None,
     tv_weight: TvWeight = None,
+    style_loss: StyleLoss = None,
+    gram_layers: GramLayers = None,
+    style_blend: StyleBlend = None,
     layers: Layers = None,
     patch_size: PatchSize = None,
     stride: Stride = None,
@@ -176,6 +228,13 @@ def synthesize(
     preconditioner: Preconditioner = None,
     matching: MatchingOption = None,
     match_every: MatchEvery = None,
+    metric: MetricOption = None,
+    variety: Variety = None,
+    content_guide: ContentGuide = None,
+    style_guide: StyleGuide = None,
+    guide_weight: GuideWeight = None,
+    tileable: Tileable = None,
+    pooling: PoolingOption = None,
     init: Init = None,
     seed: Seed = None,
     style_scale: StyleScale = None,

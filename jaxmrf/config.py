@@ -11,11 +11,13 @@ from typing import Literal, get_args, get_origin
 Normalization = Literal["relative", "authors", "sum"]
 Overlap = Literal["mean", "sum"]
 Matching = Literal["fast", "exact"]
-Initialization = Literal["content", "noise"]
+Initialization = Literal["content", "noise", "shuffle"]
 Optimizer = Literal["lbfgs", "adam"]
 LineSearch = Literal["none", "zoom"]
 Preconditioner = Literal["none", "spectral"]
-Color = Literal["match", "keep", "none"]
+Color = Literal["match", "histogram", "keep", "none"]
+Metric = Literal["cosine", "distance"]
+Pooling = Literal["max", "average"]
 
 
 HEAVIER_LEVELS = 2
@@ -40,7 +42,11 @@ class Config:
         coarser level, at most `HEAVIER_LEVELS` times. The authors' mean of squares
         against their sum over patches amounts to 4 per level; it holds the layout
         early and lets the brush-work win late.
-      style_weight: weight of the MRF term of each style layer.
+      style_weight: weight of all style losses.
+      style_loss: names of the style losses (see `style_losses`), each with a weight of
+        its own behind a colon or with 1: ``("mrf:1", "gram:0.2")``.
+      gram_layers: layers of the Gram loss (Gatys et al. 2015, section 2), those that the
+        network has.
       tv_weight: weight of the total variation.
       normalization: what the terms are divided by. ``relative``: by the size of
         their targets, so that weights mean the same for every network, layer and
@@ -58,6 +64,11 @@ class Config:
         up to about 430×430 pixels, and beyond only with clusters of them.
       match_every: matches are found anew in every such iteration of a level, from its
         first on (authors' code: 1).
+      metric: ``cosine``, or ``distance``: the nearest patch by its squared distance.
+      variety: how much is spoken against style patches that were taken often lately.
+      guide_weight: what the same label adds to the score of two patches, where guides say
+        what goes where; from 1 on labels are never crossed.
+      style_blend: weights of several styles, relative to each other; empty: all the same.
       rotations: style copies rotated by up to ± this many steps.
       rotation_step: degrees of one rotation step.
       scales: style copies scaled by up to ± this many steps.
@@ -68,7 +79,9 @@ class Config:
       coarsest: longest side in pixels that the coarsest level does not go below.
       iterations: iterations per level, coarsest first; the last number serves all finer
         levels. Coarse levels cost little and decide what goes where.
-      init: what the coarsest level starts from.
+      init: what the coarsest level starts from; ``shuffle``: random pieces of the style.
+      tileable: whether the picture continues at its other side, so that it can be repeated.
+      pooling: of the network.
       optimizer: ``lbfgs`` or ``adam``.
       line_search: of L-BFGS. ``none`` takes steps of length one.
       preconditioner: what L-BFGS starts its inverse Hessian from: ``none``: one number;
@@ -79,7 +92,8 @@ class Config:
         gradient as in the authors' code, instead of min(1, 1/‖g‖₂).
       learning_rate: of Adam, in pixel values of range 0 to 1.
       color: ``match`` maps the content's color distribution to the style's before
-        the transfer; ``keep`` transfers luminance only; ``none`` does neither.
+        the transfer, by mean and covariance; ``histogram`` each channel's histogram;
+        ``keep`` transfers luminance only; ``none`` does none of it.
       seed: of every random choice.
 
     Raises:
@@ -93,6 +107,8 @@ class Config:
     content_level_factor: float = 4.0
     style_weight: float = 1.0
     tv_weight: float = 0.3
+    style_loss: tuple[str, ...] = ("mrf",)
+    gram_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
     normalization: Normalization = "relative"
     overlap: Overlap = "mean"
     pixel_scale: float = 1.0
@@ -101,6 +117,10 @@ class Config:
     style_stride: int = 1
     matching: Matching = "fast"
     match_every: int = 2
+    metric: Metric = "cosine"
+    variety: float = 0.0
+    guide_weight: float = 1.0
+    style_blend: tuple[float, ...] = ()
     rotations: int = 0
     rotation_step: float = 7.5
     scales: int = 0
@@ -110,6 +130,8 @@ class Config:
     coarsest: int = 64
     iterations: tuple[int, ...] = (60, 30, 15)
     init: Initialization = "content"
+    tileable: bool = False
+    pooling: Pooling = "max"
     optimizer: Optimizer = "lbfgs"
     line_search: LineSearch = "none"
     preconditioner: Preconditioner = "spectral"
@@ -122,7 +144,7 @@ class Config:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             _check_type(field.name, field.type, getattr(self, field.name))
-        for name in ("content_weight", "style_weight", "tv_weight"):
+        for name in ("content_weight", "style_weight", "tv_weight", "variety", "guide_weight"):
             _check_range(name, getattr(self, name), minimum=0.0)
         for name in ("content_level_factor", "pixel_scale", "scale_step"):
             _check_range(name, getattr(self, name), above=0.0)
@@ -152,8 +174,32 @@ class Config:
             raise ConfigError("layers needs at least one layer")
         if len(set(self.layers)) < len(self.layers):
             raise ConfigError(f"layers names a layer twice: {', '.join(self.layers)}")
+        for weight in self.style_blend:
+            _check_range("style_blend", weight, above=0.0)
+        self.style_losses()
         if self.rotations * self.rotation_step > 45:
             raise ConfigError("rotations times rotation_step may be at most 45 degrees")
+
+    def style_losses(self) -> dict[str, float]:
+        """Returns the weights of the style losses by name.
+
+        Raises:
+          ConfigError: if there is none, one twice, or a weight that cannot be used.
+        """
+        losses = {}
+        for item in self.style_loss:
+            name, _, weight = item.partition(":")
+            try:
+                number = float(weight) if weight else 1.0
+            except ValueError:
+                raise ConfigError(f"style_loss is {item!r}; give NAME or NAME:WEIGHT") from None
+            _check_range(f"the weight in style_loss {item!r}", number, minimum=0.0)
+            if not name or name in losses:
+                raise ConfigError(f"style_loss has {item!r}; name each loss once")
+            losses[name] = number
+        if not losses:
+            raise ConfigError("style_loss needs at least one loss")
+        return losses
 
     def iterations_per_level(self, levels: int) -> tuple[int, ...]:
         """Returns the iterations of each of `levels` pyramid levels, coarsest first."""
@@ -173,9 +219,10 @@ class Config:
         kept = (
             "content_layer layers normalization overlap pixel_scale patch_size stride "
             "style_stride matching match_every optimizer line_search history taxicab_first_step "
-            "learning_rate preconditioner"
+            "learning_rate preconditioner gram_layers metric variety guide_weight tileable"
         )
-        return Config(**{name: getattr(self, name) for name in kept.split()})
+        losses = tuple(self.style_losses())
+        return Config(style_loss=losses, **{name: getattr(self, name) for name in kept.split()})
 
 
 def _check_type(name: str, kind: object, value: object) -> None:

@@ -1,29 +1,28 @@
-"""The energy of a picture: prepare the targets once, match, then a weighted sum.
+"""The energy of a picture: prepare the targets once, then a weighted sum of terms.
 
     targets = prepare(params, content, styles, weights, shape=..., features=..., config=...)
-    matches = match(image, params, targets, features=..., config=...)
-    value, terms = energy(image, params, targets, matches, features=..., config=...)
+    value, terms = energy(image, params, targets, features=..., config=...)
 
 Arrays, parameters and targets are arguments that jit traces; `features` and `config`
 are static and hashable, to be named in ``static_argnames``.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, PyTree
 
-from jaxmrf import losses, matching, patches
+from jaxmrf import losses, style_losses
 from jaxmrf.config import Config
-from jaxmrf.matching import Match, StylePatches
+from jaxmrf.exemplars import Exemplars, Guides, margin, within_margin
+from jaxmrf.matching import TINY
 
-EXACT_PAIRS = 2**27
-"""Up to this many pairs of positions ``matching="fast"`` compares all of them too."""
+WRAP = 64
+"""Pixels that a tileable picture is continued by on each side before the network sees it:
+a multiple of every pooling's step, and more than relu4_2 sees around a position."""
 
 
 @runtime_checkable
@@ -37,31 +36,23 @@ class Features(Protocol):
 
 
 class Weights(NamedTuple):
-    """Weights of the three terms; traced, so that they do not cost a compilation."""
+    """Weights of the terms; traced, so that they do not cost a compilation."""
 
     content: Float[Array, ""] | float
-    style: Float[Array, ""] | float
+    style: dict[str, Float[Array, ""] | float]
     tv: Float[Array, ""] | float
 
 
-class Factors(NamedTuple):
-    """What the three terms are multiplied by: weights with the normalization."""
-
-    content: Float[Array, ""]
-    mrf: dict[str, Float[Array, ""]]
-    tv: Float[Array, ""]
-
-
-class Assembled(NamedTuple):
-    """The style features of a layer, put together at the matches.
+class Region(NamedTuple):
+    """The part of the picture that may change.
 
     Attributes:
-      blended: mean of what the matches put at each position.
-      mean_square: mean of the squared length of what the matches put there.
+      mask: 1 where it may, 0 where it stays.
+      original: what stays.
     """
 
-    blended: Float[Array, "h w c"]
-    mean_square: Float[Array, "h w"]
+    mask: Float[Array, "h w 1"]
+    original: Float[Array, "h w 3"]
 
 
 class Targets(NamedTuple):
@@ -69,13 +60,15 @@ class Targets(NamedTuple):
 
     Attributes:
       content: content features [h, w, C], None for un-guided synthesis.
-      style: patches of each style layer.
-      factors: of the terms.
+      style: targets of each style loss.
+      factors: what the terms are multiplied by: weights with the normalization.
+      region: where the picture may change; None: everywhere.
     """
 
     content: Float[Array, "h w c"] | None
-    style: dict[str, StylePatches]
-    factors: Factors
+    style: dict[str, Any]
+    factors: Weights
+    region: Region | None = None
 
 
 def prepare(
@@ -87,65 +80,56 @@ def prepare(
     shape: tuple[int, int],
     features: Features,
     config: Config,
+    blend: Float[Array, " styles"] | None = None,
+    guides: Guides | None = None,
+    region: Region | None = None,
 ) -> Targets:
     """Returns the targets of one pyramid level.
 
     Args:
       params: parameters of the network.
       content: content picture, sRGB in 0 to 1; None for un-guided synthesis.
-      styles: the style picture and its rotated and scaled copies, sRGB in 0 to 1.
+      styles: the style pictures and their rotated and scaled copies, sRGB in 0 to 1.
       weights: of the terms at this level.
       shape: height and width of the picture that will be synthesized.
       features: the network.
       config: settings.
+      blend: weight of each of `styles`, the largest one; None: all the same.
+      guides: what is where; None: anything goes anywhere.
+      region: where the picture may change; None: everywhere.
 
     Raises:
       ValueError: if a patch does not fit into the features of a style copy.
       KeyError: if the network has no such layer.
+      ConfigError: if there is no such style loss.
     """
-    style_maps = [features(params, style) for style in styles]
     image = jax.ShapeDtypeStruct((*shape, 3), styles[0].dtype)
-    layers = jax.eval_shape(features, params, image)
-    sizes = {name: layers[name].shape[:2] for name in config.layers}
-    style = {}
-    for name in config.layers:
-        maps = tuple(found[name] for found in style_maps)
-        pairs = math.prod(sizes[name]) * sum(math.prod(found.shape[:2]) for found in maps)
-        indexed = config.matching == "fast" and pairs > EXACT_PAIRS
-        style[name] = matching.collect(
-            maps, config.patch_size, config.style_stride, indexed=indexed
-        )
-    target = None if content is None else features(params, content)[config.content_layer]
-    factors = Factors(
-        content=jnp.asarray(weights.content * _content_factor(target, config), jnp.float32),
-        mrf={
-            name: jnp.asarray(
-                weights.style * _mrf_factor(style[name], sizes[name], config), jnp.float32
-            )
-            for name in config.layers
-        },
-        tv=jnp.asarray(weights.tv * _tv_factor(shape, config), jnp.float32),
+    layers = _shapes(params, image, features, config)
+    exemplars = Exemplars(
+        maps=tuple(features(params, style) for style in styles),
+        sizes={name: layer.shape[:2] for name, layer in layers.items()},
+        blend=blend,
+        guides=guides,
     )
-    return lax.stop_gradient(Targets(target, style, factors))
-
-
-def match(
-    image: Float[Array, "h w 3"],
-    params: PyTree,
-    targets: Targets,
-    *,
-    features: Features,
-    config: Config,
-) -> dict[str, Match]:
-    """Returns the nearest style patches of `image` for each style layer, no gradient."""
-    return _match(features(params, image), targets, config)
+    chosen = style_losses.chosen(config)
+    target = None
+    if content is not None:
+        activations = _activations(params, content, features, config)
+        target = within_margin(activations[config.content_layer], config)
+    factors = Weights(
+        content=_scalar(weights.content * _content_factor(target, config)),
+        style={name: _scalar(weights.style[name]) for name in chosen},
+        tv=_scalar(weights.tv * _tv_factor(shape, config)),
+    )
+    style = {name: loss.prepare(exemplars, config) for name, loss in chosen.items()}
+    return lax.stop_gradient(Targets(target, style, factors, region))
 
 
 def energy(
     image: Float[Array, "h w 3"],
     params: PyTree,
     targets: Targets,
-    matches: dict[str, Match] | None = None,
+    memory: dict[str, Any] | None = None,
     *,
     features: Features,
     config: Config,
@@ -156,52 +140,50 @@ def energy(
       image: sRGB picture, values around 0 to 1 (not clipped).
       params: parameters of the network.
       targets: of this pyramid level, from `prepare`.
-      matches: nearest style patches; None finds them in here.
+      memory: of the style losses, such as matches; None finds it in here.
       features: the network.
       config: settings.
 
     Returns:
-      The sum, and the terms ``content`` (not in un-guided synthesis), ``mrf`` and
-      ``tv``. With the matches fixed the gradient of the MRF term is what the authors'
-      code writes by hand (mylib/mrf.lua); the matches themselves have no gradient.
+      The sum, and the terms: ``content`` (not in un-guided synthesis), ``tv``, and one for
+      each style loss by its name. Matches have no gradient.
     """
-    activations = features(params, image)
-    if matches is None:
-        matches = _match(activations, targets, config)
-    return _weighted_sum(
-        image, activations, targets, _assemble(matches, activations, targets, config), config
-    )
+    image = _within(image, targets.region)
+    activations = _activations(params, image, features, config)
+    if memory is None:
+        memory = _remember(activations, targets, None, config)
+    return _weighted_sum(image, activations, targets, memory, config)
 
 
 def energy_and_memory(
     image: Float[Array, "h w 3"],
     params: PyTree,
     targets: Targets,
-    memory: dict[str, Assembled],
+    memory: dict[str, Any],
     renew: Bool[Array, ""],
     *,
     features: Features,
     config: Config,
-) -> tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], dict[str, Assembled]]]:
-    """Returns what `energy` does, with the matches of an earlier call unless `renew`.
+) -> tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], dict[str, Any]]]:
+    """Returns what `energy` does, with the memory of an earlier call unless `renew`.
 
     Args:
       image: sRGB picture.
       params: parameters of the network.
       targets: of this pyramid level, from `prepare`.
       memory: what an earlier call returned, or `no_memory`.
-      renew: whether to find the matches anew.
+      renew: whether to find the memory, such as matches, anew.
       features: the network.
       config: settings.
 
     Returns:
       The sum, and the terms with the memory for the next call.
     """
-    activations = features(params, image)
-    fixed = lax.stop_gradient({name: activations[name] for name in config.layers})
+    image = _within(image, targets.region)
+    activations = _activations(params, image, features, config)
     memory = lax.cond(
         renew,
-        lambda: _assemble(_match(fixed, targets, config), fixed, targets, config),
+        lambda: _remember(activations, targets, memory, config),
         lambda: memory,
     )
     value, terms = _weighted_sum(image, activations, targets, memory, config)
@@ -209,90 +191,89 @@ def energy_and_memory(
 
 
 def no_memory(
-    image: Float[Array, "h w 3"], params: PyTree, *, features: Features, config: Config
-) -> dict[str, Assembled]:
-    """Returns a memory of the right shapes for a first call that renews it."""
-    layers = jax.eval_shape(features, params, image)
-    found = {name: layers[name] for name in config.layers}
-    return {
-        name: Assembled(
-            jnp.zeros(layer.shape, layer.dtype), jnp.zeros(layer.shape[:2], layer.dtype)
-        )
-        for name, layer in found.items()
-    }
-
-
-def agreement(
     image: Float[Array, "h w 3"],
     params: PyTree,
     targets: Targets,
     *,
     features: Features,
     config: Config,
-    sample: int = 256,
-) -> dict[str, Float[Array, ""]]:
-    """Returns for each style layer the share of matches that are the nearest of all."""
-    activations = features(params, image)
+) -> dict[str, Any]:
+    """Returns a memory of the right shapes for a first call that renews it."""
+    layers = _shapes(params, image, features, config)
     return {
-        name: matching.agreement(activations[name], style, config.patch_size, sample)
-        for name, style in targets.style.items()
+        name: loss.blank(layers, targets.style[name], config)
+        for name, loss in style_losses.chosen(config).items()
     }
 
 
-def _match(activations: Mapping[str, Array], targets: Targets, config: Config) -> dict[str, Match]:
-    return {
-        name: matching.nearest(
-            lax.stop_gradient(activations[name]), style, config.patch_size, config.stride
+def _shapes(
+    params: PyTree, image: Any, features: Features, config: Config
+) -> Mapping[str, jax.ShapeDtypeStruct]:
+    return jax.eval_shape(lambda *args: _activations(*args, features, config), params, image)
+
+
+def _activations(
+    params: PyTree, image: Array, features: Features, config: Config
+) -> Mapping[str, Array]:
+    """Returns the layers that are used; those of a tileable picture go on by the margin."""
+    used = dict.fromkeys((*style_losses.layers(config), config.content_layer))
+    if not config.tileable:
+        layers = features(params, image)
+        return {name: layers[name] for name in used if name in layers}
+    wrapped = jnp.pad(image, ((WRAP, WRAP), (WRAP, WRAP), (0, 0)), mode="wrap")
+    layers, found = features(params, wrapped), {}
+    for name in used:
+        step = round(wrapped.shape[0] / layers[name].shape[0])
+        around = margin(config)
+        rows, columns = (
+            slice(WRAP // step - around, (WRAP + side) // step + around) for side in image.shape[:2]
         )
-        for name, style in targets.style.items()
+        found[name] = layers[name][rows, columns]
+    return found
+
+
+def _within(image: Array, region: Region | None) -> Array:
+    if region is None:
+        return image
+    return jnp.where(region.mask > 0, image, region.original)
+
+
+def _remember(
+    activations: Mapping[str, Array], targets: Targets, memory: Any, config: Config
+) -> dict[str, Any]:
+    fixed = lax.stop_gradient(activations)
+    found = {
+        name: loss.remember(
+            fixed, targets.style[name], None if memory is None else memory[name], config
+        )
+        for name, loss in style_losses.chosen(config).items()
     }
-
-
-def _assemble(
-    matches: dict[str, Match], activations: Mapping[str, Array], targets: Targets, config: Config
-) -> dict[str, Assembled]:
-    assembled = {}
-    for name, style in targets.style.items():
-        squares = jnp.sum(jnp.square(style.sheet), axis=-1, keepdims=True)
-        blended, mean_square = (
-            patches.reassemble(
-                sheet,
-                matches[name].position,
-                activations[name].shape[:2],
-                config.patch_size,
-                config.stride,
-            )
-            for sheet in (style.sheet, squares)
-        )
-        assembled[name] = Assembled(blended, mean_square[..., 0])
-    return lax.stop_gradient(assembled)
+    return lax.stop_gradient(found)
 
 
 def _weighted_sum(
     image: Array,
     activations: Mapping[str, Array],
     targets: Targets,
-    assembled: dict[str, Assembled],
+    memory: dict[str, Any],
     config: Config,
 ) -> tuple[Array, dict[str, Array]]:
     factors = targets.factors
-    mrf_terms = [
-        factors.mrf[name] * _mrf(activations[name], assembled[name], config)
-        for name in config.layers
-    ]
-    terms = {"mrf": sum(mrf_terms), "tv": factors.tv * losses.total_variation(image)}
+    terms = {
+        name: factors.style[name]
+        * loss.value(activations, targets.style[name], memory[name], config)
+        for name, loss in style_losses.chosen(config).items()
+    }
+    terms["tv"] = factors.tv * losses.total_variation(image, around=config.tileable)
     if targets.content is not None:
         terms["content"] = factors.content * losses.content(
-            activations[config.content_layer], targets.content
+            within_margin(activations[config.content_layer], config), targets.content
         )
     return sum(terms.values()), terms
 
 
-def _mrf(features: Array, assembled: Assembled, config: Config) -> Array:
-    """Returns the MRF term of one layer, unweighted."""
-    counts = patches.overlap_counts(*features.shape[:2], config.patch_size, config.stride)
-    weight = np.minimum(counts, 1.0) if config.overlap == "mean" else counts
-    return losses.mrf(features, *assembled, jnp.asarray(weight, features.dtype))
+def _scalar(value: Array | float) -> Array:
+    return jnp.asarray(value, jnp.float32)
 
 
 def _content_factor(target: Array | None, config: Config) -> Array | float:
@@ -300,15 +281,7 @@ def _content_factor(target: Array | None, config: Config) -> Array | float:
         return 1.0
     if config.normalization == "authors":
         return 1.0 / target.size  # mylib/content.lua: nn.MSECriterion
-    return 1.0 / jnp.maximum(jnp.sum(jnp.square(target)), matching.TINY)
-
-
-def _mrf_factor(style: StylePatches, shape: tuple[int, int], config: Config) -> Array | float:
-    if config.normalization == "sum":
-        return 1.0
-    if config.normalization == "authors":
-        return 0.5  # mylib/mrf.lua: the gradient is the difference itself
-    return 1.0 / jnp.maximum(style.mean_square * shape[0] * shape[1], matching.TINY)
+    return 1.0 / jnp.maximum(jnp.sum(jnp.square(target)), TINY)
 
 
 def _tv_factor(shape: tuple[int, int], config: Config) -> float:

@@ -34,11 +34,15 @@ def mrf(
     return jnp.sum(weight * (distance + spread))
 
 
-def total_variation(image: Float[Array, "h w c"]) -> Float[Array, ""]:
+def total_variation(image: Float[Array, "h w c"], *, around: bool = False) -> Float[Array, ""]:
     """Sum of squared differences of neighboring pixels (paper, equation 5).
 
-    The authors' tv code leaves out the last row and column; here every pair counts.
+    The authors' tv code leaves out the last row and column; here every pair counts, and
+    with `around` those of opposite borders too.
     """
-    return jnp.sum(jnp.square(jnp.diff(image, axis=0))) + jnp.sum(
-        jnp.square(jnp.diff(image, axis=1))
-    )
+    if around:
+        image = jnp.pad(image, ((0, 1), (0, 1), (0, 0)), mode="wrap")
+        down, across = jnp.diff(image[:, :-1], axis=0), jnp.diff(image[:-1], axis=1)
+    else:
+        down, across = jnp.diff(image, axis=0), jnp.diff(image, axis=1)
+    return jnp.sum(jnp.square(down)) + jnp.sum(jnp.square(across))

@@ -1,8 +1,9 @@
 """The nearest style patch by normalized cross-correlation (paper, equation 3).
 
 `collect` lists the patches of all style copies once per level; `nearest` finds for
-every patch of a feature map the style patch with the highest cosine. It compares all
-pairs, or, where an index was made, only those of the clusters that look best.
+every patch of a feature map the style patch with the highest score: its cosine, or less
+its squared distance, and what speaks for or against a style patch beside likeness. It
+compares all pairs, or, where an index was made, only those of the clusters that look best.
 """
 
 import math
@@ -15,6 +16,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from jaxmrf import patches
+from jaxmrf.config import Metric
 
 CHUNK_BYTES = 16 * 2**20
 """Scores held at a time; the matches do not depend on it."""
@@ -66,16 +68,25 @@ class Index(NamedTuple):
 class StylePatches(NamedTuple):
     """All patches of one style layer, over all copies of the style.
 
+    The score of patch p with style patch s is ``scale · p·s + offset``, divided by ‖p‖ for
+    the cosine and by ‖p‖² for the distance, and then ``bias`` is added.
+
     Attributes:
       sheet: feature maps of all copies one below the other, zeros on their right.
-      inverse_norm: one over the norm of the patch that starts at a position of the
-        sheet, minus one where none starts.
+      scale: one over the norm of the patch that starts at a position of the sheet, or one
+        for the distance; minus one where none starts.
+      offset: minus half the squared norm, for the distance; None for the cosine.
+      bias: what speaks for a copy; None: nothing does.
+      labels: of the centers of the patches; None without guides.
       mean_square: mean squared length of a feature vector.
       index: clusters of the patches; None: all pairs are compared.
     """
 
     sheet: Float[Array, "rows columns c"]
-    inverse_norm: Float[Array, "rows columns"]
+    scale: Float[Array, "rows columns"]
+    offset: Float[Array, "rows columns"] | None
+    bias: Float[Array, "rows columns"] | None
+    labels: Int[Array, "rows columns"] | None
     mean_square: Float[Array, ""]
     index: Index | None
 
@@ -85,7 +96,7 @@ class Match(NamedTuple):
 
     Attributes:
       position: where the style patch starts: row · columns + column of the sheet.
-      score: its cosine with the patch, between 0 and 1 for ReLU features.
+      score: see `StylePatches`; a cosine is between 0 and 1 for ReLU features.
     """
 
     position: Int[Array, "rows columns"]
@@ -93,7 +104,14 @@ class Match(NamedTuple):
 
 
 def collect(
-    maps: tuple[Float[Array, "_ _ c"], ...], patch_size: int, stride: int, *, indexed: bool = False
+    maps: tuple[Float[Array, "_ _ c"], ...],
+    patch_size: int,
+    stride: int,
+    *,
+    metric: Metric = "cosine",
+    bias: Float[Array, " maps"] | None = None,
+    labels: tuple[Int[Array, "_ _"], ...] | None = None,
+    indexed: bool = False,
 ) -> StylePatches:
     """Lists the patches of the feature maps of all style copies.
 
@@ -101,45 +119,85 @@ def collect(
       maps: feature maps of the style copies.
       patch_size: side of a patch.
       stride: distance of neighboring patches.
-      indexed: whether to sort the patches into clusters, for an approximate search.
+      metric: what patches are compared by.
+      bias: what speaks for the patches of each map.
+      labels: of the positions of each map.
+      indexed: whether to sort the patches into clusters, for an approximate search by the
+        cosine alone.
 
     Raises:
       ValueError: if no patch fits into one of the maps.
     """
-    columns = max(style_map.shape[1] for style_map in maps)
-    sheet = jnp.concatenate(
-        [jnp.pad(found, ((0, 0), (0, columns - found.shape[1]), (0, 0))) for found in maps]
-    )
+    sheet = _sheet(maps)
     starts = _starts([found.shape[:2] for found in maps], patch_size, stride)
     squares = jnp.sum(jnp.square(sheet), axis=-1)
-    norm = jnp.sqrt(_window_sums(squares, patch_size))
-    inverse_norm = jnp.where(starts, 1.0 / jnp.maximum(norm, TINY), -1.0)
+    square_norm = _window_sums(squares, patch_size)
+    if metric == "cosine":
+        scale, offset = 1.0 / jnp.maximum(jnp.sqrt(square_norm), TINY), None
+    else:
+        scale, offset = jnp.ones_like(square_norm), -0.5 * square_norm
+    scale = jnp.where(starts, scale, -1.0)
+    if bias is not None:
+        bias = _sheet(
+            tuple(
+                jnp.broadcast_to(one, (*found.shape[:2], 1))
+                for one, found in zip(bias, maps, strict=True)
+            )
+        )[..., 0]
+    if labels is not None:
+        labels = _centers(_sheet(tuple(found[..., None] for found in labels))[..., 0], patch_size)
     count = sum(found.shape[0] * found.shape[1] for found in maps)
     index = None
     if indexed:
-        index = _make_index(sheet, inverse_norm, np.flatnonzero(starts), patch_size)
-    return StylePatches(sheet, inverse_norm, jnp.sum(squares) / count, index)
+        index = _make_index(sheet, scale, np.flatnonzero(starts), patch_size)
+    return StylePatches(sheet, scale, offset, bias, labels, jnp.sum(squares) / count, index)
 
 
 def nearest(
-    features: Float[Array, "h w c"], style: StylePatches, patch_size: int, stride: int
+    features: Float[Array, "h w c"],
+    style: StylePatches,
+    patch_size: int,
+    stride: int,
+    *,
+    labels: Int[Array, "h w"] | None = None,
+    label_weight: float = 1.0,
+    penalty: Float[Array, "rows columns"] | None = None,
 ) -> Match:
     """Returns the nearest style patch of every patch of `features`.
 
     Patches of norm zero have score 0. Ties go to the first of those compared.
+
+    Args:
+      features: feature map of the picture.
+      style: from `collect`; with an index `labels` and `penalty` have no effect.
+      patch_size: side of a patch.
+      stride: distance of neighboring patches.
+      labels: of the positions; for a style that has labels.
+      label_weight: what the same label at the center of two patches adds to their score;
+        from one on, patches of ReLU features never cross labels.
+      penalty: what speaks against each style patch.
     """
     rows = patches.positions(features.shape[0], patch_size, stride)
     columns = patches.positions(features.shape[1], patch_size, stride)
+    unit = _window_sums(jnp.sum(jnp.square(features), axis=-1), patch_size)
+    unit = jnp.sqrt(unit) if style.offset is None else unit
     if style.index is None:
-        position, score = _nearest_of_all(features, style, patch_size)
+        bias = style.bias
+        if penalty is not None:
+            bias = -penalty if bias is None else bias - penalty
+        same = None
+        if labels is not None:
+            same = (_centers(labels, patch_size), label_weight)
+        position, score = _nearest_of_all(
+            features, style._replace(bias=bias), unit, same, patch_size
+        )
         position, score = (found[rows][:, columns] for found in (position, score))
     else:
         grid = (rows[:, None] * features.shape[1] + columns).ravel()
         position, score = _nearest_of_clusters(features, style, style.index, grid, patch_size)
         shape = (len(rows), len(columns))
         position, score = position.reshape(shape), score.reshape(shape)
-    norm = jnp.sqrt(_window_sums(jnp.sum(jnp.square(features), axis=-1), patch_size))
-    return Match(position, score / jnp.maximum(norm[rows][:, columns], TINY))
+    return Match(position, score / jnp.maximum(unit[rows][:, columns], TINY))
 
 
 def agreement(
@@ -158,8 +216,8 @@ def agreement(
     _, found = _nearest_of_clusters(features, style, style.index, grid, patch_size)
     kernel = _gather(features, jnp.asarray(grid), patch_size).T
     shape = (patch_size, patch_size, features.shape[-1], len(grid))
-    scores = _project(style.sheet, kernel.reshape(shape)) * style.inverse_norm[..., None]
-    best = jnp.where(style.inverse_norm[..., None] < 0, -jnp.inf, scores).max(axis=(0, 1))
+    scores = _project(style.sheet, kernel.reshape(shape)) * style.scale[..., None]
+    best = jnp.where(style.scale[..., None] < 0, -jnp.inf, scores).max(axis=(0, 1))
     return jnp.mean((found >= best * (1 - ROUNDING)).astype(jnp.float32))
 
 
@@ -180,10 +238,28 @@ def _window_sums(values: Float[Array, "h w"], size: int) -> Float[Array, "h w"]:
     return lax.reduce_window(values, 0.0, lax.add, (size, size), (1, 1), after)
 
 
+def _sheet(maps: tuple[Array, ...]) -> Array:
+    """Returns maps one below the other, zeros on the right of the narrower ones."""
+    columns = max(found.shape[1] for found in maps)
+    return jnp.concatenate(
+        [jnp.pad(found, ((0, 0), (0, columns - found.shape[1]), (0, 0))) for found in maps]
+    )
+
+
+def _centers(values: Array, patch_size: int) -> Array:
+    """Returns at the start of each patch the value at its center."""
+    after = (patch_size - 1) // 2
+    return jnp.pad(values[after:, after:], ((0, after), (0, after)))
+
+
 def _nearest_of_all(
-    features: Float[Array, "h w c"], style: StylePatches, patch_size: int
+    features: Float[Array, "h w c"],
+    style: StylePatches,
+    unit: Float[Array, "h w"],
+    same: tuple[Int[Array, "h w"], float] | None,
+    patch_size: int,
 ) -> tuple[Int[Array, "h w"], Float[Array, "h w"]]:
-    """Returns the best position at every position and its score times the patch's norm.
+    """Returns the best position at every position and its score times `unit`.
 
     The score of two patches is the sum of the products of their pixels, and neighboring
     patches share pixels: each pair of pixels is multiplied once, and the products are
@@ -194,28 +270,44 @@ def _nearest_of_all(
     step, style_step = _tile_rows(height, width, style_rows, columns, patch_size)
     flat = _flat_rows(features, step, patch_size)
     sheet = _flat_rows(style.sheet, style_step, patch_size)
-    style_tiles = -(-style_rows // style_step)
-    missing = ((0, style_tiles * style_step - style_rows), (0, 0))
-    scale = jnp.pad(style.inverse_norm, missing, constant_values=-1.0)
-    scale = scale.reshape(style_tiles, -1)
+    scales = _tiles(style.scale, style_step, fill=-1.0)
+    more = (style.offset, style.bias, style.labels)
+    more = jax.tree.map(lambda values: _tiles(values, style_step), more)
+    labels, label_weight = (None, 0.0) if same is None else same
+    of_picture = jax.tree.map(lambda values: _tiles(values, step), (unit, labels))
 
     def one_tile(tile: Array) -> tuple[Array, Array]:
         pixels = _rows_of_tile(flat, tile, step, width, patch_size)
+        unit, labels = jax.tree.map(lambda values: values[tile, :, None], of_picture)
 
         def one_style_tile(style_tile: Array) -> tuple[Array, Array]:
             style_pixels = _rows_of_tile(sheet, style_tile, style_step, columns, patch_size)
+            scale = scales[style_tile]
+            offset, bias, style_labels = jax.tree.map(lambda values: values[style_tile], more)
             products = _dot(pixels, style_pixels.T)
             size = (step * width, style_step * columns)
-            scores = _diagonal_sums(products, size, (width, columns), patch_size)
-            scores = jnp.where(scale[style_tile] < 0, -jnp.inf, scores * scale[style_tile])
-            index, score = _argmax(scores)
+            scores = scale * _diagonal_sums(products, size, (width, columns), patch_size)
+            if offset is not None:
+                scores += offset
+            if bias is not None:
+                scores += unit * bias
+            if style_labels is not None and labels is not None:
+                scores += jnp.where(labels == style_labels, label_weight * unit, 0.0)
+            index, score = _argmax(jnp.where(scale < 0, -jnp.inf, scores))
             return style_tile * size[1] + index, score
 
-        return _best(*lax.map(one_style_tile, jnp.arange(style_tiles, dtype=jnp.int32)))
+        return _best(*lax.map(one_style_tile, jnp.arange(len(scales), dtype=jnp.int32)))
 
     tiles = -(-height // step)
     position, score = lax.map(one_tile, jnp.arange(tiles, dtype=jnp.int32))
     return position.reshape(-1, width)[:height], score.reshape(-1, width)[:height]
+
+
+def _tiles(values: Array, step: int, fill: float = 0) -> Array:
+    """Returns values in tiles of rows, the last one filled up, flattened: [tiles, n]."""
+    missing = ((0, -values.shape[0] % step), (0, 0))
+    padded = jnp.pad(values, missing, constant_values=fill)
+    return padded.reshape(-1, step * values.shape[1])
 
 
 def _tile_rows(
@@ -276,9 +368,9 @@ def _best(index: Int[Array, "tiles m"], score: Float[Array, "tiles m"]) -> tuple
     return tuple(jnp.take_along_axis(found, tile, axis=0)[0] for found in (index, score))
 
 
-def _make_index(sheet: Array, inverse_norm: Array, starts: np.ndarray, patch_size: int) -> Index:
+def _make_index(sheet: Array, scale: Array, starts: np.ndarray, patch_size: int) -> Index:
     """Sorts the patches that start at flat positions `starts` into clusters."""
-    scale = inverse_norm.ravel()[starts]
+    scale = scale.ravel()[starts]
     # Principal directions of a sample, evenly spread, are those of all patches nearly.
     sample = np.linspace(0, len(starts) - 1, min(len(starts), SAMPLE)).astype(np.int32)
     flat = _gather(sheet, jnp.asarray(starts[sample]), patch_size) * scale[sample][:, None]
@@ -337,7 +429,7 @@ def _nearest_of_clusters(
         corner, positions = patch_and_candidates
         patch = _gather(features, corner[None], patch_size)[0]
         scores = _dot(_gather(style.sheet, positions, patch_size), patch)
-        scores = scores * style.inverse_norm.ravel()[positions]
+        scores = scores * style.scale.ravel()[positions]
         best = jnp.argmax(scores)
         return positions[best], scores[best]
 

@@ -6,7 +6,7 @@ import math
 import jax
 import psutil
 
-from jaxmrf import weights
+from jaxmrf import style_losses, weights
 from jaxmrf.config import Config, ConfigError
 from jaxmrf.transfer import Plan, memory_needed
 
@@ -55,7 +55,7 @@ def fit(
     Raises:
       ConfigError: if it does not fit even so.
     """
-    largest = max(math.prod(plan.shapes[-1]), math.prod(plan.style_shapes[-1]))
+    largest = max(map(math.prod, (plan.shapes[-1], *plan.style_shapes[-1])))
     if budget is None and largest <= UNCHECKED_PIXELS:
         return network
     whole = comfortable() if budget is None else budget
@@ -83,7 +83,7 @@ def fit(
 
 
 def _in_strips(network: weights.Loaded, config: Config) -> list[weights.Loaded]:
-    used = (*config.layers, config.content_layer)
+    used = (*style_losses.layers(config), config.content_layer)
     if any(name.startswith("relu1_") for name in used):
         return []
     strips = dataclasses.replace(network.network, in_strips=True)

@@ -13,9 +13,13 @@ from jaxmrf.paint import Job
 
 _CONFIG = {field.name: field.type for field in dataclasses.fields(Config)}
 _JOB = {field.name: field.type for field in dataclasses.fields(Job)}
-_PATHS = ("content", "style", "output", "trace")
-NAMES = ("preset", *(_CONFIG | _JOB).keys() - {"config", "shape", "initial"})
+_PATHS = ("content", "output", "trace", "content_guide", "mask")
+_PATH_LISTS = {"style": "styles", "style_guide": "style_guides"}
+_NOT_BY_NAME = {"config", "shape", "initial", *_PATH_LISTS.values()}
+NAMES = ("preset", *_PATH_LISTS, *(_CONFIG | _JOB).keys() - _NOT_BY_NAME)
 """Every option that a job can have."""
+
+_TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 SYNTHESIS_SIZE = "384x384"
 """Width and height of a synthesis that names none."""
@@ -42,8 +46,10 @@ def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
             near = difflib.get_close_matches(name, NAMES, 1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ConfigError(f"there is no option {name!r}{hint}")
-        if name in (*_PATHS, "init", "preset") and not isinstance(value, str | Path):
-            raise ConfigError(f"{name} is {value!r}; it must be text")
+        if name in (*_PATHS, *_PATH_LISTS, "init", "preset"):
+            for text in _listed(value) if name in _PATH_LISTS else [value]:
+                if not isinstance(text, str | Path):
+                    raise ConfigError(f"{name} is {text!r}; it must be text")
     for name in ("style", "output"):
         if name not in values:
             raise ConfigError(f"the option {name!r} is missing")
@@ -64,6 +70,9 @@ def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
         for name, value in values.items()
         if name in _JOB
     }
+    for name, field in _PATH_LISTS.items():
+        if name in values:
+            own[field] = tuple(folder / value for value in _listed(values[name]))
     return Job(
         config=dataclasses.replace(settings.preset(values.get("preset", "default")), **chosen),
         shape=shape,
@@ -76,10 +85,12 @@ def _converted(name: str, kind: Any, value: Any) -> Any:
     """Returns a text as a value of a field's type; other values but lists as they are."""
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
-        items = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
-        if not isinstance(items, list | tuple):
-            items = (items,)
+        items = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else _listed(value)
         return tuple(_converted(name, item, part) for part in items if part != "")
+    if kind is bool and isinstance(value, str):
+        if value.lower() not in _TRUTH:
+            raise ConfigError(f"{name} is {value!r}; it takes true or false")
+        return _TRUTH[value.lower()]
     number = {int: int, float: float, int | None: int, float | None: float}.get(kind)
     if number is None or not isinstance(value, str):
         return value
@@ -88,6 +99,10 @@ def _converted(name: str, kind: Any, value: Any) -> Any:
     except ValueError:
         expected = "whole numbers" if number is int else "numbers"
         raise ConfigError(f"{name} is {value!r}; it takes {expected}") from None
+
+
+def _listed(value: Any) -> list | tuple:
+    return value if isinstance(value, list | tuple) else [value]
 
 
 def parse_shape(text: str) -> tuple[int, int]:

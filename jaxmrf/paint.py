@@ -13,8 +13,9 @@ from typing import Any, TextIO
 import numpy as np
 
 import jaxmrf
-from jaxmrf import api, image, pyramid, weights
+from jaxmrf import api, guides, image, pyramid, weights
 from jaxmrf.config import Config, ConfigError
+from jaxmrf.exemplars import Guides
 from jaxmrf.image import ImageError, Picture
 from jaxmrf.transfer import NonFiniteEnergyError, Plan, Progress
 
@@ -24,23 +25,29 @@ class Job:
     """What to paint.
 
     Attributes:
-      style: the painting.
+      styles: the paintings.
       output: file of the finished picture.
       config: settings.
       content: the photograph; None for un-guided synthesis.
       shape: (height, width) of an un-guided synthesis.
       initial: picture to start from.
+      content_guide: label picture of the result.
+      style_guides: label picture of each style.
+      mask: white where the result may differ from the photograph.
       preview_every: iterations between previews, 0 for none.
       trace: JSON Lines file with one record per iteration.
       memory: budget in gigabytes; None: what the device has.
     """
 
-    style: Path
+    styles: tuple[Path, ...]
     output: Path
     config: Config
     content: Path | None = None
     shape: tuple[int, int] | None = None
     initial: Path | None = None
+    content_guide: Path | None = None
+    style_guides: tuple[Path, ...] = ()
+    mask: Path | None = None
     preview_every: int = 0
     trace: Path | None = None
     memory: float | None = None
@@ -95,19 +102,23 @@ def paint(
         raise ConfigError(f"memory is {job.memory}; it must be a number of gigabytes above 0")
     _check_files(job)
     content = None if job.content is None else image.load(job.content)
-    style = image.load(job.style)
+    styles = [image.load(path).pixels for path in job.styles]
     initial = None if job.initial is None else image.load(job.initial)
     shape = job.shape or pyramid.fit(*content.pixels.shape[:2], job.config.size)
     image.check_size(job.output, shape)
+    loaded = _guides(job, shape, [style.shape[:2] for style in styles])
+    mask = None if job.mask is None else guides.load_mask(job.mask, shape)
     settings = _settings(job, network, shape)
     last: Progress | None = None
     watch = _Watch(job, settings, on_warning)
     records = api.iterate(
         None if content is None else content.pixels,
-        style.pixels,
+        styles,
         shape,
         job.config,
         initial=None if initial is None else initial.pixels,
+        guides=loaded,
+        mask=mask,
         network=network,
         memory_budget=None if job.memory is None else int(job.memory * 1e9),
         judge_matches=job.trace is not None,
@@ -191,7 +202,8 @@ class _Watch:
 def _check_files(job: Job) -> None:
     """Checks before a long run that outputs can be written and take no input's place."""
     image.check_output(job.output)
-    inputs = {path.resolve() for path in (job.content, job.style, job.initial) if path is not None}
+    given = (job.content, *job.styles, job.initial, job.content_guide, *job.style_guides, job.mask)
+    inputs = {path.resolve() for path in given if path is not None}
     written = {"preview": job.preview if job.preview_every else None, "trace": job.trace}
     for name, path in written.items():
         if path is not None and path.resolve() in {*inputs, job.output.resolve()}:
@@ -202,6 +214,22 @@ def _check_files(job: Job) -> None:
             raise ImageError(
                 f"cannot write the trace {job.trace}: no such folder, or no permission"
             )
+
+
+def _guides(job: Job, shape: tuple[int, int], style_shapes: list[tuple[int, int]]) -> Guides | None:
+    """Returns the guides that were given, or those that lie beside all pictures."""
+    content, styles = job.content_guide, job.style_guides
+    if content is None and not styles and job.config.guide_weight:
+        content = None if job.content is None else guides.beside(job.content)
+        found = [guides.beside(path) for path in job.styles]
+        if content is None or None in found:
+            return None
+        styles = tuple(found)
+    if content is None and not styles:
+        return None
+    if content is None or not styles:
+        raise ConfigError("a content guide and style guides are of use only together")
+    return guides.load(content, styles, shape, style_shapes)
 
 
 def _deliver(
@@ -217,12 +245,14 @@ def _deliver(
 
 def _settings(job: Job, network: weights.Loaded, shape: tuple[int, int]) -> dict[str, object]:
     """Returns what the output file says about how it was made: no times, no folders."""
+    optional = {"initial": job.initial, "content_guide": job.content_guide, "mask": job.mask}
     return {
         "jaxmrf": jaxmrf.__version__,
         "command": "synthesize" if job.content is None else "transfer",
         "content": None if job.content is None else job.content.name,
-        "style": job.style.name,
-        "initial": None if job.initial is None else job.initial.name,
+        "style": [path.name for path in job.styles],
+        **{name: None if path is None else path.name for name, path in optional.items()},
+        "style_guides": [path.name for path in job.style_guides],
         "width": shape[1],
         "height": shape[0],
         "network": network.network.architecture,

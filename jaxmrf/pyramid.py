@@ -2,13 +2,18 @@
 
 import functools
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jax import lax
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxmrf.config import Config
+
+PIECE = 16
+"""Side in pixels of the pieces of a shuffled picture."""
 
 
 def fit(height: int, width: int, longest: int) -> tuple[int, int]:
@@ -61,6 +66,38 @@ def style_copies(image: Float[Array, "_ _ 3"], config: Config) -> list[Float[Arr
             shape = [max(1, int(side * ratio)) for side in turned.shape[:2]]
             copies.append(jnp.clip(resize(turned, tuple(shape)), 0.0, 1.0))
     return copies
+
+
+def shuffled(
+    pictures: Sequence[Float[Array, "_ _ c"]], shape: tuple[int, int], key: PRNGKeyArray
+) -> Float[Array, "h w c"]:
+    """Returns a picture of (height, width) `shape` made of random pieces of `pictures`.
+
+    Pieces are squares of `PIECE` pixels, smaller where a picture is.
+    """
+    size = min(PIECE, *(min(picture.shape[:2]) for picture in pictures))
+    rows, columns = (-(-side // size) for side in shape)
+    keys = jax.random.split(key, rows * columns)
+
+    def one_piece(key: PRNGKeyArray) -> Array:
+        which, row, column = jax.random.split(key, 3)
+        pieces = [
+            lax.dynamic_slice(
+                picture,
+                (
+                    jax.random.randint(row, (), 0, picture.shape[0] - size + 1),
+                    jax.random.randint(column, (), 0, picture.shape[1] - size + 1),
+                    0,
+                ),
+                (size, size, picture.shape[2]),
+            )
+            for picture in pictures
+        ]
+        return jnp.stack(pieces)[jax.random.randint(which, (), 0, len(pieces))]
+
+    pieces = jax.vmap(one_piece)(keys).reshape(rows, columns, size, size, -1)
+    whole = pieces.transpose(0, 2, 1, 3, 4).reshape(rows * size, columns * size, -1)
+    return whole[: shape[0], : shape[1]]
 
 
 def rotate(image: Float[Array, "_ _ c"], degrees: float) -> Float[Array, "_ _ c"]:

@@ -7,23 +7,30 @@ The loop over iterations runs on the host, since a step inside `lax.scan` is slo
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from jaxmrf import color, energy, optimize, pyramid
+from jaxmrf import color, energy, mrf, optimize, pyramid, style_losses
 from jaxmrf.config import Config, ConfigError
-from jaxmrf.energy import Assembled, Features, Targets, Weights
+from jaxmrf.energy import Features, Region, Targets, Weights
+from jaxmrf.exemplars import Guides
 
 MAX_STYLE_PIXELS = 100_000_000
 
 NOISE_LEVEL = 0.1
 """Standard deviation of the noise that ``init="noise"`` starts from, around
 the style's mean color. The authors use 0.001 of a pixel range of 256."""
+
+
+TILE = 16
+"""Sides of tileable pictures are multiples of this: the step of the deepest layers."""
+
+MAX_STYLES = 16
 
 
 class NonFiniteEnergyError(ArithmeticError):
@@ -43,13 +50,13 @@ class Plan:
 
     Attributes:
       shapes: (height, width) of the picture at each level.
-      style_shapes: (height, width) of the style at each level.
+      style_shapes: (height, width) of each style at each level.
       iterations: iterations of each level.
       dropped: number of coarse levels left out because no patch fits there.
     """
 
     shapes: tuple[tuple[int, int], ...]
-    style_shapes: tuple[tuple[int, int], ...]
+    style_shapes: tuple[tuple[tuple[int, int], ...], ...]
     iterations: tuple[int, ...]
     dropped: int
 
@@ -72,6 +79,7 @@ class Progress:
         worse layer; known after the last iteration of a level if `run` is asked to judge
         matches, else not a number.
       original: the content picture, None in un-guided synthesis.
+      mask: where the picture may change, in 0 to 1; None: everywhere.
       shape: (height, width) of the finished picture.
       config: settings of the run.
     """
@@ -86,6 +94,7 @@ class Progress:
     gradient_norm: float
     exact_matches: float
     original: Float[Array, "_ _ 3"] | None
+    mask: Float[Array, "_ _"] | None
     shape: tuple[int, int]
     config: Config
 
@@ -96,16 +105,20 @@ class Progress:
 
     def picture(self) -> Float[Array, "height width 3"]:
         """Returns the picture as it would be delivered now: final size, sRGB in 0 to 1."""
-        image = _at_size(self.image, self.shape)
-        if self.config.color == "keep" and self.original is not None:
-            original = _at_size(self.original, self.shape)
+        image = jnp.clip(_enlarged(self.image, self.shape, self.config), 0.0, 1.0)
+        if self.original is None:
+            return image
+        original = _at_size(self.original, self.shape)
+        if self.config.color == "keep":
             image = color.with_chrominance_of(image, original)
+        if self.mask is not None:
+            image = jnp.where(_mask_at(self.mask, self.shape), image, original)
         return image
 
 
 def make_plan(
     shape: tuple[int, int],
-    style_shape: tuple[int, int],
+    style_shapes: Sequence[tuple[int, int]],
     params: PyTree,
     *,
     features: Features,
@@ -116,40 +129,54 @@ def make_plan(
 
     Args:
       shape: (height, width) of the result.
-      style_shape: (height, width) of the style picture as it is.
+      style_shapes: (height, width) of each style picture as it is.
       params: parameters of the network.
       features: the network.
       config: settings.
       guided: whether there is a content picture.
 
     Raises:
-      ConfigError: if no patch fits at the finest level, or the network lacks a layer.
+      ConfigError: if no patch fits at the finest level, the network lacks a layer, or the
+        styles are too many or too large.
     """
+    _check_styles(len(style_shapes), config)
     levels = pyramid.level_count(shape, config)
     iterations = config.iterations_per_level(levels)
     shapes = pyramid.level_shapes(shape, levels)
+    if config.tileable:
+        shapes = [tuple(-(-side // TILE) * TILE for side in each) for each in shapes]
+        if shapes[-1] != tuple(shape):
+            height, width = shapes[-1]
+            raise ConfigError(
+                f"the sides of a tileable picture must be multiples of {TILE}, {shape[1]}×"
+                f"{shape[0]} are not; try {width}x{height}"
+            )
     longest = max(1, round(max(shape) * config.style_scale))
-    style_shapes = pyramid.level_shapes(pyramid.fit(*style_shape, longest), levels)
-    if math.prod(style_shapes[-1]) > MAX_STYLE_PIXELS:
-        raise ConfigError(
-            f"the style would have {style_shapes[-1][1]}×{style_shapes[-1][0]} pixels; choose a "
-            "smaller style_scale"
-        )
-    needed = (*config.layers, config.content_layer) if guided else config.layers
+    of_each_style = [
+        pyramid.level_shapes(pyramid.fit(*style_shape, longest), levels)
+        for style_shape in style_shapes
+    ]
+    of_each_level = list(zip(*of_each_style, strict=True))
+    for height, width in of_each_level[-1]:
+        if height * width > MAX_STYLE_PIXELS:
+            raise ConfigError(
+                f"the style would have {width}×{height} pixels; choose a smaller style_scale"
+            )
     fits = [
-        _patches_fit(level_shape, level_style_shape, params, features, config, needed)
-        for level_shape, level_style_shape in zip(shapes, style_shapes, strict=True)
+        _patches_fit(level_shape, level_style_shapes, params, features, config, guided)
+        for level_shape, level_style_shapes in zip(shapes, of_each_level, strict=True)
     ]
     if not fits[-1]:
+        height, width = of_each_level[-1][0]
         raise ConfigError(
             f"not even one patch of {config.patch_size} features fits: result "
-            f"{shape[1]}×{shape[0]}, style {style_shapes[-1][1]}×{style_shapes[-1][0]} pixels; "
+            f"{shape[1]}×{shape[0]}, style {width}×{height} pixels; "
             "choose a larger size or a smaller patch"
         )
     dropped = max((level + 1 for level in range(levels) if not fits[level]), default=0)
     return Plan(
         tuple(shapes[dropped:]),
-        tuple(style_shapes[dropped:]),
+        tuple(of_each_level[dropped:]),
         tuple(iterations[dropped:]),
         dropped,
     )
@@ -165,16 +192,18 @@ def memory_needed(
     """
     shape = plan.shapes[-1]
     picture = jax.ShapeDtypeStruct((*shape, 3), np.float32)
-    style = jax.ShapeDtypeStruct((*plan.style_shapes[-1], 3), np.float32)
-    copies = jax.eval_shape(lambda style: pyramid.style_copies(style, config), style)
+    styles = [jax.ShapeDtypeStruct((*each, 3), np.float32) for each in plan.style_shapes[-1]]
+    copies = jax.eval_shape(functools.partial(_copies, config=config), styles)
+    arguments = (params, picture if guided else None, copies, level_weights(config, 0, 1))
     config = config.program()
     static = {"features": features, "config": config}
-    arguments = (params, picture if guided else None, copies, Weights(1.0, 1.0, 1.0))
     targets = jax.eval_shape(functools.partial(energy.prepare, shape=shape, **static), *arguments)
     state = jax.eval_shape(
         lambda image: optimize.init(image, optimize.make_optimizer(config)), picture
     )
-    memory = jax.eval_shape(lambda image: energy.no_memory(image, params, **static), picture)
+    memory = jax.eval_shape(
+        lambda image: energy.no_memory(image, params, targets, **static), picture
+    )
     programs = (
         _prepare.lower(*arguments, shape=shape, **static),
         _step.lower(*state, memory, params, targets, **static),
@@ -191,12 +220,14 @@ def _bytes(analysis: Any) -> int:
 def run(
     params: PyTree,
     content: Float[Array, "_ _ 3"] | None,
-    style: Float[Array, "_ _ 3"],
+    styles: Sequence[Float[Array, "_ _ 3"]],
     plan: Plan,
     *,
     features: Features,
     config: Config,
     initial: Float[Array, "_ _ 3"] | None = None,
+    guides: Guides | None = None,
+    mask: Float[Array, "_ _"] | None = None,
     judge_matches: bool = False,
 ) -> Iterator[Progress]:
     """Runs the pyramid, yielding after every iteration.
@@ -204,11 +235,13 @@ def run(
     Args:
       params: parameters of the network.
       content: content picture of any size, sRGB in 0 to 1; None: un-guided synthesis.
-      style: style picture of any size, sRGB in 0 to 1.
+      styles: style pictures of any size, sRGB in 0 to 1.
       plan: from `make_plan`.
       features: the network.
       config: settings.
       initial: picture to start from instead of what `config.init` says.
+      guides: what is where, in the result and in each style; of any size.
+      mask: where the result may differ from the content (above 0.5); of any size.
       judge_matches: whether to find the share of exact matches at the end of a level,
         which takes one more program and some seconds where they come from clusters.
 
@@ -218,7 +251,9 @@ def run(
     Raises:
       NonFiniteEnergyError: if the energy is not a number.
     """
-    guide, style = _colored(content, style, config.color)
+    inputs = Inputs(*_colored(content, tuple(styles), _blend(config), config.color), guides)
+    if mask is not None:
+        inputs = inputs._replace(mask=mask, original=content)
     levels = len(plan.shapes)
     program = config.program()
     progress = Progress(
@@ -226,8 +261,9 @@ def run(
         levels=levels,
         iteration=0,
         iterations=plan.iterations[0],
-        image=_initial(guide, style, initial, plan.shapes[0], config),
+        image=_initial(inputs, initial, plan, config),
         original=content,
+        mask=mask,
         shape=plan.shapes[-1],
         config=config,
         **_NOTHING_SEEN,
@@ -238,19 +274,11 @@ def run(
             level=level,
             iteration=0,
             iterations=plan.iterations[level],
-            image=pyramid.resize(progress.image, shape),
+            image=_enlarged(progress.image, shape, config),
             **_NOTHING_SEEN,
         )
         yield start
-        targets = _prepare(
-            params,
-            None if guide is None else _at_size(guide, shape),
-            pyramid.style_copies(_at_size(style, plan.style_shapes[level]), config),
-            Weights(config.content_weight_at(level, levels), config.style_weight, config.tv_weight),
-            shape=shape,
-            features=features,
-            config=program,
-        )
+        targets = level_targets(params, inputs, plan, level, features=features, config=config)
         progress = start
         for progress in _run_level(start, params, targets, features=features, config=program):
             if judge_matches and progress.iteration == progress.iterations:
@@ -261,12 +289,71 @@ def run(
             yield progress
 
 
+class Inputs(NamedTuple):
+    """The pictures of a run in the colors that it works on, each of any size.
+
+    Attributes:
+      content: content picture; None: un-guided synthesis.
+      styles: style pictures.
+      guides: what is where; None: anything goes anywhere.
+      mask: where the picture may change; None: everywhere.
+      original: what stays elsewhere.
+    """
+
+    content: Float[Array, "_ _ 3"] | None
+    styles: tuple[Float[Array, "_ _ 3"], ...]
+    guides: Guides | None = None
+    mask: Float[Array, "_ _"] | None = None
+    original: Float[Array, "_ _ 3"] | None = None
+
+
+def level_weights(config: Config, level: int, levels: int) -> Weights:
+    """Returns the weights of the terms at pyramid level `level` of `levels`."""
+    return Weights(
+        config.content_weight_at(level, levels),
+        {name: config.style_weight * each for name, each in config.style_losses().items()},
+        config.tv_weight,
+    )
+
+
+def level_targets(
+    params: PyTree, inputs: Inputs, plan: Plan, level: int, *, features: Features, config: Config
+) -> Targets:
+    """Returns the targets of a pyramid level."""
+    shape, style_shapes = plan.shapes[level], plan.style_shapes[level]
+
+    def copies_of(pictures: Sequence[Array]) -> list[Array]:
+        sized = (_at_size(*each) for each in zip(pictures, style_shapes, strict=True))
+        return _copies(list(sized), config=config)
+
+    copies = copies_of(inputs.styles)
+    blend, guides, region = _blend(config), inputs.guides, None
+    if blend is not None:
+        blend = jnp.repeat(blend, len(copies) // len(style_shapes))
+    if guides is not None:
+        guides = Guides(_at_size(guides.picture, shape), tuple(copies_of(guides.styles)))
+    if inputs.mask is not None:
+        region = Region(_mask_at(inputs.mask, shape), _at_size(inputs.original, shape))
+    return _prepare(
+        params,
+        None if inputs.content is None else _at_size(inputs.content, shape),
+        copies,
+        level_weights(config, level, len(plan.shapes)),
+        shape=shape,
+        features=features,
+        config=config.program(),
+        blend=blend,
+        guides=guides,
+        region=region,
+    )
+
+
 def _run_level(
     progress: Progress, params: PyTree, targets: Targets, *, features: Features, config: Config
 ) -> Iterator[Progress]:
     """Yields the records of the iterations of one level, which starts at `progress`."""
     state = optimize.init(progress.image, optimize.make_optimizer(config))
-    memory = energy.no_memory(progress.image, params, features=features, config=config)
+    memory = energy.no_memory(progress.image, params, targets, features=features, config=config)
     good = progress
     for iteration in range(progress.iterations):
         state, record, memory = _step(
@@ -305,10 +392,36 @@ _NOTHING_SEEN = {
 def _exact_matches(
     image: Array, params: PyTree, targets: Targets, *, features: Features, config: Config
 ) -> float:
-    if all(style.index is None for style in targets.style.values()):
+    matched = targets.style.get("mrf")
+    if matched is None or all(style.index is None for style in matched.patches.values()):
         return 1.0  # all pairs were compared; nothing to compile and run
     shares = _agreement(image, params, targets, features=features, config=config)
     return min(float(share) for share in shares.values())
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def _copies(pictures: Sequence[Array], *, config: Config) -> list[Array]:
+    """Returns the rotated and scaled copies of all styles, those of one style together."""
+    return [copy for picture in pictures for copy in pyramid.style_copies(picture, config)]
+
+
+def _blend(config: Config) -> Array | None:
+    """Returns the weights of the styles, the largest one; None: all the same."""
+    if not config.style_blend:
+        return None
+    return jnp.asarray(config.style_blend, jnp.float32) / max(config.style_blend)
+
+
+def _enlarged(picture: Array, shape: tuple[int, int], config: Config) -> Array:
+    """Returns the picture of a level at another size; a tileable one stays tileable."""
+    if not config.tileable or picture.shape[:2] == tuple(shape):
+        return pyramid.resize(picture, shape)
+    around = pyramid.resize(jnp.tile(picture, (3, 3, 1)), tuple(3 * side for side in shape))
+    return around[shape[0] : 2 * shape[0], shape[1] : 2 * shape[1]]
+
+
+def _mask_at(mask: Array, shape: tuple[int, int]) -> Array:
+    return _at_size(mask[..., None], shape) > 0.5
 
 
 @functools.partial(jax.jit, static_argnames="shape")
@@ -329,14 +442,14 @@ def _step(
     image: Array,
     optimizer_state: PyTree,
     iteration: Array,
-    memory: dict[str, Assembled],
+    memory: dict[str, Any],
     params: PyTree,
     targets: Targets,
     *,
     features: Features,
     config: Config,
-) -> tuple[optimize.State, optimize.Record, dict[str, Assembled]]:
-    """Takes one step; returns its state, its record and the memory of the matches."""
+) -> tuple[optimize.State, optimize.Record, dict[str, Any]]:
+    """Takes one step; returns its state, its record and the memory of the style losses."""
     state, record = optimize.step(
         optimize.State(image, optimizer_state, iteration),
         params,
@@ -350,53 +463,69 @@ def _step(
     return state, record._replace(more=terms), memory
 
 
-_agreement = jax.jit(energy.agreement, static_argnames=("features", "config"))
+@functools.partial(jax.jit, static_argnames=("features", "config"))
+def _agreement(
+    image: Array, params: PyTree, targets: Targets, *, features: Features, config: Config
+) -> dict[str, Array]:
+    return mrf.agreement(features(params, image), targets.style["mrf"], config)
 
 
 @functools.partial(jax.jit, static_argnames="choice")
-def _colored(content: Array | None, style: Array, choice: str) -> tuple[Array | None, Array]:
-    """Returns content and style with the colors that the transfer works on."""
+def _colored(
+    content: Array | None, styles: tuple[Array, ...], blend: Array | None, choice: str
+) -> tuple[Array | None, tuple[Array, ...]]:
+    """Returns content and styles with the colors that the transfer works on."""
     if content is None or choice == "none":
-        return content, style
+        return content, styles
     if choice == "match":
-        return color.match_distribution(content, style), style
-    content, style = color.luminance(content), color.luminance(style)
-    matched = color.match_distribution(style[..., :1], content[..., :1])
-    return content, jnp.repeat(matched, 3, axis=-1)
+        return color.match_distribution(content, styles, blend), styles
+    if choice == "histogram":
+        return color.match_histogram(content, styles, blend), styles
+    content = color.luminance(content)
+    lights = (color.luminance(style)[..., :1] for style in styles)
+    matched = (color.match_distribution(light, (content[..., :1],)) for light in lights)
+    return content, tuple(jnp.repeat(light, 3, axis=-1) for light in matched)
 
 
-def _initial(
-    content: Array | None,
-    style: Array,
-    initial: Array | None,
-    shape: tuple[int, int],
-    config: Config,
-) -> Array:
+def _initial(inputs: Inputs, initial: Array | None, plan: Plan, config: Config) -> Array:
+    """Returns the picture that the coarsest level starts from."""
+    shape, key = plan.shapes[0], jax.random.key(config.seed)
     if initial is not None:
         return _at_size(initial, shape)
-    if content is not None and config.init == "content":
-        return _at_size(content, shape)
-    noise = jax.random.normal(jax.random.key(config.seed), (*shape, 3))
-    return style.mean(axis=(0, 1)) + NOISE_LEVEL * noise
+    if inputs.content is not None and config.init == "content":
+        return _at_size(inputs.content, shape)
+    styles = [_at_size(*each) for each in zip(inputs.styles, plan.style_shapes[0], strict=True)]
+    if config.init == "shuffle":
+        return pyramid.shuffled(styles, shape, key)
+    mean = sum(style.mean(axis=(0, 1)) for style in styles) / len(styles)
+    return mean + NOISE_LEVEL * jax.random.normal(key, (*shape, 3))
+
+
+def _check_styles(count: int, config: Config) -> None:
+    if not 0 < count <= MAX_STYLES:
+        raise ConfigError(f"there are {count} styles; give 1 to {MAX_STYLES}")
+    if config.style_blend and len(config.style_blend) != count:
+        raise ConfigError(
+            f"style_blend has {len(config.style_blend)} weights for {count} style(s); "
+            "give one for each"
+        )
 
 
 def _patches_fit(
     shape: tuple[int, int],
-    style_shape: tuple[int, int],
+    style_shapes: Sequence[tuple[int, int]],
     params: PyTree,
     features: Features,
     config: Config,
-    needed: tuple[str, ...],
+    guided: bool,
 ) -> bool:
-    copies = jax.eval_shape(
-        lambda style: pyramid.style_copies(style, config),
-        jax.ShapeDtypeStruct((*style_shape, 3), np.float32),
-    )
+    styles = [jax.ShapeDtypeStruct((*each, 3), np.float32) for each in style_shapes]
+    copies = jax.eval_shape(functools.partial(_copies, config=config), styles)
     # If a patch fits on the smallest height and width of all, it fits on every picture.
     smallest = np.min([shape, *(copy.shape[:2] for copy in copies)], axis=0)
     picture = jax.ShapeDtypeStruct((*smallest, 3), np.float32)
     layers = jax.eval_shape(features, params, picture)
-    for name in needed:
+    for name in (*style_losses.layers(config), *([config.content_layer] if guided else ())):
         if name not in layers:
             raise ConfigError(f"the network has no layer {name!r}; it has {', '.join(layers)}")
     return min(min(layers[name].shape[:2]) for name in config.layers) >= config.patch_size

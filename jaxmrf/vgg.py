@@ -64,11 +64,13 @@ class VGG(nn.Module):
       architecture: ``vgg16`` or ``vgg19``.
       deepest: name of the last convolution, such as ``conv4_2``.
       first_block: number of the block that the input goes into.
+      pooling: ``max`` or ``average``.
     """
 
     architecture: str
     deepest: str
     first_block: int = 1
+    pooling: str = "max"
 
     @nn.compact
     def __call__(self, x: Float[Array, "h w _"]) -> dict[str, Float[Array, "_ _ _"]]:
@@ -83,7 +85,7 @@ class VGG(nn.Module):
             if int(block) < self.first_block:
                 continue
             if index == "1" and int(block) > self.first_block:
-                x = max_pool(x)
+                x = POOLINGS[self.pooling](x)
             channels = CHANNELS[int(block) - 1]
             convolution = nn.Conv(channels, (3, 3), name=name, conv_general_dilated=_convolve_same)
             x = nn.relu(convolution(x))
@@ -126,11 +128,21 @@ def _max_pool_backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Arr
 max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
+def average_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n _ _ c"]:
+    """2×2 average pooling, odd borders dropped (Gatys et al. 2015, section 2)."""
+    return nn.avg_pool(x, (2, 2), (2, 2))
+
+
+POOLINGS = {"max": max_pool, "average": average_pool}
+
+
 STRIP_ROWS = 128
 """Rows of a strip of the first block; even, so that pooling does not cross strips."""
 
 
-def first_block_in_strips(params: PyTree, image: Float[Array, "h w 3"]) -> Float[Array, "_ _ c"]:
+def first_block_in_strips(
+    params: PyTree, image: Float[Array, "h w 3"], pooling: str = "max"
+) -> Float[Array, "_ _ c"]:
     """Returns the pooled activations of the first block, with little memory.
 
     The block's activations are the largest of the network. Strips of rows are computed
@@ -140,6 +152,7 @@ def first_block_in_strips(params: PyTree, image: Float[Array, "h w 3"]) -> Float
     Args:
       params: parameters of `VGG`.
       image: normalized picture.
+      pooling: ``max`` or ``average``.
     """
     height, width = image.shape[0] // 2 * 2, image.shape[1]
     count = -(-height // STRIP_ROWS)
@@ -156,7 +169,7 @@ def first_block_in_strips(params: PyTree, image: Float[Array, "h w 3"]) -> Float
         inside = (row >= 0) & (row < image.shape[0])
         x = jnp.where(inside[:, None, None], x, 0.0)
         x = _convolve_valid(jnp.pad(x, ((0, 0), (1, 1), (0, 0))), params["conv1_2"])
-        return max_pool(x[None])[0]
+        return POOLINGS[pooling](x[None])[0]
 
     strips = lax.map(one_strip, STRIP_ROWS * jnp.arange(count))
     return strips.reshape(-1, width // 2, strips.shape[-1])[: height // 2]
@@ -179,6 +192,7 @@ class Network:
       std: what the network divides by, RGB, in pixel values 0 to 1.
       in_strips: compute the first block in strips, see `first_block_in_strips`; its
         layers are not returned then.
+      pooling: ``max`` or ``average``.
 
     Example:
       >>> network = Network("vgg19", "conv2_1")
@@ -192,6 +206,7 @@ class Network:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     in_strips: bool = False
+    pooling: str = "max"
 
     def __call__(
         self, params: PyTree, image: Float[Array, "h w 3"]
@@ -199,9 +214,11 @@ class Network:
         """Returns activations by layer name of an sRGB picture in 0 to 1."""
         normalized = (image - jnp.asarray(self.mean)) / jnp.asarray(self.std)
         if not self.in_strips:
-            return VGG(self.architecture, self.deepest).apply({"params": params}, normalized)
-        pooled = first_block_in_strips(params, normalized)
-        return VGG(self.architecture, self.deepest, first_block=2).apply({"params": params}, pooled)
+            blocks = VGG(self.architecture, self.deepest, pooling=self.pooling)
+            return blocks.apply({"params": params}, normalized)
+        pooled = first_block_in_strips(params, normalized, self.pooling)
+        blocks = VGG(self.architecture, self.deepest, first_block=2, pooling=self.pooling)
+        return blocks.apply({"params": params}, pooled)
 
     @property
     def layers(self) -> list[str]:

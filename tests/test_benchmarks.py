@@ -10,7 +10,7 @@ from jaxmrf.config import Config
 from jaxmrf.energy import Weights
 from tests.conftest import picture
 
-WEIGHTS = Weights(0.25, 1.0, 0.3)
+WEIGHTS = Weights(0.25, {"mrf": 1.0}, 0.3)
 CONFIG = Config(matching="exact", style_stride=2)
 
 

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmrf import energy, patches
+from jaxmrf import energy, mrf, patches
 from jaxmrf.config import Config
 from jaxmrf.energy import Weights
 from tests.conftest import ToyNetwork, picture, toy_params
 
 CONFIG = Config(layers=("shallow", "deep"), content_layer="deep", matching="exact")
-WEIGHTS = Weights(0.7, 1.3, 0.2)
+WEIGHTS = Weights(0.7, {"mrf": 1.3}, 0.2)
 
 
 def prepare(config, features=ToyNetwork(), params=None, content=picture(1, 17, 14)):  # noqa: B008
@@ -20,6 +20,11 @@ def prepare(config, features=ToyNetwork(), params=None, content=picture(1, 17, 1
     return energy.prepare(
         params, content, styles, WEIGHTS, shape=(17, 14), features=features, config=config
     )
+
+
+def found_memory(image, params, targets):
+    activations = ToyNetwork()(params, image)
+    return {"mrf": mrf.remember(activations, targets.style["mrf"], None, CONFIG)}
 
 
 def naive_energy(image, config, features, params):
@@ -56,7 +61,7 @@ def naive_energy(image, config, features, params):
             "authors": 0.5,
             "sum": 1.0,
         }[config.normalization]
-        total += WEIGHTS.style * factor * loss
+        total += WEIGHTS.style["mrf"] * factor * loss
     target = np.asarray(features(params, content)[config.content_layer], np.float64)
     factor = {
         "relative": 1 / (target**2).sum(),
@@ -106,7 +111,7 @@ def test_gradient_is_the_one_the_authors_write_by_hand(stride):
         {},
         None,
         [style],
-        Weights(0.0, 1.0, 0.0),
+        Weights(0.0, {"mrf": 1.0}, 0.0),
         shape=(11, 12),
         features=Identity(),
         config=config,
@@ -115,7 +120,7 @@ def test_gradient_is_the_one_the_authors_write_by_hand(stride):
         lambda x: energy.energy(x, {}, targets, features=Identity(), config=config)[0]
     )(image)
 
-    match = energy.match(image, {}, targets, features=Identity(), config=config)["deep"]
+    match = mrf.match({"deep": image}, targets.style["mrf"], config)["deep"]
     origin = np.asarray(match.position)
     by_hand, count = np.zeros_like(image), np.zeros((11, 12, 1))
     for i, y in enumerate(patches.positions(11, 3, stride)):
@@ -140,11 +145,11 @@ def test_gradient_equals_finite_differences_in_float64():
             features=ToyNetwork(),
             config=CONFIG,
         )
-        matches = energy.match(image, params, targets, features=ToyNetwork(), config=CONFIG)
+        memory = found_memory(image, params, targets)
 
         @jax.jit
         def value(x):
-            return energy.energy(x, params, targets, matches, features=ToyNetwork(), config=CONFIG)[
+            return energy.energy(x, params, targets, memory, features=ToyNetwork(), config=CONFIG)[
                 0
             ]
 
@@ -158,22 +163,22 @@ def test_gradient_equals_finite_differences_in_float64():
 
 def test_given_matches_and_matches_found_inside_agree(toy, params):
     image, targets = picture(5, 17, 14), prepare(CONFIG)
-    matches = energy.match(image, params, targets, features=toy, config=CONFIG)
+    memory = found_memory(image, params, targets)
     inside = energy.energy(image, params, targets, features=toy, config=CONFIG)[0]
-    given = energy.energy(image, params, targets, matches, features=toy, config=CONFIG)[0]
+    given = energy.energy(image, params, targets, memory, features=toy, config=CONFIG)[0]
     np.testing.assert_allclose(inside, given, rtol=1e-6)
 
 
 def test_memory_keeps_the_matches_until_they_are_renewed(toy, params):
     targets, arguments = prepare(CONFIG), {"features": toy, "config": CONFIG}
     first, second = picture(5, 17, 14), picture(6, 17, 14)
-    memory = energy.no_memory(first, params, **arguments)
+    memory = energy.no_memory(first, params, targets, **arguments)
     for image, renew, matched in ((first, True, first), (second, False, first)):
         value, (_, memory) = energy.energy_and_memory(
             image, params, targets, memory, jnp.asarray(renew), **arguments
         )
-        matches = energy.match(matched, params, targets, **arguments)
-        expected = energy.energy(image, params, targets, matches, **arguments)[0]
+        kept = found_memory(matched, params, targets)
+        expected = energy.energy(image, params, targets, kept, **arguments)[0]
         np.testing.assert_allclose(value, expected, rtol=1e-5)
     fresh = energy.energy(second, params, targets, **arguments)[0]
     assert abs(value - fresh) > 1e-3 * fresh

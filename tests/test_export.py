@@ -6,14 +6,14 @@ import jax
 import numpy as np
 import pytest
 
-from jaxmrf import energy, optimize, vgg
+from jaxmrf import energy, mrf, optimize, vgg
 from jaxmrf.config import Config
 from jaxmrf.energy import Weights
 
 
 @pytest.mark.parametrize("exact_pairs", [2**27, 0])
 def test_the_whole_step_lowers_for_cuda_and_tpu(exact_pairs, monkeypatch):
-    monkeypatch.setattr(energy, "EXACT_PAIRS", exact_pairs)
+    monkeypatch.setattr(mrf, "EXACT_PAIRS", exact_pairs)
     config, network = Config(), vgg.Network("vgg19")
     optimizer = optimize.make_optimizer(config)
     static = {"features": network, "config": config}
@@ -34,11 +34,11 @@ def test_the_whole_step_lowers_for_cuda_and_tpu(exact_pairs, monkeypatch):
         params,
         picture,
         [picture],
-        Weights(1.0, 1.0, 1.0),
+        Weights(1.0, {"mrf": 1.0}, 1.0),
     )
-    assert (targets.style["relu3_1"].index is None) == bool(exact_pairs)
+    assert (targets.style["mrf"].patches["relu3_1"].index is None) == bool(exact_pairs)
     state = jax.eval_shape(functools.partial(optimize.init, optimizer=optimizer), picture)
-    memory = jax.eval_shape(lambda x: energy.no_memory(x, params, **static), picture)
+    memory = jax.eval_shape(lambda x: energy.no_memory(x, params, targets, **static), picture)
     exported = jax.export.export(step, platforms=["cuda", "tpu"])(state, params, targets, memory)
     module = exported.mlir_module()
     assert exported.platforms == ("cuda", "tpu")

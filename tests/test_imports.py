@@ -10,7 +10,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "jaxmrf"
 
 ORDER = [
-    *("config", "patches", "matching", "losses", "energy", "lbfgs", "optimize", "color", "pyramid"),
+    *("config", "patches", "matching", "losses", "exemplars", "mrf", "gram", "style_losses"),
+    *("energy", "lbfgs", "optimize", "color", "pyramid"),
     *(
         "transfer",
         "winograd",
@@ -31,6 +32,7 @@ ORDER = [
         "memory",
         "api",
         "image",
+        "guides",
     ),
     *("paint", "options", "terminal", "cli_weights", "cli"),
 ]

@@ -69,7 +69,7 @@ def test_matches_are_the_nearest(height, width, size, stride, style_stride, inde
     scores = naive(features, maps, size, stride, style_stride)
     assert match.score.shape == scores.shape[:2]
     columns = style.sheet.shape[1]
-    starts = np.flatnonzero(np.asarray(style.inverse_norm) >= 0)
+    starts = np.flatnonzero(np.asarray(style.scale) >= 0)
     assert len(starts) == scores.shape[-1]
     index = np.searchsorted(starts, np.asarray(match.position))
     np.testing.assert_array_equal(starts[index], match.position)
@@ -94,7 +94,7 @@ def test_clusters_keep_most_exact_matches_of_natural_features(small_clusters):
 
 def test_every_patch_is_in_a_cluster_and_clusters_are_of_equal_size(small_clusters):
     style = collect((relu_map(1, 13, 10), relu_map(3, 18, 18)), indexed=True)
-    starts = np.flatnonzero(np.asarray(style.inverse_norm) >= 0)
+    starts = np.flatnonzero(np.asarray(style.scale) >= 0)
     assert style.index.members.shape[1] <= 32
     np.testing.assert_array_equal(np.unique(style.index.members), starts)
 

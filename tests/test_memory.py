@@ -21,7 +21,7 @@ def network():
 def fit(network, budget, **more):
     config = dataclasses.replace(CONFIG, **more)
     arguments = {"features": network.network, "config": config}
-    plan = make_plan(SHAPE, (64, 64), network.params, **arguments)
+    plan = make_plan(SHAPE, [(64, 64)], network.params, **arguments)
     return memory.fit(network, plan, config, guided=True, budget=budget), plan
 
 

@@ -22,9 +22,18 @@ def test_texts_and_values_mean_the_same():
 def test_paths_are_relative_to_the_folder():
     job = options.job({**PICTURES, "style": "/b.png", "init": "start.png"}, Path("/pictures"))
     assert job.content == Path("/pictures/a.png")
-    assert job.style == Path("/b.png")
+    assert job.styles == (Path("/b.png"),)
     assert job.initial == Path("/pictures/start.png")
     assert options.job({**PICTURES, "init": "noise"}).config.init == "noise"
+
+
+def test_lists_of_files_and_switches():
+    job = options.job(
+        {**PICTURES, "style": ["b.png", "d.png"], "style_guide": "e.png", "tileable": "true"}
+    )
+    assert job.styles == (Path("b.png"), Path("d.png"))
+    assert job.style_guides == (Path("e.png"),)
+    assert job.config.tileable
 
 
 def test_a_synthesis_has_width_and_height():
@@ -44,6 +53,8 @@ def test_a_synthesis_has_width_and_height():
         ({"iterations": [1, "x"]}, "iterations is 'x'"),
         ({"memory": "much"}, "memory is 'much'; it takes numbers"),
         ({"style": 3}, "style is 3; it must be text"),
+        ({"style": ["b.png", 3]}, "style is 3; it must be text"),
+        ({"tileable": "perhaps"}, "tileable is 'perhaps'; it takes true or false"),
         ({"preset": "best"}, "no preset 'best'"),
     ],
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxmrf
-from jaxmrf import api, energy, matching, weights
+from jaxmrf import api, matching, mrf, weights
 from jaxmrf.config import PRESETS, Config, ConfigError
 from jaxmrf.transfer import NonFiniteEnergyError, make_plan, memory_needed, run
 from tests.conftest import ToyNetwork, picture, toy_params
@@ -20,9 +20,9 @@ CONFIG = Config(
 
 def records(content, style, config=CONFIG, shape=(48, 36), params=None, **more):
     params = params or toy_params()
-    plan = make_plan(shape, style.shape[:2], params, features=ToyNetwork(), config=config)
+    plan = make_plan(shape, [style.shape[:2]], params, features=ToyNetwork(), config=config)
     return plan, list(
-        run(params, content, style, plan, features=ToyNetwork(), config=config, **more)
+        run(params, content, [style], plan, features=ToyNetwork(), config=config, **more)
     )
 
 
@@ -137,9 +137,9 @@ def test_an_energy_that_is_not_finite_stops_with_the_last_good_picture():
 def test_a_step_that_blows_up_is_taken_back():
     config = dataclasses.replace(CONFIG, optimizer="adam", learning_rate=1e30)
     seen = []
-    plan = make_plan((48, 36), (40, 40), toy_params(), features=ToyNetwork(), config=config)
+    plan = make_plan((48, 36), [(40, 40)], toy_params(), features=ToyNetwork(), config=config)
     steps = run(
-        toy_params(), picture(1, 48, 36), picture(2, 40, 40), plan,
+        toy_params(), picture(1, 48, 36), [picture(2, 40, 40)], plan,
         features=ToyNetwork(), config=config,
     )  # fmt: skip
     with pytest.raises(NonFiniteEnergyError) as caught:
@@ -220,7 +220,7 @@ def test_memory_needed_grows_with_the_picture():
     for shape in ((48, 36), (96, 72)):
         config = dataclasses.replace(CONFIG, size=shape[0], rotations=1)
         arguments = {"features": ToyNetwork(), "config": config}
-        plan = make_plan(shape, shape, toy_params(), **arguments)
+        plan = make_plan(shape, [shape], toy_params(), **arguments)
         needed.append(memory_needed(plan, toy_params(), **arguments))
     pairs_of_lbfgs = 2 * 25 * 4 * 3 * 96 * 72
     assert needed[1] > pairs_of_lbfgs
@@ -234,7 +234,7 @@ def test_the_last_record_of_a_level_has_the_share_of_exact_matches(monkeypatch):
     _, progress = records(content, style, judge_matches=True)
     known = [p.exact_matches for p in progress if not np.isnan(p.exact_matches)]
     assert known == [1.0, 1.0]
-    monkeypatch.setattr(energy, "EXACT_PAIRS", 0)
+    monkeypatch.setattr(mrf, "EXACT_PAIRS", 0)
     monkeypatch.setattr(matching, "CLUSTER_SIZE", 16)
     monkeypatch.setattr(matching, "PROBES", 1)
     config = dataclasses.replace(CONFIG, patch_size=2)  # not the programs compiled above

@@ -1,0 +1,63 @@
+"""What a style loss is prepared from: features of the styles, their weights and labels."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxmrf.config import Config
+
+
+class Guides(NamedTuple):
+    """What is where, in picture and styles: one channel per label, in 0 to 1.
+
+    Attributes:
+      picture: labels of the picture that is made.
+      styles: labels of each style picture or copy.
+    """
+
+    picture: Float[Array, "_ _ labels"]
+    styles: tuple[Float[Array, "_ _ labels"], ...]
+
+
+class Exemplars(NamedTuple):
+    """The styles as a style loss sees them.
+
+    Attributes:
+      maps: activations by layer, of each style copy.
+      sizes: (height, width) of the picture's activations by layer, see `margin`.
+      blend: weight of each copy, the largest one; None: all weigh the same.
+      guides: labels of the picture and of each copy; None: anything goes anywhere.
+    """
+
+    maps: tuple[Mapping[str, Float[Array, "_ _ _"]], ...]
+    sizes: Mapping[str, tuple[int, int]]
+    blend: Float[Array, " copies"] | None = None
+    guides: Guides | None = None
+
+
+def margin(config: Config) -> int:
+    """Returns by how much the activations of a picture are continued on each side.
+
+    Those of a tileable picture go on around its borders, so that every position is
+    covered by as many patches as any other.
+    """
+    return config.patch_size - 1 if config.tileable else 0
+
+
+def within_margin(activations: Float[Array, "_ _ *c"], config: Config) -> Float[Array, "_ _ *c"]:
+    """Returns activations of the picture alone, each position once."""
+    around = margin(config)
+    rows, columns = (slice(around, length - around) for length in activations.shape[:2])
+    return activations[rows, columns]
+
+
+def labels_at(labels: Float[Array, "_ _ labels"], shape: tuple[int, int]) -> Int[Array, "h w"]:
+    """Returns the label at each position of a feature map of (height, width) `shape`."""
+    rows, columns = (
+        ((np.arange(count) + 0.5) * length / count).astype(np.int32)
+        for count, length in zip(shape, labels.shape, strict=False)
+    )
+    return jnp.argmax(labels[rows][:, columns], axis=-1).astype(jnp.int32)

@@ -1,0 +1,70 @@
+"""The Gram style loss of Gatys et al. 2015 (arXiv 1508.06576): global statistics."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from jaxmrf.config import Config
+from jaxmrf.exemplars import Exemplars, within_margin
+from jaxmrf.matching import TINY
+
+
+class Target(NamedTuple):
+    """What the Gram loss compares with.
+
+    Attributes:
+      matrices: Gram matrix of the styles by layer.
+      scale: what the squared difference of a layer is multiplied by.
+    """
+
+    matrices: dict[str, Float[Array, "c c"]]
+    scale: dict[str, Float[Array, ""]]
+
+
+def layers(config: Config) -> tuple[str, ...]:
+    """Returns the layers whose Gram matrices are compared."""
+    return config.gram_layers
+
+
+def gram_matrix(features: Float[Array, "h w c"]) -> Float[Array, "c c"]:
+    """Returns the mean over positions of the products of two channels (equation 3).
+
+    Gatys et al. sum over positions; the mean does not depend on the size of the picture.
+    """
+    flat = features.reshape(-1, features.shape[-1])
+    return jnp.matmul(flat.T, flat, precision=lax.Precision.HIGHEST) / flat.shape[0]
+
+
+def prepare(exemplars: Exemplars, config: Config) -> Target:
+    """Returns the Gram matrices of the styles; several styles share one by their weights."""
+    count = len(exemplars.maps)
+    blend = jnp.ones(count) if exemplars.blend is None else exemplars.blend
+    blend = blend / blend.sum()
+    matrices = {
+        name: sum(
+            weight * gram_matrix(found[name])
+            for weight, found in zip(blend, exemplars.maps, strict=True)
+        )
+        for name in config.gram_layers
+    }
+    return Target(matrices, {name: _scale(matrix, config) for name, matrix in matrices.items()})
+
+
+def value(activations: Mapping[str, Array], target: Target, memory: None, config: Config) -> Array:
+    """Returns the Gram loss, unweighted: its layers weigh the same (equation 5)."""
+    return sum(
+        target.scale[name]
+        * jnp.sum(jnp.square(gram_matrix(within_margin(activations[name], config)) - matrix))
+        for name, matrix in target.matrices.items()
+    )
+
+
+def _scale(matrix: Array, config: Config) -> Array:
+    """Returns what a layer is multiplied by: one part of all layers, relative to its style."""
+    if config.normalization == "relative":
+        return 1.0 / (len(config.gram_layers) * jnp.maximum(jnp.sum(jnp.square(matrix)), TINY))
+    # Equation 4: 1 / (4 N² M²) of sums over M positions; here they are means.
+    return jnp.asarray(1.0 / (len(config.gram_layers) * 4.0 * matrix.shape[0] ** 2))

@@ -1,0 +1,112 @@
+"""Label pictures that say what goes where, and masks: files → arrays.
+
+A label picture is painted in flat colors, one for each thing, the same in the guide of the
+content and in that of the style (Champandard 2016, arXiv 1603.01768).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxmrf import image
+from jaxmrf.config import ConfigError
+from jaxmrf.exemplars import Guides
+
+MAX_LABELS = 16
+
+SAME_COLOR = 0.2
+"""Colors nearer than this, of a range of 0 to 1 per channel, are one label: JPEG and
+anti-aliased edges blur them."""
+
+SMALLEST_SHARE = 0.001
+"""Colors that cover less of a guide are blur at the edges, no label."""
+
+PROPORTIONS = 0.02
+"""How far the proportions of a guide may be from those of its picture, relatively."""
+
+
+def beside(picture: Path) -> Path | None:
+    """Returns the guide that lies beside a picture, ``NAME_sem.png``, if there is one."""
+    guide = picture.with_name(f"{picture.stem}_sem.png")
+    return guide if guide.is_file() else None
+
+
+def load(
+    content: Path,
+    styles: Sequence[Path],
+    shape: tuple[int, int],
+    style_shapes: Sequence[tuple[int, int]],
+) -> Guides:
+    """Reads the guides of a picture and of its styles.
+
+    Args:
+      content: guide of the result.
+      styles: guide of each style.
+      shape: (height, width) of the result, or of any picture of its proportions.
+      style_shapes: (height, width) of each style picture.
+
+    Raises:
+      ImageError: if a file cannot be read.
+      ConfigError: if proportions differ, labels are too many, or one is in no style.
+    """
+    if len(styles) != len(style_shapes):
+        raise ConfigError(f"{len(styles)} style guide(s) for {len(style_shapes)} style(s)")
+    pictures = [
+        _load(*each) for each in zip((content, *styles), (shape, *style_shapes), strict=True)
+    ]
+    palette = np.zeros((0, 3), np.float32)
+    for path, pixels in zip((content, *styles), pictures, strict=True):
+        palette = _with_colors_of(pixels, palette, path)
+    channels = [_channels(pixels, palette) for pixels in pictures]
+    in_content = channels[0].sum(axis=(0, 1)) > 0
+    in_styles = sum(found.sum(axis=(0, 1)) for found in channels[1:]) > 0
+    for color in palette[in_content & ~in_styles]:
+        code = "#{:02x}{:02x}{:02x}".format(*np.rint(color * 255).astype(int))
+        raise ConfigError(f"the label {code} of {content} is in no style guide")
+    return Guides(channels[0], tuple(channels[1:]))
+
+
+def load_mask(path: Path, shape: tuple[int, int]) -> Float[np.ndarray, "h w"]:
+    """Reads a mask, white where the picture may change; (height, width) `shape` as in `load`.
+
+    Raises:
+      ImageError: if the file cannot be read.
+      ConfigError: if its proportions differ or it is black everywhere.
+    """
+    mask = _load(path, shape).mean(axis=-1)
+    if not (mask > 0.5).any():
+        raise ConfigError(f"the mask {path} is black everywhere; white is what may change")
+    return mask
+
+
+def _load(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    pixels = image.load(path).pixels
+    height, width = pixels.shape[:2]
+    if abs(height * shape[1] / (width * shape[0]) - 1.0) > PROPORTIONS:
+        raise ConfigError(
+            f"{path} has {width}×{height} pixels, its picture {shape[1]}×{shape[0]}; "
+            "they must have the same proportions"
+        )
+    return pixels
+
+
+def _with_colors_of(pixels: np.ndarray, palette: np.ndarray, path: Path) -> np.ndarray:
+    """Returns the palette with the colors of a guide that it does not have yet."""
+    colors, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
+    for index in np.argsort(-counts, kind="stable"):
+        if counts[index] < SMALLEST_SHARE * counts.sum():
+            break
+        if not len(palette) or np.abs(palette - colors[index]).max(axis=1).min() > SAME_COLOR:
+            palette = np.concatenate([palette, colors[index][None]])
+        if len(palette) > MAX_LABELS:
+            raise ConfigError(f"{path}: more than {MAX_LABELS} labels; paint it in flat colors")
+    return palette
+
+
+def _channels(pixels: np.ndarray, palette: np.ndarray) -> Float[np.ndarray, "h w labels"]:
+    """Returns one channel per color of the palette, 1 where it is the nearest."""
+    distances = [np.square(pixels - color).sum(axis=-1) for color in palette]
+    nearest = np.argmin(distances, axis=0)
+    return (nearest[..., None] == np.arange(len(palette))).astype(np.float32)

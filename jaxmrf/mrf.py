@@ -1,0 +1,217 @@
+"""The MRF style loss: every patch is pulled to its nearest style patch (paper, section 3)."""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from jaxmrf import losses, matching, patches
+from jaxmrf.config import Config
+from jaxmrf.exemplars import Exemplars, labels_at, margin
+from jaxmrf.matching import Match, StylePatches
+
+EXACT_PAIRS = 2**27
+"""Up to this many pairs of positions ``matching="fast"`` compares all of them too."""
+
+BLEND_STRENGTH = 0.1
+"""What a style with e times the weight of another gains in its scores."""
+
+REUSE_STRENGTH = 0.1
+"""What a patch loses in its score, at variety 1, where it was used e - 1 times."""
+
+REUSE_MEMORY = 0.5
+"""Share of the earlier uses that still counts when the matches are renewed; without it
+all users of a patch would leave it and come back together."""
+
+
+class Target(NamedTuple):
+    """What the MRF loss of one pyramid level compares with.
+
+    Attributes:
+      patches: style patches by layer.
+      scale: what the term of a layer is multiplied by.
+      labels: of the positions of the picture by layer; empty without guides.
+    """
+
+    patches: dict[str, StylePatches]
+    scale: dict[str, Float[Array, ""]]
+    labels: dict[str, Int[Array, "_ _"]]
+
+
+class Assembled(NamedTuple):
+    """The style features of a layer, put together at the matches.
+
+    Attributes:
+      blended: mean of what the matches put at each position.
+      mean_square: mean of the squared length of what the matches put there.
+      uses: how often each style patch was taken lately; None where it does not matter.
+    """
+
+    blended: Float[Array, "h w c"]
+    mean_square: Float[Array, "h w"]
+    uses: Float[Array, "rows columns"] | None = None
+
+
+def layers(config: Config) -> tuple[str, ...]:
+    """Returns the layers whose patches are matched."""
+    return config.layers
+
+
+def prepare(exemplars: Exemplars, config: Config) -> Target:
+    """Lists the patches of the styles.
+
+    Raises:
+      ValueError: if a patch does not fit into the features of a style copy.
+    """
+    target = Target({}, {}, {})
+    bias = None if exemplars.blend is None else BLEND_STRENGTH * jnp.log(exemplars.blend)
+    guides = exemplars.guides
+    plain = bias is None and guides is None and config.metric == "cosine" and not config.variety
+    for name in config.layers:
+        maps = tuple(found[name] for found in exemplars.maps)
+        shape = exemplars.sizes[name]
+        pairs = math.prod(shape) * sum(math.prod(found.shape[:2]) for found in maps)
+        labels = None
+        if guides is not None:
+            target.labels[name] = _picture_labels(guides.picture, shape, config)
+            labels = tuple(
+                labels_at(styles, found.shape[:2])
+                for styles, found in zip(guides.styles, maps, strict=True)
+            )
+        style = matching.collect(
+            maps,
+            config.patch_size,
+            config.style_stride,
+            metric=config.metric,
+            bias=bias,
+            labels=labels,
+            indexed=config.matching == "fast" and pairs > EXACT_PAIRS and plain,
+        )
+        target.patches[name] = style
+        target.scale[name] = jnp.asarray(_scale(style, shape, config), jnp.float32)
+    return target
+
+
+def match(activations: Mapping[str, Array], target: Target, config: Config) -> dict[str, Match]:
+    """Returns the nearest style patches by layer; they have no gradient."""
+    return {name: _match(name, activations[name], target, None, config) for name in target.patches}
+
+
+def remember(
+    activations: Mapping[str, Array],
+    target: Target,
+    memory: dict[str, Assembled] | None,
+    config: Config,
+) -> dict[str, Assembled]:
+    """Returns the style features put together at newly found matches."""
+    found = {}
+    for name, style in target.patches.items():
+        uses = None
+        if config.variety:
+            uses = jnp.zeros_like(style.scale) if memory is None else memory[name].uses
+        matches = _match(name, activations[name], target, uses, config)
+        found[name] = assemble(matches, style, activations[name].shape[:2], config)
+        if uses is not None:
+            new = jnp.zeros(uses.size, uses.dtype).at[matches.position.ravel()].add(1.0)
+            uses = REUSE_MEMORY * uses + (1.0 - REUSE_MEMORY) * new.reshape(uses.shape)
+            found[name] = found[name]._replace(uses=uses)
+    return found
+
+
+def assemble(
+    matches: Match, style: StylePatches, shape: tuple[int, int], config: Config
+) -> Assembled:
+    """Returns the style features of one layer, put together at given matches."""
+    squares = jnp.sum(jnp.square(style.sheet), axis=-1, keepdims=True)
+    blended, mean_square = (
+        patches.reassemble(sheet, matches.position, shape, config.patch_size, config.stride)
+        for sheet in (style.sheet, squares)
+    )
+    return Assembled(blended, mean_square[..., 0])
+
+
+def blank(
+    layers: Mapping[str, jax.ShapeDtypeStruct], target: Target, config: Config
+) -> dict[str, Assembled]:
+    """Returns a memory of the right shapes, of no use but to be renewed."""
+    return {
+        name: Assembled(
+            jnp.zeros(layers[name].shape, layers[name].dtype),
+            jnp.zeros(layers[name].shape[:2], layers[name].dtype),
+            jnp.zeros(style.scale.shape, style.scale.dtype) if config.variety else None,
+        )
+        for name, style in target.patches.items()
+    }
+
+
+def value(
+    activations: Mapping[str, Array],
+    target: Target,
+    memory: dict[str, Assembled],
+    config: Config,
+) -> Float[Array, ""]:
+    """Returns the MRF term, summed over layers, unweighted.
+
+    With the matches fixed its gradient is what the authors' code writes by hand
+    (mylib/mrf.lua).
+    """
+    return sum(
+        scale * _one_layer(activations[name], memory[name], config)
+        for name, scale in target.scale.items()
+    )
+
+
+def agreement(
+    activations: Mapping[str, Array], target: Target, config: Config, sample: int = 256
+) -> dict[str, Float[Array, ""]]:
+    """Returns for each layer the share of matches that are the nearest of all."""
+    return {
+        name: matching.agreement(activations[name], style, config.patch_size, sample)
+        for name, style in target.patches.items()
+    }
+
+
+def _match(
+    name: str, activations: Array, target: Target, uses: Array | None, config: Config
+) -> Match:
+    return matching.nearest(
+        lax.stop_gradient(activations),
+        target.patches[name],
+        config.patch_size,
+        config.stride,
+        labels=target.labels.get(name),
+        label_weight=config.guide_weight,
+        penalty=None if uses is None else config.variety * REUSE_STRENGTH * jnp.log1p(uses),
+    )
+
+
+def _one_layer(features: Array, assembled: Assembled, config: Config) -> Array:
+    counts = patches.overlap_counts(*features.shape[:2], config.patch_size, config.stride)
+    weight = np.minimum(counts, 1.0) if config.overlap == "mean" else counts
+    around = margin(config)
+    weight = np.pad(weight[around : -around or None, around : -around or None], around)
+    blended, mean_square, _ = assembled
+    return losses.mrf(features, blended, mean_square, jnp.asarray(weight, features.dtype))
+
+
+def _scale(style: StylePatches, shape: tuple[int, int], config: Config) -> Array | float:
+    if config.normalization == "sum":
+        return 1.0
+    if config.normalization == "authors":
+        return 0.5  # mylib/mrf.lua: the gradient is the difference itself
+    positions = math.prod(side - 2 * margin(config) for side in shape)
+    return 1.0 / jnp.maximum(style.mean_square * positions, matching.TINY)
+
+
+def _picture_labels(
+    labels: Float[Array, "_ _ labels"], shape: tuple[int, int], config: Config
+) -> Int[Array, "h w"]:
+    """Returns the labels of the positions of a layer, wrapped around as its activations."""
+    around = margin(config)
+    found = labels_at(labels, tuple(side - 2 * around for side in shape))
+    return jnp.pad(found, around, mode="wrap")
