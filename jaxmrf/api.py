@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -158,7 +159,7 @@ def iterate(
         features=network.network,
         config=config,
         initial=None if initial is None else jnp.asarray(initial),
-        guides=guides,
+        guides=jax.tree.map(jnp.asarray, guides),
         mask=None if mask is None else jnp.asarray(mask, jnp.float32),
         judge_matches=judge_matches,
     )

@@ -10,7 +10,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import jaxmrf
-from jaxmrf import cli_weights, options, paint, weights
+from jaxmrf import cli_weights, image, options, paint, weights
 from jaxmrf import config as settings
 from jaxmrf import device as devices
 from jaxmrf.terminal import console, say, user_errors
@@ -137,6 +137,14 @@ Tileable = Annotated[
     bool | None, _option("Make a picture that can be repeated without seams.", "tileable")
 ]
 PoolingOption = Annotated[settings.Pooling | None, _option("Of the network.", "pooling")]
+ConfigFile = Annotated[
+    Path | None,
+    _option(
+        "TOML file with options by their long names; those on the command line go before.",
+        metavar="FILE",
+        flag="--config",
+    ),
+]
 Trace = Annotated[Path | None, _option("Write each iteration's energy to this JSON Lines file.")]
 
 
@@ -198,9 +206,10 @@ def transfer(
     memory: Memory = None,
     preview_every: PreviewEvery = 10,
     trace: Trace = None,
+    config_file: ConfigFile = None,
 ) -> None:
     """Paints the photograph CONTENT in the manner of the painting STYLE, or of several."""
-    _run(context.params)
+    _run(context)
 
 
 @app.command()
@@ -246,9 +255,19 @@ def synthesize(
     memory: Memory = None,
     preview_every: PreviewEvery = 10,
     trace: Trace = None,
+    config_file: ConfigFile = None,
 ) -> None:
     """Makes a new picture from the patches of STYLE (un-guided synthesis)."""
-    _run(context.params)
+    _run(context)
+
+
+@app.command()
+def show_config(
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="One that jaxmrf made.")],
+) -> None:
+    """Prints the options that made PICTURE as TOML, for --config."""
+    with user_errors():
+        print(options.to_toml(image.read_settings(picture)), end="")
 
 
 @app.command()
@@ -275,11 +294,11 @@ def main() -> None:
     app()
 
 
-def _run(params: dict[str, Any]) -> None:
+def _run(context: typer.Context) -> None:
     """Runs `transfer` or `synthesize` with the values of its options."""
+    params = context.params
     with user_errors():
-        apart = ("network", "weights_file", "device")
-        job = options.job({name: params[name] for name in params if name not in apart})
+        job = options.job(_options(context))
         network = weights.load(params["network"], params["weights_file"])
         devices.choose(params["device"])
         devices.enable_program_cache()
@@ -292,6 +311,20 @@ def _run(params: dict[str, Any]) -> None:
                 job, network, on_plan=display.plan, on_progress=display.progress, on_warning=say
             )
         say(f"wrote {job.output}")
+
+
+def _options(context: typer.Context) -> dict[str, Any]:
+    """Returns the options of a job: of the command line, of the file, then defaults."""
+    apart = ("network", "weights_file", "device", "config_file")
+    values = {name: value for name, value in context.params.items() if name not in apart}
+    if context.params["config_file"] is None:
+        return values
+    given = {
+        name: value
+        for name, value in values.items()
+        if context.get_parameter_source(name).name == "COMMANDLINE"
+    }
+    return values | options.read_toml(context.params["config_file"]) | given
 
 
 class _Display:

@@ -14,7 +14,7 @@ Matching = Literal["fast", "exact"]
 Initialization = Literal["content", "noise", "shuffle"]
 Optimizer = Literal["lbfgs", "adam"]
 LineSearch = Literal["none", "zoom"]
-Preconditioner = Literal["none", "spectral"]
+Preconditioner = Literal["auto", "none", "spectral"]
 Color = Literal["match", "histogram", "keep", "none"]
 Metric = Literal["cosine", "distance"]
 Pooling = Literal["max", "average"]
@@ -86,7 +86,8 @@ class Config:
       line_search: of L-BFGS. ``none`` takes steps of length one.
       preconditioner: what L-BFGS starts its inverse Hessian from: ``none``: one number;
         ``spectral``: one for each band of frequencies and color, learned as it runs;
-        steps that raise the energy by half are taken back.
+        steps that raise the energy by half are taken back. ``auto``: the latter, but from
+        noise the former, since there the bands are learned wrong.
       history: number of L-BFGS corrections.
       taxicab_first_step: the first L-BFGS step is min(1, 1/‖g‖₁) times the
         gradient as in the authors' code, instead of min(1, 1/‖g‖₂).
@@ -134,7 +135,7 @@ class Config:
     pooling: Pooling = "max"
     optimizer: Optimizer = "lbfgs"
     line_search: LineSearch = "none"
-    preconditioner: Preconditioner = "spectral"
+    preconditioner: Preconditioner = "auto"
     history: int = 25
     taxicab_first_step: bool = False
     learning_rate: float = 0.02
@@ -211,18 +212,26 @@ class Config:
         coarser = min(levels - 1 - level, HEAVIER_LEVELS)
         return self.content_weight * self.content_level_factor**coarser
 
+    def starting(self, *, from_noise: bool) -> "Config":
+        """Returns the settings with the choice of the preconditioner made."""
+        if self.preconditioner != "auto":
+            return self
+        return dataclasses.replace(self, preconditioner="none" if from_noise else "spectral")
+
     def program(self) -> "Config":
         """Returns the settings that a compiled program depends on, the rest at default.
 
-        Runs that differ in weights, seed or iterations share their programs.
+        Runs that differ in weights, seed or iterations share their programs. A choice that
+        was not made by `starting` is the one for a start from a picture.
         """
         kept = (
             "content_layer layers normalization overlap pixel_scale patch_size stride "
             "style_stride matching match_every optimizer line_search history taxicab_first_step "
             "learning_rate preconditioner gram_layers metric variety guide_weight tileable"
         )
+        settled = self.starting(from_noise=False)
         losses = tuple(self.style_losses())
-        return Config(style_loss=losses, **{name: getattr(self, name) for name in kept.split()})
+        return Config(style_loss=losses, **{name: getattr(settled, name) for name in kept.split()})
 
 
 def _check_type(name: str, kind: object, value: object) -> None:

@@ -186,6 +186,23 @@ def encode(picture: Picture, format_name: str, settings: Mapping[str, object]) -
     return buffer.getvalue()
 
 
+def read_settings(path: Path) -> dict[str, object]:
+    """Returns the settings that `save` stored in a picture.
+
+    Raises:
+      ImageError: if the file cannot be read or has none.
+    """
+    try:
+        with Image.open(path, formats=READABLE) as file:
+            text = file.text.get("jaxmrf") if file.format == "PNG" else None
+            text = text or file.getexif().get(_EXIF_DESCRIPTION)
+        return dict(json.loads(text))
+    except FileNotFoundError:
+        raise ImageError(f"there is no file {path}") from None
+    except (OSError, SyntaxError, ValueError, TypeError):
+        raise ImageError(f"{path} is no picture that jaxmrf made") from None
+
+
 def _load_deep_tiff(path: Path, file: Image.Image) -> Picture | None:
     """Returns a 16-bit color TIFF, which Pillow would cut to 8 bits; None for all others."""
     if file.format != "TIFF" or file.mode not in ("RGB", "RGBA") or file.info.get("icc_profile"):

@@ -63,7 +63,7 @@ def make_optimizer(config: Config) -> optax.GradientTransformationExtraArgs:
         return optax.with_extra_args_support(optax.adam(config.learning_rate))
     direction = lbfgs.scale_by_lbfgs(
         config.history,
-        config.preconditioner,
+        config.starting(from_noise=False).preconditioner,
         taxicab_first_step=config.taxicab_first_step,
     )
     if config.line_search == "zoom":

@@ -3,9 +3,12 @@
 import dataclasses
 import difflib
 import re
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
+
+import tomli_w
 
 from jaxmrf import config as settings
 from jaxmrf.config import Config, ConfigError
@@ -42,10 +45,7 @@ def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
     """
     values = {name.replace("-", "_"): value for name, value in values.items() if value is not None}
     for name, value in values.items():
-        if name not in NAMES:
-            near = difflib.get_close_matches(name, NAMES, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ConfigError(f"there is no option {name!r}{hint}")
+        _check_name(name)
         if name in (*_PATHS, *_PATH_LISTS, "init", "preset"):
             for text in _listed(value) if name in _PATH_LISTS else [value]:
                 if not isinstance(text, str | Path):
@@ -79,6 +79,43 @@ def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
         initial=None if initial is None else folder / initial,
         **own,
     )
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Returns the options of a TOML file by name.
+
+    Raises:
+      ConfigError: if it cannot be read or an option is unknown.
+    """
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
+    values = {name.replace("-", "_"): value for name, value in values.items()}
+    for name in values:
+        _check_name(name)
+    return values
+
+
+def to_toml(written: Mapping[str, Any]) -> str:
+    """Returns the options that made a picture as TOML, to be given back to `read_toml`.
+
+    Args:
+      written: what is stored in the picture, see `paint.paint`.
+    """
+    config = {name: value for name, value in written["config"].items() if value is not None}
+    if written["command"] == "synthesize":
+        config["size"] = f"{written['width']}x{written['height']}"
+    return tomli_w.dumps(config)
+
+
+def _check_name(name: str) -> None:
+    if name not in NAMES:
+        near = difflib.get_close_matches(name, NAMES, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"there is no option {name!r}{hint}")
 
 
 def _converted(name: str, kind: Any, value: Any) -> Any:

@@ -53,8 +53,8 @@ def resize(image: Float[Array, "_ _ c"], shape: tuple[int, int]) -> Float[Array,
     return jax.image.resize(image, (*shape, image.shape[2]), "cubic", antialias=True)
 
 
-def style_copies(image: Float[Array, "_ _ 3"], config: Config) -> list[Float[Array, "_ _ 3"]]:
-    """Returns the rotated and scaled copies of a style picture (paper, section 4).
+def style_copies(image: Float[Array, "_ _ c"], config: Config) -> list[Float[Array, "_ _ c"]]:
+    """Returns the rotated and scaled copies of a style, or of its guide (paper, section 4).
 
     (2 · rotations + 1) · (2 · scales + 1) copies; the picture itself is one of them.
     """

@@ -251,6 +251,10 @@ def run(
     Raises:
       NonFiniteEnergyError: if the energy is not a number.
     """
+    without_picture = content is None and config.init == "content"
+    config = config.starting(
+        from_noise=initial is None and (config.init == "noise" or without_picture)
+    )
     inputs = Inputs(*_colored(content, tuple(styles), _blend(config), config.color), guides)
     if mask is not None:
         inputs = inputs._replace(mask=mask, original=content)

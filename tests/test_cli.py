@@ -87,6 +87,53 @@ def test_compiled_programs_are_kept_for_the_user_alone(pictures, cache):
     assert any(programs.iterdir())
 
 
+def test_outside_a_mask_the_file_has_the_very_pixels_of_the_photograph(invoke, pictures):
+    mask = Image.new("L", (80, 48), "black")
+    mask.paste("white", (20, 10, 60, 40))
+    mask.save(pictures / "mask.png")
+    done = invoke(
+        "transfer", "content.png", "style.png", "--mask", "mask.png", *SMALL, "--size", "80"
+    )
+    assert done.exit_code == 0, done.output
+    painted, content = (
+        np.asarray(Image.open(pictures / name).convert("RGB"))
+        for name in ("out.png", "content.png")
+    )
+    outside = np.asarray(mask) == 0
+    np.testing.assert_array_equal(painted[outside], content[outside])
+    assert (painted != content)[~outside].mean() > 0.5
+
+
+def test_guides_beside_the_pictures_are_found_and_hold(invoke, pictures):
+    """A style whose left is black and whose right is white, in a picture to be the reverse."""
+    style = Image.new("RGB", (64, 64), "black")
+    style.paste("white", (32, 0, 64, 64))
+    style.save(pictures / "style.png")
+    style.save(pictures / "style_sem.png")
+    Image.new("RGB", (64, 64), "grey").save(pictures / "content.png")
+    style.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(pictures / "content_sem.png")
+    options = (*SMALL, "--iterations", "10", "--content-weight", "0", "--color", "none")
+    brightness = []
+    for more in ((), ("--guide-weight", "0")):
+        done = invoke("transfer", "content.png", "style.png", *options, *more)
+        assert done.exit_code == 0, done.output
+        painted = np.asarray(Image.open(pictures / "out.png").convert("L"), np.float32)
+        brightness.append(painted[:, :24].mean() - painted[:, 40:].mean())
+    assert brightness[0] > brightness[1] + 10
+
+
+def test_several_styles_are_mixed(invoke, pictures):
+    done = invoke(
+        *("transfer", "content.png", "style.png", "content.png", "--style-blend", "1,3"),
+        *(*SMALL, "--style-loss", "mrf:1,gram:0.1"),
+    )
+    assert done.exit_code == 0, done.output
+    settings = json.loads(Image.open(pictures / "out.png").text["jaxmrf"])
+    assert settings["style"] == ["style.png", "content.png"]
+    assert settings["config"]["style_blend"] == [1.0, 3.0]
+    assert "gram" in done.output
+
+
 def test_synthesize_makes_the_size_that_was_asked_for(invoke, pictures):
     done = invoke("synthesize", "style.png", "-o", "texture.png", "--size", "72x56", *SMALL[2:])
     assert done.exit_code == 0, done.output
@@ -143,6 +190,42 @@ def test_options_reach_the_config(invoke, pictures, monkeypatch):
     }  # fmt: skip
     assert {name: getattr(job.config, name) for name in expected} == expected
     assert job.initial == Path("style.png")
+
+
+def test_a_picture_gives_back_the_options_that_made_it(invoke, pictures):
+    (pictures / "run.toml").write_text("seed = 5\niterations = [2]\nlevels = 1\nsize = 96\n")
+    given = ("--style-blend", "2", "--variety", "0.1", "--match-every", "3", "--metric", "distance")
+    for name in ("out.png", "out.jpg", "out.webp", "out.tif"):
+        done = invoke(
+            *("transfer", "content.png", "style.png", "--config", "run.toml"),
+            *("-o", name, "--size", "64", *given),
+        )
+        assert done.exit_code == 0, done.output
+        shown = invoke("show-config", name)
+        assert shown.exit_code == 0, shown.output
+        assert "seed = 5" in shown.output
+        assert "size = 64" in shown.output  # the command line goes before the file
+        assert 'metric = "distance"' in shown.output
+    (pictures / "again.toml").write_text(invoke("show-config", "out.png").output)
+    done = invoke(
+        "transfer", "content.png", "style.png", "--config", "again.toml", "-o", "again.png"
+    )
+    assert done.exit_code == 0, done.output
+    assert (pictures / "again.png").read_bytes() == (pictures / "out.png").read_bytes()
+
+
+def test_unknown_options_in_a_file_are_named(invoke, pictures):
+    (pictures / "run.toml").write_text("itrations = 5")
+    for arguments, message in (
+        (["transfer", "content.png", "style.png", "--config", "run.toml"], "mean 'iterations'?"),
+        (["transfer", "content.png", "style.png", "--config", "style.png"], "is not TOML"),
+        (["transfer", "content.png", "style.png", "--config", "no.toml"], "cannot read no.toml"),
+        (["show-config", "style.png"], "style.png is no picture that jaxmrf made"),
+        (["show-config", "no.png"], "there is no file no.png"),
+    ):
+        done = invoke(*arguments)
+        assert done.exit_code == 2, done.output
+        assert message in done.output.replace("\n", " ")
 
 
 def test_ctrl_c_saves_the_picture_and_says_so(pictures, cache):
@@ -255,6 +338,23 @@ BAD = {
     "style scale": (["content.png", "style.png", "--style-scale", "1e300"], "style_scale is"),
     "seed": (["content.png", "style.png", "--seed", str(10**400)], "seed is"),
     "trace": (["content.png", "style.png", "--trace", "no/trace.jsonl"], "cannot write the trace"),
+    "style loss": (["content.png", "style.png", "--style-loss", "mfr"], "no style loss 'mfr'"),
+    "blend": (["content.png", "style.png", "--style-blend", "3,7"], "2 weights for 1 style"),
+    "tileable": (["content.png", "style.png", "--size", "64", "--tileable"], "try 64x48"),
+    "black mask": (["content.png", "style.png", "--mask", "black.png"], "is black everywhere"),
+    "mask of other proportions": (
+        ["content.png", "style.png", "--mask", "style.png"],
+        "style.png has 64×70 pixels, its picture 512×307; they must have the same proportions",
+    ),
+    "one guide": (["content.png", "style.png", "--content-guide", "black.png"], "only together"),
+    "guide of other proportions": (
+        ["content.png", "style.png", "--content-guide", "black.png", "--style-guide", "black.png"],
+        "they must have the same proportions",
+    ),
+    "label that no style has": (
+        ["content.png", "style.png", "--content-guide", "red.png", "--style-guide", "white.png"],
+        "the label #ff0000 of red.png is in no style guide",
+    ),
     "device": (["content.png", "style.png", "--device", "tpu"], "there is no device 'tpu'"),
 }
 
@@ -264,6 +364,9 @@ def test_bad_input_is_one_line_exit_code_2_and_no_file(case, invoke, pictures):
     (pictures / "text.png").write_text("words")
     (pictures / "empty.png").touch()
     (pictures / "folder.png").mkdir()
+    Image.new("RGB", (80, 48), "black").save(pictures / "black.png")
+    Image.new("RGB", (80, 48), "red").save(pictures / "red.png")
+    Image.new("RGB", (64, 70), "white").save(pictures / "white.png")
     before = sorted(pictures.iterdir())
     arguments, message = BAD[case]
     done = invoke("transfer", *arguments)

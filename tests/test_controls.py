@@ -179,6 +179,19 @@ def test_a_shuffled_start_is_made_of_the_style():
         assert np.abs(windows[:, :, 0] - piece).max(axis=(2, 3, 4)).min() < 1e-6
 
 
+def test_a_start_from_noise_takes_the_plain_first_guess_of_the_optimizer():
+    def config_of(more, **start):
+        return painted(dataclasses.replace(CONFIG, iterations=(0,), **more), **start)[1].config
+
+    content, initial = picture(1, 32, 32), picture(3, 32, 32)
+    assert config_of({}).preconditioner == "none"
+    assert config_of({}, content=content).preconditioner == "spectral"
+    assert config_of({"init": "shuffle"}).preconditioner == "spectral"
+    assert config_of({"init": "noise"}, content=content).preconditioner == "none"
+    assert config_of({"init": "noise"}, initial=initial).preconditioner == "spectral"
+    assert config_of({"preconditioner": "spectral"}).preconditioner == "spectral"
+
+
 def test_average_pooling_averages():
     x = jax.random.uniform(jax.random.key(0), (1, 5, 7, 3))
     expected = np.asarray(x)[:, :4, :6].reshape(1, 2, 2, 3, 2, 3).mean(axis=(2, 4))
