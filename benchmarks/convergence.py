@@ -90,7 +90,7 @@ def _baseline(
 
     started = time.perf_counter()
     torch_network = torch_baseline.Network(network.network, network.params)
-    picture = levels[0].content  # in the style's colors, as a run starts (transfer._initial)
+    picture = levels[0].content  # in the style's colors, as a run starts
     for level in levels:
         energy = torch_baseline.Energy(
             torch_network, level.content, [level.style], level.weights, config

@@ -105,10 +105,10 @@ class Progress:
 
     def picture(self) -> Float[Array, "height width 3"]:
         """Returns the picture as it would be delivered now: final size, sRGB in 0 to 1."""
-        image = jnp.clip(_enlarged(self.image, self.shape, self.config), 0.0, 1.0)
+        image = jnp.clip(enlarged(self.image, self.shape, self.config), 0.0, 1.0)
         if self.original is None:
             return image
-        original = _at_size(self.original, self.shape)
+        original = at_size(self.original, self.shape)
         if self.config.color == "keep":
             image = color.with_chrominance_of(image, original)
         if self.mask is not None:
@@ -194,10 +194,13 @@ def memory_needed(
     picture = jax.ShapeDtypeStruct((*shape, 3), np.float32)
     styles = [jax.ShapeDtypeStruct((*each, 3), np.float32) for each in plan.style_shapes[-1]]
     copies = jax.eval_shape(functools.partial(_copies, config=config), styles)
-    arguments = (params, picture if guided else None, copies, level_weights(config, 0, 1))
+    weights = level_weights(config, 0, 1)
+    inputs = LevelInputs(picture if guided else None, tuple(copies), weights, None, None, None)
     config = config.program()
     static = {"features": features, "config": config}
-    targets = jax.eval_shape(functools.partial(energy.prepare, shape=shape, **static), *arguments)
+    targets = jax.eval_shape(
+        functools.partial(prepare_level, shape=shape, **static), params, inputs
+    )
     state = jax.eval_shape(
         lambda image: optimize.init(image, optimize.make_optimizer(config)), picture
     )
@@ -205,7 +208,7 @@ def memory_needed(
         lambda image: energy.no_memory(image, params, targets, **static), picture
     )
     programs = (
-        _prepare.lower(*arguments, shape=shape, **static),
+        _prepare.lower(params, inputs, shape=shape, **static),
         _step.lower(*state, memory, params, targets, **static),
     )
     return max(_bytes(program.compile().memory_analysis()) for program in programs)
@@ -251,13 +254,8 @@ def run(
     Raises:
       NonFiniteEnergyError: if the energy is not a number.
     """
-    without_picture = content is None and config.init == "content"
-    config = config.starting(
-        from_noise=initial is None and (config.init == "noise" or without_picture)
-    )
-    inputs = Inputs(*_colored(content, tuple(styles), _blend(config), config.color), guides)
-    if mask is not None:
-        inputs = inputs._replace(mask=mask, original=content)
+    config = settled(config, guided=content is not None, started=initial is not None)
+    inputs = make_inputs(content, styles, config, guides=guides, mask=mask)
     levels = len(plan.shapes)
     program = config.program()
     progress = Progress(
@@ -265,12 +263,12 @@ def run(
         levels=levels,
         iteration=0,
         iterations=plan.iterations[0],
-        image=_initial(inputs, initial, plan, config),
+        image=initial_picture(inputs, initial, plan, config),
         original=content,
         mask=mask,
         shape=plan.shapes[-1],
         config=config,
-        **_NOTHING_SEEN,
+        **NOTHING_SEEN,
     )
     for level, shape in enumerate(plan.shapes):
         start = dataclasses.replace(
@@ -278,11 +276,17 @@ def run(
             level=level,
             iteration=0,
             iterations=plan.iterations[level],
-            image=_enlarged(progress.image, shape, config),
-            **_NOTHING_SEEN,
+            image=enlarged(progress.image, shape, config),
+            **NOTHING_SEEN,
         )
         yield start
-        targets = level_targets(params, inputs, plan, level, features=features, config=config)
+        targets = _prepare(
+            params,
+            level_inputs(inputs, plan, level, config),
+            shape=shape,
+            features=features,
+            config=program,
+        )
         progress = start
         for progress in _run_level(start, params, targets, features=features, config=program):
             if judge_matches and progress.iteration == progress.iterations:
@@ -311,6 +315,31 @@ class Inputs(NamedTuple):
     original: Float[Array, "_ _ 3"] | None = None
 
 
+def settled(config: Config, *, guided: bool, started: bool) -> Config:
+    """Returns the settings with the choices made that depend on what a run starts from.
+
+    Args:
+      config: settings.
+      guided: whether there is a content picture.
+      started: whether there is a picture to start from instead of what `config.init` says.
+    """
+    noise = config.init == "noise" or (config.init == "content" and not guided)
+    return config.starting(from_noise=noise and not started)
+
+
+def make_inputs(
+    content: Float[Array, "_ _ 3"] | None,
+    styles: Sequence[Float[Array, "_ _ 3"]],
+    config: Config,
+    *,
+    guides: Guides | None = None,
+    mask: Float[Array, "_ _"] | None = None,
+) -> Inputs:
+    """Returns the pictures of a run in the colors that it works on."""
+    painted = _colored(content, tuple(styles), _blend(config), config.color)
+    return Inputs(*painted, guides, mask, None if mask is None else content)
+
+
 def level_weights(config: Config, level: int, levels: int) -> Weights:
     """Returns the weights of the terms at pyramid level `level` of `levels`."""
     return Weights(
@@ -320,35 +349,51 @@ def level_weights(config: Config, level: int, levels: int) -> Weights:
     )
 
 
-def level_targets(
-    params: PyTree, inputs: Inputs, plan: Plan, level: int, *, features: Features, config: Config
-) -> Targets:
-    """Returns the targets of a pyramid level."""
+class LevelInputs(NamedTuple):
+    """What the targets of one pyramid level are prepared from, see `energy.prepare`."""
+
+    content: Float[Array, "*_ h w 3"] | None
+    styles: tuple[Float[Array, "*_ _ _ 3"], ...]
+    weights: Weights
+    blend: Float[Array, "*_ styles"] | None
+    guides: Guides | None
+    region: Region | None
+
+
+def level_inputs(inputs: Inputs, plan: Plan, level: int, config: Config) -> LevelInputs:
+    """Returns what the targets of a pyramid level are prepared from, at its size."""
     shape, style_shapes = plan.shapes[level], plan.style_shapes[level]
 
-    def copies_of(pictures: Sequence[Array]) -> list[Array]:
-        sized = (_at_size(*each) for each in zip(pictures, style_shapes, strict=True))
-        return _copies(list(sized), config=config)
+    def copies_of(pictures: Sequence[Array]) -> tuple[Array, ...]:
+        sized = (at_size(*each) for each in zip(pictures, style_shapes, strict=True))
+        return tuple(_copies(list(sized), config=config))
 
-    copies = copies_of(inputs.styles)
+    styles = copies_of(inputs.styles)
     blend, guides, region = _blend(config), inputs.guides, None
     if blend is not None:
-        blend = jnp.repeat(blend, len(copies) // len(style_shapes))
+        blend = jnp.repeat(blend, len(styles) // len(style_shapes))
     if guides is not None:
-        guides = Guides(_at_size(guides.picture, shape), tuple(copies_of(guides.styles)))
+        guides = Guides(at_size(guides.picture, shape), copies_of(guides.styles))
     if inputs.mask is not None:
-        region = Region(_mask_at(inputs.mask, shape), _at_size(inputs.original, shape))
-    return _prepare(
-        params,
-        None if inputs.content is None else _at_size(inputs.content, shape),
-        copies,
-        level_weights(config, level, len(plan.shapes)),
-        shape=shape,
-        features=features,
-        config=config.program(),
-        blend=blend,
-        guides=guides,
-        region=region,
+        region = Region(_mask_at(inputs.mask, shape), at_size(inputs.original, shape))
+    content = None if inputs.content is None else at_size(inputs.content, shape)
+    weights = level_weights(config, level, len(plan.shapes))
+    return LevelInputs(content, styles, weights, blend, guides, region)
+
+
+def prepare_level(
+    params: PyTree,
+    inputs: LevelInputs,
+    *,
+    shape: tuple[int, int],
+    features: Features,
+    config: Config,
+) -> Targets:
+    """Returns the targets of a pyramid level of (height, width) `shape`."""
+    content, styles, weights, *more = inputs
+    named = dict(zip(("blend", "guides", "region"), more, strict=True))
+    return energy.prepare(
+        params, content, styles, weights, shape=shape, features=features, config=config, **named
     )
 
 
@@ -385,7 +430,7 @@ def _run_level(
         yield progress
 
 
-_NOTHING_SEEN = {
+NOTHING_SEEN = {
     "value": math.nan,
     "terms": {},
     "gradient_norm": math.nan,
@@ -416,7 +461,7 @@ def _blend(config: Config) -> Array | None:
     return jnp.asarray(config.style_blend, jnp.float32) / max(config.style_blend)
 
 
-def _enlarged(picture: Array, shape: tuple[int, int], config: Config) -> Array:
+def enlarged(picture: Array, shape: tuple[int, int], config: Config) -> Array:
     """Returns the picture of a level at another size; a tileable one stays tileable."""
     if not config.tileable or picture.shape[:2] == tuple(shape):
         return pyramid.resize(picture, shape)
@@ -425,24 +470,19 @@ def _enlarged(picture: Array, shape: tuple[int, int], config: Config) -> Array:
 
 
 def _mask_at(mask: Array, shape: tuple[int, int]) -> Array:
-    return _at_size(mask[..., None], shape) > 0.5
+    return at_size(mask[..., None], shape) > 0.5
 
 
 @functools.partial(jax.jit, static_argnames="shape")
-def _at_size(picture: Array, shape: tuple[int, int]) -> Array:
+def at_size(picture: Array, shape: tuple[int, int]) -> Array:
+    """Returns a picture resampled to (height, width) `shape`, in 0 to 1."""
     return jnp.clip(pyramid.resize(picture, shape), 0.0, 1.0)
 
 
-_prepare = jax.jit(energy.prepare, static_argnames=("shape", "features", "config"))
+_prepare = jax.jit(prepare_level, static_argnames=("shape", "features", "config"))
 
 
-# The memories are donated; the picture is not, since progress records keep it.
-@functools.partial(
-    jax.jit,
-    static_argnames=("features", "config"),
-    donate_argnames=("optimizer_state", "memory"),
-)
-def _step(
+def advance(
     image: Array,
     optimizer_state: PyTree,
     iteration: Array,
@@ -465,6 +505,14 @@ def _step(
     )
     terms, memory = record.more
     return state, record._replace(more=terms), memory
+
+
+# The memories are donated; the picture is not, since progress records keep it.
+_step = jax.jit(
+    advance,
+    static_argnames=("features", "config"),
+    donate_argnames=("optimizer_state", "memory"),
+)
 
 
 @functools.partial(jax.jit, static_argnames=("features", "config"))
@@ -491,14 +539,14 @@ def _colored(
     return content, tuple(jnp.repeat(light, 3, axis=-1) for light in matched)
 
 
-def _initial(inputs: Inputs, initial: Array | None, plan: Plan, config: Config) -> Array:
+def initial_picture(inputs: Inputs, initial: Array | None, plan: Plan, config: Config) -> Array:
     """Returns the picture that the coarsest level starts from."""
     shape, key = plan.shapes[0], jax.random.key(config.seed)
     if initial is not None:
-        return _at_size(initial, shape)
+        return at_size(initial, shape)
     if inputs.content is not None and config.init == "content":
-        return _at_size(inputs.content, shape)
-    styles = [_at_size(*each) for each in zip(inputs.styles, plan.style_shapes[0], strict=True)]
+        return at_size(inputs.content, shape)
+    styles = [at_size(*each) for each in zip(inputs.styles, plan.style_shapes[0], strict=True)]
     if config.init == "shuffle":
         return pyramid.shuffled(styles, shape, key)
     mean = sum(style.mean(axis=(0, 1)) for style in styles) / len(styles)
