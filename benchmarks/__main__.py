@@ -4,6 +4,7 @@
     python -m benchmarks scaling      # seconds per iteration and megapixel over size
     python -m benchmarks run          # a whole transfer: time, memory, second start
     python -m benchmarks baseline     # against eager PyTorch (bench extra), to its energy
+    python -m benchmarks lanes        # transfers side by side: lanes × devices
 
 Pictures default to a pair in docs/images; --content and --style take others.
 """
@@ -14,7 +15,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from benchmarks import convergence, parts, process
+from benchmarks import convergence, lanes, parts, process
 from jaxmrf import image, pyramid
 from jaxmrf.config import Config
 
@@ -23,6 +24,7 @@ CONFIGS = {
     "style stride 2": Config(style_stride=2),
     "matches found in every iteration": Config(match_every=1),
 }
+LANES, DEVICES = [1, 2, 4, 8], [1, 2, 4, 8]
 SIDES = [384, 512, 768, 1080, 1440]
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
@@ -51,6 +53,9 @@ def main() -> None:
         results["baseline"] = convergence.compare(
             options.content, options.style, options.size, options.iterations
         )
+    if "lanes" in options.which:
+        content, style, _ = _pictures(options, (options.size, options.size))
+        results["lanes"] = lanes.throughput(content, style, LANES, DEVICES)
     _print(results)
     if options.json is not None:
         options.json.write_text(json.dumps(results, indent=2) + "\n")

@@ -227,7 +227,7 @@ class Config:
         kept = (
             "content_layer layers normalization overlap pixel_scale patch_size stride "
             "style_stride matching match_every optimizer line_search history taxicab_first_step "
-            "learning_rate preconditioner gram_layers metric variety guide_weight tileable"
+            "learning_rate preconditioner gram_layers metric variety guide_weight tileable pooling"
         )
         settled = self.starting(from_noise=False)
         losses = tuple(self.style_losses())

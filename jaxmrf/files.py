@@ -15,6 +15,12 @@ def digest(path: Path, algorithm: str) -> str:
         return hashlib.file_digest(file, algorithm).hexdigest()
 
 
+def clear(path: Path) -> None:
+    """Removes what a killed writer of `path` left; for callers that alone may write it now."""
+    for left in path.parent.glob(f"{_prefix(path)}*"):
+        left.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[io.BufferedWriter]:
     """Opens a file that takes the name `path` only once it is complete and on disk.
@@ -22,7 +28,7 @@ def atomic(path: Path) -> Iterator[io.BufferedWriter]:
     A unique temporary name in the same folder, fsync, rename, fsync of the folder. If
     anything fails the temporary file is removed and `path` stays as it was.
     """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".jaxmrf-")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path))
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
@@ -41,3 +47,8 @@ def atomic(path: Path) -> Iterator[io.BufferedWriter]:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _prefix(path: Path) -> str:
+    """Returns what the temporary names of `path` start with; a digest, as names may be long."""
+    return f".jaxmrf-{hashlib.sha256(path.name.encode()).hexdigest()[:16]}-"

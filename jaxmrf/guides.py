@@ -62,7 +62,7 @@ def load(
     channels = [_channels(pixels, palette) for pixels in pictures]
     in_content = channels[0].sum(axis=(0, 1)) > 0
     in_styles = sum(found.sum(axis=(0, 1)) for found in channels[1:]) > 0
-    for color in palette[in_content & ~in_styles]:
+    for color in palette[(in_content & ~in_styles)[: len(palette)]]:
         code = "#{:02x}{:02x}{:02x}".format(*np.rint(color * 255).astype(int))
         raise ConfigError(f"the label {code} of {content} is in no style guide")
     return Guides(channels[0], tuple(channels[1:]))
@@ -106,7 +106,10 @@ def _with_colors_of(pixels: np.ndarray, palette: np.ndarray, path: Path) -> np.n
 
 
 def _channels(pixels: np.ndarray, palette: np.ndarray) -> Float[np.ndarray, "h w labels"]:
-    """Returns one channel per color of the palette, 1 where it is the nearest."""
+    """Returns one channel per color of the palette, 1 where it is the nearest.
+
+    Always `MAX_LABELS` channels, so that pictures share programs whatever their labels.
+    """
     distances = [np.square(pixels - color).sum(axis=-1) for color in palette]
     nearest = np.argmin(distances, axis=0)
-    return (nearest[..., None] == np.arange(len(palette))).astype(np.float32)
+    return (nearest[..., None] == np.arange(MAX_LABELS)).astype(np.float32)

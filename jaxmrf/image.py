@@ -90,6 +90,24 @@ def load(path: Path) -> Picture:
         raise ImageError(f"cannot read the picture {path}: {error}") from None
 
 
+def shape_of(path: Path) -> tuple[int, int]:
+    """Returns (height, width) of a picture file, upright, from its header alone.
+
+    Raises:
+      ImageError: if the file is missing, damaged or no such picture.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=READABLE) as file:
+                turned = file.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+                return (file.width, file.height) if turned else (file.height, file.width)
+    except Image.DecompressionBombError:
+        raise ImageError(f"{path} has more than {MAX_PIXELS // 10**6} megapixels") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise ImageError(f"cannot read the picture {path}: {error}") from None
+
+
 def check_output(path: Path) -> None:
     """Checks before a long run that `path` can be written, without touching it.
 

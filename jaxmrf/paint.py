@@ -6,7 +6,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -100,15 +100,16 @@ def paint(
     """
     if job.memory is not None and not 0 < job.memory < math.inf:
         raise ConfigError(f"memory is {job.memory}; it must be a number of gigabytes above 0")
+    job = with_guides(job)
     _check_files(job)
     content = None if job.content is None else image.load(job.content)
     styles = [image.load(path).pixels for path in job.styles]
     initial = None if job.initial is None else image.load(job.initial)
     shape = job.shape or pyramid.fit(*content.pixels.shape[:2], job.config.size)
     image.check_size(job.output, shape)
-    loaded = _guides(job, shape, [style.shape[:2] for style in styles])
+    loaded = load_guides(job, shape, [style.shape[:2] for style in styles])
     mask = None if job.mask is None else guides.load_mask(job.mask, shape)
-    settings = _settings(job, network, shape)
+    settings = settings_of(job, network, shape)
     last: Progress | None = None
     watch = _Watch(job, settings, on_warning)
     records = api.iterate(
@@ -216,20 +217,35 @@ def _check_files(job: Job) -> None:
             )
 
 
-def _guides(job: Job, shape: tuple[int, int], style_shapes: list[tuple[int, int]]) -> Guides | None:
-    """Returns the guides that were given, or those that lie beside all pictures."""
-    content, styles = job.content_guide, job.style_guides
-    if content is None and not styles and job.config.guide_weight:
-        content = None if job.content is None else guides.beside(job.content)
-        found = [guides.beside(path) for path in job.styles]
-        if content is None or None in found:
-            return None
-        styles = tuple(found)
-    if content is None and not styles:
+def with_guides(job: Job) -> Job:
+    """Returns the job with the guides that lie beside all of its pictures, if it has none."""
+    if job.content_guide or job.style_guides or job.content is None or not job.config.guide_weight:
+        return job
+    found = [guides.beside(path) for path in (job.content, *job.styles)]
+    if None in found:
+        return job
+    return dataclasses.replace(job, content_guide=found[0], style_guides=tuple(found[1:]))
+
+
+def load_guides(
+    job: Job, shape: tuple[int, int], style_shapes: Sequence[tuple[int, int]]
+) -> Guides | None:
+    """Returns what the guides of a job say, None if it has none.
+
+    Args:
+      job: what to paint.
+      shape: (height, width) of the result.
+      style_shapes: (height, width) of each style.
+
+    Raises:
+      ImageError: if a file cannot be read.
+      ConfigError: if guides are missing or do not go together.
+    """
+    if job.content_guide is None and not job.style_guides:
         return None
-    if content is None or not styles:
+    if job.content_guide is None or not job.style_guides:
         raise ConfigError("a content guide and style guides are of use only together")
-    return guides.load(content, styles, shape, style_shapes)
+    return guides.load(job.content_guide, job.style_guides, shape, style_shapes)
 
 
 def _deliver(
@@ -243,7 +259,7 @@ def _deliver(
     image.save(job.output, Picture(np.asarray(progress.picture()), alpha), settings)
 
 
-def _settings(job: Job, network: weights.Loaded, shape: tuple[int, int]) -> dict[str, object]:
+def settings_of(job: Job, network: weights.Loaded, shape: tuple[int, int]) -> dict[str, object]:
     """Returns what the output file says about how it was made: no times, no folders."""
     optional = {"initial": job.initial, "content_guide": job.content_guide, "mask": job.mask}
     return {

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks import lanes
 from benchmarks.evaluator import Evaluator
 from jaxmrf import energy, weights
 from jaxmrf.config import Config
@@ -58,3 +59,10 @@ def test_the_baseline_has_our_energy_and_gradient(network, pictures, ours):
     gradient = x.grad[0].numpy().transpose(1, 2, 0)
     error = np.linalg.norm(gradient - ours[1]) / np.linalg.norm(ours[1])
     assert error < 1e-3
+
+
+def test_lanes_are_counted_over_devices(pictures):
+    content, style, _ = pictures
+    found = lanes.throughput(content, style, [1, 2], [2])
+    assert set(found) == {f"2 devices × {count} lanes, iterations/s" for count in (1, 2)}
+    assert min(found.values()) > 0

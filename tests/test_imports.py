@@ -14,6 +14,7 @@ ORDER = [
     *("energy", "lbfgs", "optimize", "color", "pyramid"),
     *(
         "transfer",
+        "lanes",
         "winograd",
         "vgg",
         "formats/common",
@@ -34,9 +35,10 @@ ORDER = [
         "image",
         "guides",
     ),
-    *("paint", "options", "terminal", "cli_weights", "cli"),
+    *("paint", "options", "manifest", "ledger", "batch", "report", "ray_engine", "terminal"),
+    *("cli_weights", "cli_batch", "cli"),
 ]
-CORE = ORDER[: ORDER.index("transfer") + 1]
+CORE = ORDER[: ORDER.index("lanes") + 1]
 CORE_MAY_IMPORT = {
     "collections", "dataclasses", "functools", "jax", "jaxmrf", "jaxtyping", "math", "numpy",
     "optax", "typing",

@@ -1,0 +1,91 @@
+"""Throughput of lanes over their number and the number of devices."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxmrf import lanes, weights
+from jaxmrf.config import Config
+from jaxmrf.transfer import make_plan
+
+ITERATIONS = 6
+"""The first two compile and find matches; the others are timed."""
+
+
+def throughput(content: Any, style: Any, counts: list[int], devices: list[int]) -> dict[str, float]:
+    """Returns iterations of one picture per second for lanes × devices.
+
+    On CPUs every number of devices is a process of its own, with so many host devices.
+
+    Args:
+      content: picture, sRGB in 0 to 1.
+      style: picture, sRGB in 0 to 1.
+      counts: numbers of lanes of each device.
+      devices: numbers of devices.
+    """
+    found = {}
+    for number in devices:
+        if jax.devices()[0].platform == "cpu":
+            found |= _in_process(content, style, counts, number)
+        elif number <= len(jax.devices()):
+            found |= measure(content, style, counts, number)
+    return found
+
+
+def measure(content: Any, style: Any, counts: list[int], number: int) -> dict[str, float]:
+    """Returns the same for one number of devices, in this process."""
+    network, config = weights.load("vgg16"), Config(levels=1, iterations=(ITERATIONS,))
+    plan = make_plan(
+        content.shape[:2],
+        [style.shape[:2]],
+        network.params,
+        features=network.network,
+        config=config,
+    )
+    shape = lanes.shape_of(plan, config, guided=True)
+    lane = lanes.make_lane(content, [style], None, shape, config)
+    mesh, found = lanes.make_mesh(jax.devices()[:number]), {}
+    for count in counts:
+        stages = lanes.run(
+            [lane] * (count * number), shape, network.params, features=network.network, mesh=mesh
+        )
+        next(stages), next(stages)
+        started = time.perf_counter()
+        done = sum(1 for _ in stages)
+        seconds = time.perf_counter() - started
+        name = f"{number} devices × {count} lanes, iterations/s"
+        found[name] = done * count * number / seconds
+    return found
+
+
+def _in_process(content: Any, style: Any, counts: list[int], number: int) -> dict[str, float]:
+    """Returns what `measure` finds in a process with so many host devices."""
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={number}"
+    request = {
+        "content": np.asarray(content).tolist(),
+        "style": np.asarray(style).tolist(),
+        "counts": counts,
+        "number": number,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.lanes"],
+        env={**os.environ, "XLA_FLAGS": flags},
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)
+
+
+if __name__ == "__main__":
+    asked = json.load(sys.stdin)
+    for key in ("content", "style"):
+        asked[key] = np.array(asked[key], np.float32)
+    json.dump(measure(**asked), sys.stdout)

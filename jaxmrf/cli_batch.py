@@ -1,0 +1,301 @@
+"""The command `jaxmrf batch`: arguments, progress, exit codes."""
+
+import contextlib
+import json
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import jax
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from jaxmrf import batch, manifest, report, weights
+from jaxmrf import device as devices
+from jaxmrf.batch import Event, Settings
+from jaxmrf.config import ConfigError
+from jaxmrf.ledger import Ledger
+from jaxmrf.manifest import Line
+from jaxmrf.terminal import INTERRUPTED, console, say, user_errors
+
+SOME_FAILED = 1
+TERMINATED = 143  # 128 + SIGTERM, as schedulers expect it
+FAILURES, REPORT = "failures.jsonl", "report.html"
+
+ARGUMENTS = {
+    "options_metavar": "[MANIFEST] [OPTIONS]",
+    "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True},
+}
+"""Of the command: the manifest and options of `transfer` pass through."""
+
+
+def command(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the outputs.")] = Path("out"),
+    contents: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Photographs, instead of a manifest.")
+    ] = None,
+    styles: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Paintings; every pair is painted.")
+    ] = None,
+    lanes: Annotated[
+        str, typer.Option(help="Transfers at once; auto: by the memory estimate.")
+    ] = "auto",
+    bucket: Annotated[
+        int, typer.Option(help="Let sizes up to a multiple of this share one program; 1: exact.")
+    ] = 1,
+    checkpoint_every: Annotated[
+        int, typer.Option(help="Iterations between saved states of what is in flight; 0: none.")
+    ] = 0,
+    retry: Annotated[bool, typer.Option(help="Run again what failed before.")] = False,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Only this part, for array jobs.")
+    ] = None,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="local, or actors of Ray (the extra: ray).")
+    ] = "local",
+    address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster; without one Ray starts here.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Ray actors (default: one for each accelerator).")
+    ] = None,
+    network: Annotated[
+        Literal["auto", "vgg16", "vgg19"], typer.Option(help="VGG network.")
+    ] = "auto",
+    weights_file: Annotated[
+        Path | None, typer.Option("--weights", metavar="FILE", help="Weight file.")
+    ] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "gpu", "tpu"], typer.Option(help="Where to compute.")
+    ] = "auto",
+) -> None:
+    """Paints all of a MANIFEST, or every pair of --contents and --styles.
+
+    Options of `transfer`, such as --size 256, hold for all lines that do not have their
+    own. Started again, it paints only what is missing or changed.
+    """
+    with user_errors():
+        file, defaults = _more(context.args)
+        part = None if shard is None else manifest.parse_shard(shard)
+        if (file is None) == (contents is None and styles is None):
+            raise ConfigError("give a manifest, or --contents and --styles")
+        if file is None and (contents is None or styles is None):
+            raise ConfigError("--contents and --styles belong together")
+        settings = Settings(_lanes(lanes), bucket, checkpoint_every, retry)
+        if file is not None:
+            lines = manifest.read(file, out, defaults)
+        else:
+            lines = manifest.pairs(contents, styles, out, defaults)
+        if part is not None:
+            lines = manifest.shard(lines, *part)
+        if engine == "ray":
+            # This process only plans; the accelerators' memory is for the actors.
+            jax.config.update("jax_platforms", "cpu")
+        loaded = weights.load(network, weights_file)
+        try:
+            ledger = Ledger(out, loaded, bucket)
+        except OSError as error:
+            raise ConfigError(f"cannot write to the folder {out}: {error.strerror}") from None
+        if engine == "local":
+            code = _local(lines, ledger, loaded, settings, device)
+        else:
+            from jaxmrf import ray_engine
+
+            code = _ray(ray_engine, lines, ledger, loaded, settings, device, address, workers)
+    raise typer.Exit(code)
+
+
+def _local(
+    lines: list[Line], ledger: Ledger, loaded: weights.Loaded, settings: Settings, device: str
+) -> int:
+    if device != "auto":
+        devices.choose(device)
+    devices.enable_program_cache()
+    with _signals() as received, _Display(len(lines)) as display:
+        run = batch.Batch(
+            ledger,
+            loaded,
+            settings,
+            on_event=display.event,
+            on_message=display.say,
+            stop=lambda: bool(received),
+        )
+        return _finish(lambda: run.run(lines), lines, ledger, display, received)
+
+
+def _ray(
+    engine: Any,
+    lines: list[Line],
+    ledger: Ledger,
+    loaded: weights.Loaded,
+    settings: Settings,
+    device: str,
+    address: str | None,
+    workers: int | None,
+) -> int:
+    with _signals() as received, _Display(len(lines)) as display:
+
+        def run() -> None:
+            engine.run(
+                lines,
+                ledger,
+                loaded,
+                settings,
+                device=device,
+                address=address,
+                workers=workers,
+                on_event=display.event,
+                on_message=display.say,
+                stop=lambda: bool(received),
+            )
+
+        return _finish(run, lines, ledger, display, received)
+
+
+def _finish(
+    run: Any, lines: list[Line], ledger: Ledger, display: "_Display", received: list[int]
+) -> int:
+    """Runs the batch, writes report and failures, and returns the exit code."""
+    code = 0
+    try:
+        run()
+    except batch.StoppedError:
+        code = INTERRUPTED if received[0] == signal.SIGINT else TERMINATED
+        display.say("stopped; start it again to go on")
+    except batch.FullError as error:
+        display.say(f"error: {error}; make room and start it again")
+        code = SOME_FAILED
+    failures = [record for record in display.records.values() if "error" in record]
+    listed = [{key: one[key] for key in ("line", "output", "error")} for one in failures]
+    try:
+        text = "".join(
+            json.dumps(one) + "\n" for one in sorted(listed, key=lambda one: one["line"])
+        )
+        ledger.publish(FAILURES, text.encode())
+        ledger.publish(REPORT, report.render(lines, display.records))
+        display.say(f"report: {ledger.folder / REPORT}")
+    except OSError as error:
+        display.say(f"error: cannot write the report: {error.strerror}")
+        code = code or SOME_FAILED
+    display.summary()
+    return code or (SOME_FAILED if failures else 0)
+
+
+def _lanes(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal():
+        raise ConfigError(f"lanes is {text!r}; give auto or a number")
+    return int(text)
+
+
+def _more(arguments: list[str]) -> tuple[Path | None, dict[str, str]]:
+    """Returns the manifest, if it is named, and options of `transfer`: ``--name value``."""
+    file, found, rest = None, {}, list(arguments)
+    while rest:
+        name, separator, value = rest.pop(0).partition("=")
+        if not name.startswith("-"):
+            if file is not None:
+                raise ConfigError(f"there is one manifest already; {name!r} is one too many")
+            file = Path(name + separator + value)
+            continue
+        if not re.fullmatch(r"--[a-z][a-z_-]*", name):
+            raise ConfigError(f"{name!r} is not an option of batch or transfer")
+        if not separator:
+            if not rest:
+                raise ConfigError(f"the option {name} needs a value")
+            value = rest.pop(0)
+        found[name[2:].replace("-", "_")] = value
+    for name in ("content", "style", "output"):
+        if name in found:
+            raise ConfigError(f"--{name} belongs into the manifest")
+    return file, found
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Notes SIGTERM and SIGINT, so that an iteration can finish; a second SIGINT interrupts."""
+    received: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        if received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Display:
+    """Progress over the whole batch: a bar on a terminal, else a line for each picture."""
+
+    def __init__(self, total: int) -> None:
+        self.records: dict[str, dict[str, Any]] = {}
+        self._kinds = {"done": 0, "failed": 0, "skipped": 0}
+        self._total, self._started = total, time.monotonic()
+        self._lock = threading.Lock()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("painting", total=total, rate="")
+
+    def __enter__(self) -> "_Display":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def say(self, text: str) -> None:
+        """Prints a line above the bar."""
+        with self._lock:
+            say(text)
+
+    def event(self, event: Event) -> None:
+        """Counts a line, and shows it."""
+        with self._lock:
+            self.records[event.line.name] = event.record
+            self._kinds[event.kind] += 1
+            self._bar.update(self._task, advance=1, rate=self._rate())
+            if event.kind == "failed":
+                say(f"line {event.line.number}: {event.line.name} failed: {event.record['error']}")
+            elif event.kind == "done" and not console.is_terminal:
+                record = event.record
+                say(f"{event.line.name} energy {record['energy']:.4g} ({self._rate()})")
+
+    def summary(self) -> None:
+        """Says what was done, skipped, failed and left."""
+        skipped_failures = (
+            self._kinds["skipped"]
+            - sum("error" not in record for record in self.records.values())
+            + self._kinds["done"]
+        )
+        text = f"{self._kinds['done']} painted, {self._kinds['skipped']} skipped, "
+        text += f"{self._kinds['failed']} failed, {self._total - len(self.records)} left"
+        if skipped_failures:
+            text += f"; {skipped_failures} of the skipped had failed before (--retry)"
+        self.say(text)
+
+    def _rate(self) -> str:
+        """Returns counts, pictures per minute and the time left."""
+        left = self._total - len(self.records)
+        text = f"{self._kinds['done']} done, {self._kinds['failed']} failed, {left} left"
+        minutes = (time.monotonic() - self._started) / 60
+        if self._kinds["done"]:
+            rate = self._kinds["done"] / minutes
+            text += f", {rate:.3g} a minute, {left / rate:.2g} minutes to go"
+        return text

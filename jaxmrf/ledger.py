@@ -1,0 +1,205 @@
+"""What a batch has done, on disk: a record for each output, and a lock while it is made.
+
+All of it is in a hidden folder of the outputs', so that a batch that was killed, or another
+one on the same folder, knows what is left.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+
+import jaxmrf
+from jaxmrf import files, weights
+from jaxmrf.lanes import Snapshot
+from jaxmrf.manifest import Line
+
+FOLDER = ".jaxmrf"
+
+
+class Ledger:
+    """The records, locks and saved states of one folder of outputs."""
+
+    def __init__(self, folder: Path, network: weights.Loaded, bucket: int) -> None:
+        self.folder = folder
+        self._own = folder / FOLDER
+        self._network, self._bucket = network, bucket
+        for name in ("records", "locks", "states"):
+            (self._own / name).mkdir(parents=True, exist_ok=True)
+
+    def identity(self, line: Line) -> dict[str, Any]:
+        """Returns what an output follows from; it is made anew if that changes.
+
+        Raises:
+          OSError: if an input cannot be read.
+        """
+        config = dataclasses.asdict(line.job.config)
+        return {
+            "inputs": {
+                kind: [_digest(path, *_stamp(path)) for path in paths]
+                for kind, paths in line.inputs.items()
+            },
+            "shape": line.job.shape,
+            "config": config,
+            "config_sha256": _sha256(config),
+            "weights_sha256": self._network.sha256,
+            "bucket": self._bucket,
+        }
+
+    def record(self, line: Line) -> dict[str, Any] | None:
+        """Returns the record of a line if it is of the same inputs and settings, else None.
+
+        The record of an output that is gone or not the one that was written does not count.
+        """
+        try:
+            found = json.loads(self._record(line).read_text(encoding="utf-8"))
+            if found["identity_sha256"] != _sha256(self.identity(line)):
+                return None
+            if "error" not in found and (
+                files.digest(line.job.output, "sha256") != found["output_sha256"]
+            ):
+                return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return found
+
+    def write(self, line: Line, seen: Mapping[str, Any]) -> dict[str, Any]:
+        """Writes the record of an output that is there, or of a failure, and returns it.
+
+        Raises:
+          OSError: if it cannot be written.
+        """
+        identity = self.identity(line)
+        found = {
+            "output": line.name,
+            "line": line.number,
+            "jaxmrf": jaxmrf.__version__,
+            "identity_sha256": _sha256(identity),
+            **identity,
+            **seen,
+        }
+        if "error" not in seen:
+            found["output_sha256"] = files.digest(line.job.output, "sha256")
+        with files.atomic(self._record(line)) as file:
+            file.write(json.dumps(found, indent=1, sort_keys=True).encode() + b"\n")
+        return found
+
+    def claim(self, line: Line) -> filelock.FileLock | None:
+        """Returns the lock of an output, None if another batch is at it.
+
+        The lock goes with the process that holds it, however that ends. What a killed one
+        left half-written is removed here, since nobody else can be writing it now.
+        """
+        path = self._own / "locks" / f"{_key(line.name)}.lock"
+        # Taken and given back by different threads.
+        lock = filelock.FileLock(path, thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            return None
+        for path in (line.job.output, self._record(line), self._state(line)):
+            files.clear(path)
+        return lock
+
+    def save_state(self, first: Line, lines: list[Line], lanes: int, snapshot: Snapshot) -> None:
+        """Saves the state of lanes in flight, under the name of one that is not failing.
+
+        Raises:
+          OSError: if it cannot be written.
+        """
+        arrays = {f"array{index}": array for index, array in enumerate(snapshot.arrays)}
+        about = {"lines": [self._named(line) for line in lines], "lanes": lanes}
+        with files.atomic(self._state(first)) as file:
+            np.savez(
+                file,
+                about=np.frombuffer(json.dumps(about).encode(), np.uint8),
+                position=np.array([snapshot.level, snapshot.iteration]),
+                value=snapshot.value,
+                finite=snapshot.finite,
+                **arrays,
+            )
+
+    def saved_beside(self, first: Line, lines: Iterable[Line], lanes: int) -> list[Line]:
+        """Returns those of `lines` that were saved with `first`, for as many lanes."""
+        saved = self._saved(first, lanes)
+        return [line for line in lines if saved and self._named(line) in saved]
+
+    def load_state(self, lines: list[Line], lanes: int) -> Snapshot | None:
+        """Returns the state saved under the first of some lines, a lane for each; or None.
+
+        Lanes that are not filled are copies of the first, as they are from the start.
+        """
+        saved = self._saved(lines[0], lanes)
+        if not saved or any(self._named(line) not in saved for line in lines):
+            return None
+        rows = [saved.index(self._named(line)) for line in lines]
+        rows += rows[:1] * (lanes - len(rows))
+        with np.load(self._state(lines[0]), allow_pickle=False) as file:
+            count = sum(name.startswith("array") for name in file.files)
+            arrays = [file[f"array{index}"] for index in range(count)]
+            level, iteration = file["position"].tolist()
+            value, finite = file["value"], file["finite"]
+        arrays = [array[rows] if array.ndim else array for array in arrays]
+        return Snapshot(level, iteration, arrays, value[rows], finite[rows])
+
+    def drop_state(self, line: Line) -> None:
+        """Removes what was saved under the name of a line."""
+        self._state(line).unlink(missing_ok=True)
+
+    def publish(self, name: str, content: bytes) -> None:
+        """Writes a file of the whole batch, such as its report, beside the outputs.
+
+        Raises:
+          OSError: if it cannot be written.
+        """
+        path = self.folder / name
+        with filelock.FileLock(self._own / "locks" / "batch.lock"):
+            files.clear(path)
+            with files.atomic(path) as file:
+                file.write(content)
+
+    def _saved(self, first: Line, lanes: int) -> list[list[str]]:
+        """Returns what was saved under the name of a line; nothing if for other lanes."""
+        try:
+            with np.load(self._state(first), allow_pickle=False) as file:
+                about = json.loads(file["about"].tobytes())
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return []
+        return about["lines"] if about["lanes"] == lanes else []
+
+    def _named(self, line: Line) -> list[str]:
+        return [line.name, _sha256(self.identity(line))]
+
+    def _record(self, line: Line) -> Path:
+        return self._own / "records" / f"{_key(line.name)}.json"
+
+    def _state(self, line: Line) -> Path:
+        return self._own / "states" / f"{_key(line.name)}.npz"
+
+
+def _key(name: str) -> str:
+    """Returns a file's name for an output's: outputs may lie in folders, or have long names."""
+    return f"{Path(name).name[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def _sha256(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=4096)
+def _digest(path: Path, size: int, modified: int) -> str:
+    """Returns a file's digest, computed once for as long as the file stays the same."""
+    return files.digest(path, "sha256")

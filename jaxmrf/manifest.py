@@ -1,0 +1,230 @@
+"""Lists of transfers: JSON Lines, CSV, or every pair of two folders, to lines of a batch.
+
+Nothing runs before the whole list is found to be sound: all faults are told at once, each
+with its line.
+"""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxmrf import image, options, paint
+from jaxmrf.config import ConfigError
+from jaxmrf.paint import Job
+
+REFUSED = ("trace", "preview_every", "memory", "shape")
+"""Options of one run that a line of a batch cannot have."""
+
+STYLE_SEPARATOR = ";"
+"""Between the styles of one cell of a CSV file."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One transfer of a batch.
+
+    Attributes:
+      number: its line, from 1; for pairs of folders the number of the pair.
+      name: the output, relative to the folder of all outputs, with ``/``.
+      job: what to paint.
+    """
+
+    number: int
+    name: str
+    job: Job
+
+    @property
+    def inputs(self) -> dict[str, list[Path]]:
+        """The pictures that are read, by what they are for."""
+        job = self.job
+        single = {
+            "content": job.content,
+            "initial": job.initial,
+            "content_guide": job.content_guide,
+            "mask": job.mask,
+        }
+        given = {name: [path] for name, path in single.items() if path is not None}
+        lists = {"style": job.styles, "style_guide": job.style_guides}
+        return given | {name: list(paths) for name, paths in lists.items() if paths}
+
+
+def read(path: Path, folder: Path, defaults: Mapping[str, Any]) -> list[Line]:
+    """Returns the lines of a manifest: CSV if it ends in ``.csv``, else JSON Lines.
+
+    Args:
+      path: the manifest; content, style and init are relative to its folder.
+      folder: of the outputs, which are relative to it and must lie inside.
+      defaults: options of every line that does not have them itself.
+
+    Raises:
+      ConfigError: if the manifest cannot be used; all faults, each with its line number.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"cannot read the manifest {path}: {reason}") from None
+    rows = _csv_rows(text) if path.suffix.lower() == ".csv" else _json_rows(text)
+    return _checked(rows, path.parent, folder, defaults, source=str(path))
+
+
+def pairs(
+    contents: Path, styles: Path, folder: Path, defaults: Mapping[str, Any], suffix: str = ".png"
+) -> list[Line]:
+    """Returns a line for every pair of a picture in one folder and a style in another.
+
+    The outputs are called ``content-style.png``.
+
+    Raises:
+      ConfigError: if a folder has no pictures, or an option cannot be used.
+    """
+    found = [_pictures(contents), _pictures(styles)]
+    rows = [
+        {"content": str(one), "style": str(other), "output": f"{one.stem}-{other.stem}{suffix}"}
+        for one in found[0]
+        for other in found[1]
+    ]
+    return _checked(enumerate(rows, 1), Path(), folder, defaults, source="the pairs of the folders")
+
+
+def shard(lines: Sequence[Line], index: int, count: int) -> list[Line]:
+    """Returns the lines of shard `index` (from 1) of `count`.
+
+    A line's shard depends on its output's name alone: shards are disjoint and together
+    complete, whatever else the manifest holds and on whatever machine.
+    """
+    return [line for line in lines if _hash(line.name) % count == index - 1]
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Reads ``I/N``, I from 1 to N.
+
+    Raises:
+      ConfigError: if it is something else.
+
+    Example:
+      >>> parse_shard("2/8")
+      (2, 8)
+    """
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise ConfigError(f"shard is {text!r}; give I/N with I from 1 to N, such as 1/8")
+    return int(index), int(count)
+
+
+def _hash(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
+
+
+def _pictures(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise ConfigError(f"there is no folder {folder}")
+    found = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in image.WRITABLE and not path.name.startswith(".")
+    )
+    if not found:
+        raise ConfigError(f"there are no pictures in {folder}")
+    return found
+
+
+def _json_rows(text: str) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip():
+            try:
+                yield number, json.loads(line)
+            except ValueError as error:
+                yield number, ConfigError(f"not JSON: {error}")
+
+
+def _csv_rows(text: str) -> Iterator[tuple[int, Any]]:
+    reader = csv.DictReader(io.StringIO(text), strict=True)
+    try:
+        for row in reader:
+            number = reader.line_num
+            if None in row:
+                yield number, ConfigError("more cells than the first line has names")
+                continue
+            values = {name: value.strip() for name, value in row.items() if value}
+            for name in ("style", "style_guide"):
+                parts = [part.strip() for part in values.get(name, "").split(STYLE_SEPARATOR)]
+                if len(parts) > 1:
+                    values[name] = [part for part in parts if part]
+            yield number, values
+    except csv.Error as error:
+        yield reader.line_num, ConfigError(f"not CSV: {error}")
+
+
+def _checked(
+    rows: Iterable[tuple[int, Any]],
+    base: Path,
+    folder: Path,
+    defaults: Mapping[str, Any],
+    source: str,
+) -> list[Line]:
+    lines, faults = [], []
+    first: dict[str, int] = {}
+    for number, row in rows:
+        try:
+            line = _line(number, row, base, folder, defaults)
+            if line.name in first:
+                raise ConfigError(f"output {line.name!r} is that of line {first[line.name]} too")
+            first[line.name] = number
+            lines.append(line)
+        except ConfigError as error:
+            faults.append(f"line {number}: {error}")
+    if not lines and not faults:
+        faults = ["it is empty"]
+    if faults:
+        raise ConfigError("\n".join([f"{source} cannot be used:", *faults]))
+    return lines
+
+
+def _line(number: int, row: Any, base: Path, folder: Path, defaults: Mapping[str, Any]) -> Line:
+    if isinstance(row, ConfigError):
+        raise row
+    if not isinstance(row, dict):
+        raise ConfigError("not an object with the keys content, style and output")
+    values = dict(defaults)
+    for name, value in row.items():
+        if value is not None:
+            values[name.replace("-", "_")] = value
+    for name in REFUSED:
+        if values.get(name) is not None:
+            raise ConfigError(f"{name} is not an option of a batch")
+    if values.get("style") in ([], ""):
+        values["style"] = None
+    output = values.get("output")
+    if output is not None and not isinstance(output, str):
+        raise ConfigError(f"output is {output!r}; it must be text")
+    job = paint.with_guides(options.job(values, base))
+    name = _inside(folder, output)
+    line = Line(
+        number,
+        name,
+        dataclasses.replace(job, output=folder / name, preview_every=0),
+    )
+    missing = [path for paths in line.inputs.values() for path in paths if not path.is_file()]
+    if missing:
+        raise ConfigError(f"there is no file {missing[0]}")
+    if line.job.output.resolve() in {p.resolve() for paths in line.inputs.values() for p in paths}:
+        raise ConfigError(f"the output would overwrite {line.job.output}")
+    return line
+
+
+def _inside(folder: Path, output: str) -> str:
+    """Returns an output's name relative to the folder that it must lie in."""
+    relative = Path(output)
+    if relative.is_absolute() or ".." in relative.parts or relative.parts[:1] == (".jaxmrf",):
+        raise ConfigError(f"output is {output!r}; it must be a name inside the --out folder")
+    if relative.suffix.lower() not in image.WRITABLE:
+        raise ConfigError(f"output {output!r} must end in {', '.join(image.WRITABLE)}")
+    if not relative.stem or len(relative.name.encode()) > 200 or "\0" in output:
+        raise ConfigError(f"output {output!r} cannot be the name of a file")
+    return relative.as_posix()

@@ -1,0 +1,207 @@
+"""A batch on Ray actors, each with an accelerator of its own; needs the extra jaxmrf[ray].
+
+Every actor runs the same `Batch` as `--engine local` on the lines that it is handed. The
+ledger in the folder of the outputs, which all machines must see, keeps what is done: lines
+of an actor that died go to another one, which skips what is there.
+"""
+
+import collections
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from jaxmrf import batch, weights
+from jaxmrf import device as devices
+from jaxmrf.batch import Event, Settings
+from jaxmrf.config import ConfigError
+from jaxmrf.ledger import Ledger
+from jaxmrf.manifest import Line
+
+LINES_AT_ONCE = 4
+"""Times the number of lanes: what an actor is handed, so that it can read ahead."""
+
+MOST_DEATHS = 3
+"""Deaths of actors over the same lines until those lines fail."""
+
+POLL_SECONDS = 0.5
+
+
+class Worker:
+    """What runs in an actor."""
+
+    def __init__(self, folder: str, weights_file: str, bucket: int, device: str) -> None:
+        """Loads the network once for all lines to come."""
+        from pathlib import Path
+
+        if device != "auto":
+            devices.choose(device)
+        devices.enable_program_cache()
+        self._network = weights.load_file(Path(weights_file))
+        self._ledger = Ledger(Path(folder), self._network, bucket)
+
+    def process(self) -> int:
+        """Returns the process number."""
+        return os.getpid()
+
+    def paint(
+        self, lines: list[Line], settings: Settings
+    ) -> tuple[list[Event], list[str], str | None]:
+        """Paints lines; returns what happened, messages, and what ended it early, if so."""
+        events: list[Event] = []
+        messages: list[str] = []
+        run = batch.Batch(
+            self._ledger,
+            self._network,
+            settings,
+            on_event=events.append,
+            on_message=messages.append,
+        )
+        try:
+            run.run(lines)
+        except batch.FullError as error:
+            return events, messages, str(error)
+        return events, messages, None
+
+
+def run(
+    lines: Sequence[Line],
+    ledger: Ledger,
+    network: weights.Loaded,
+    settings: Settings,
+    *,
+    device: str = "auto",
+    address: str | None = None,
+    workers: int | None = None,
+    on_event: Callable[[Event], Any] = lambda event: None,
+    on_message: Callable[[str], Any] = lambda message: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> None:
+    """Paints lines on Ray actors, until all are done or failed.
+
+    Args:
+      lines: of the batch; their paths and `ledger`'s folder are seen by all machines.
+      ledger: of the folder of outputs.
+      network: from `weights.load`; its file is read by every actor.
+      settings: as of a local batch; the number of lanes is that of each actor.
+      device: kind of device, as for `device.choose`.
+      address: of a cluster; None starts Ray on this machine.
+      workers: number of actors; None: one for each accelerator of the cluster, or one.
+      on_event: called for every line.
+      on_message: called with a line of text for the user.
+      stop: asked every now and then whether to stop.
+
+    Raises:
+      ConfigError: if Ray is not installed or cannot be reached.
+      StoppedError: if `stop` said so.
+      FullError: if the disk is full.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise ConfigError('--engine ray needs Ray: pip install "jaxmrf[ray]"') from None
+    try:
+        ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
+    except ConnectionError as error:
+        raise ConfigError(f"cannot reach the Ray cluster {address}: {error}") from None
+    try:
+        _Engine(ray, ledger, network, settings, device, on_event, on_message).run(
+            lines, workers, stop
+        )
+    finally:
+        ray.shutdown()
+
+
+class _Engine:
+    def __init__(
+        self,
+        ray: Any,
+        ledger: Ledger,
+        network: weights.Loaded,
+        settings: Settings,
+        device: str,
+        on_event: Callable[[Event], Any],
+        on_message: Callable[[str], Any],
+    ) -> None:
+        self._ray, self._settings, self._ledger = ray, settings, ledger
+        self._network, self._on_event, self._say = network, on_event, on_message
+        self._arguments = (
+            str(ledger.folder.resolve()), str(network.path.resolve()), settings.bucket, device,
+        )  # fmt: skip
+        resources = ray.cluster_resources()
+        self._accelerators = {kind: resources.get(kind, 0) for kind in ("GPU", "TPU")}
+
+    def run(self, lines: Sequence[Line], workers: int | None, stop: Callable[[], bool]) -> None:
+        waiting = collections.deque(self._parts(lines))
+        count = workers or max(1, int(sum(self._accelerators.values())))
+        idle = [self._actor() for _ in range(min(count, len(waiting)))]
+        for actor in idle:
+            self._ray.get(actor.process.remote())
+        self._say(f"{len(idle)} Ray workers")
+        running: dict[Any, tuple[Any, list[Line], int]] = {}
+        while waiting or running:
+            while waiting and idle:
+                part, deaths = waiting.popleft()
+                actor = idle.pop()
+                future = actor.paint.remote(part, self._settings)
+                running[future] = (actor, part, deaths)
+            ready, _ = self._ray.wait(list(running), timeout=POLL_SECONDS)
+            for future in ready:
+                actor, part, deaths = running.pop(future)
+                try:
+                    events, messages, full = self._ray.get(future)
+                except self._ray.exceptions.RayActorError:
+                    idle.append(self._actor())
+                    self._retry(waiting, part, deaths + 1)
+                    continue
+                idle.append(actor)
+                for event in events:
+                    self._on_event(event)
+                for message in messages:
+                    self._say(message)
+                if full is not None:
+                    raise batch.FullError(full)
+            if stop():
+                raise batch.StoppedError
+
+    def _parts(self, lines: Sequence[Line]) -> list[tuple[list[Line], int]]:
+        """Returns the lines of each shape in parts for one actor each."""
+
+        def fail(line: Line, error: Exception) -> None:
+            found = self._ledger.record(line)
+            if found is not None and not self._settings.retry:
+                self._on_event(Event("skipped", line, found))
+            else:
+                self._fail(line, str(error))
+
+        size = LINES_AT_ONCE * (self._settings.lanes or LINES_AT_ONCE)
+        groups = batch.group(lines, self._network, self._settings.bucket, fail)
+        return [
+            (members[start : start + size], 0)
+            for _, members in groups
+            for start in range(0, len(members), size)
+        ]
+
+    def _retry(self, waiting: Any, part: list[Line], deaths: int) -> None:
+        if deaths < MOST_DEATHS:
+            self._say(f"a Ray worker died; its {len(part)} pictures go to another one")
+            waiting.appendleft((part, deaths))
+            return
+        for line in part:
+            found = self._ledger.record(line)
+            if found is not None and "error" not in found:
+                self._on_event(Event("done", line, found))
+            else:
+                self._fail(line, f"{deaths} Ray workers died over it")
+
+    def _fail(self, line: Line, error: str) -> None:
+        with contextlib.suppress(OSError):
+            self._on_event(Event("failed", line, self._ledger.write(line, {"error": error})))
+
+    def _actor(self) -> Any:
+        options: dict[str, Any] = {"num_cpus": 1, "max_restarts": 0}
+        if self._accelerators["GPU"]:
+            options["num_gpus"] = 1
+        elif self._accelerators["TPU"]:
+            options["resources"] = {"TPU": 1}
+        return self._ray.remote(**options)(Worker).remote(*self._arguments)

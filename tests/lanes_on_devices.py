@@ -1,0 +1,71 @@
+"""Prints energies and pictures' differences of lanes on 1 and 8 devices; run as a process."""
+
+import dataclasses
+import json
+import sys
+
+import jax
+import numpy as np
+
+from jaxmrf import lanes
+from jaxmrf.config import Config
+from jaxmrf.transfer import make_plan, run
+from tests.conftest import ToyNetwork, picture, toy_params
+
+TOY = ToyNetwork()
+CONFIG = Config(
+    size=48,
+    coarsest=16,
+    layers=("shallow", "deep"),
+    content_layer="deep",
+    iterations=(4, 3),
+    preconditioner="spectral",  # the choice that "auto" makes follows from the start
+)
+
+
+def transfers(count):
+    """Yields content, style and settings that differ in all that lanes may differ in."""
+    for seed in range(count):
+        config = dataclasses.replace(
+            CONFIG, content_weight=0.2 + 0.1 * seed, seed=seed, init=("content", "noise")[seed % 2]
+        )
+        yield np.asarray(picture(seed, 48, 36)), np.asarray(picture(50 + seed, 40, 40)), config
+
+
+def main():
+    params, found = toy_params(), {"devices": len(jax.devices())}
+    plan = make_plan((48, 36), [(40, 40)], params, features=TOY, config=CONFIG)
+    shape = lanes.shape_of(plan, CONFIG, guided=True)
+    jobs = list(transfers(8))
+    made = [lanes.make_lane(c, [s], None, shape, config) for c, s, config in jobs]
+    single = [
+        [p for p in run(params, c, [s], plan, features=TOY, config=config) if p.iteration]
+        for c, s, config in jobs
+    ]
+    pixels = {}
+    for devices, count in ((1, 1), (1, 3), (1, 8), (8, 8)):
+        mesh = lanes.make_mesh(jax.devices()[:devices])
+        stages = list(lanes.run(made[:count], shape, params, features=TOY, mesh=mesh))
+        first, last = 0.0, 0.0
+        for lane, records in enumerate(single[:count]):
+            first = max(first, abs(stages[0].value[lane] / records[0].value - 1))
+            picture_of_one = np.asarray(records[0].image)
+            moved = np.asarray(stages[0].images[lane]) - picture_of_one
+            first = max(first, np.linalg.norm(moved) / np.linalg.norm(picture_of_one))
+            last = max(last, abs(stages[-1].value[lane] / records[-1].value - 1))
+        found[f"{devices} devices, {count} lanes"] = [float(first), float(last)]
+        pixels[devices, count] = np.asarray(stages[-1].images)
+    mesh = lanes.make_mesh(jax.devices()[:1])
+    other = [made[index] for index in (5, 0, 3)]
+    again = list(lanes.run(other, shape, params, features=TOY, mesh=mesh))[-1].images
+    found["bytes with other neighbors"] = bool(
+        np.array_equal(np.asarray(again)[1], pixels[1, 3][0])
+    )
+    found["program"] = lanes.program_text(
+        made, shape, params, features=TOY, mesh=lanes.make_mesh(jax.devices())
+    )
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

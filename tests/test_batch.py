@@ -1,0 +1,338 @@
+"""`jaxmrf batch` as a process that is killed, and with failures injected."""
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from jaxmrf import batch, cli, files, image, lanes, manifest, weights
+from jaxmrf.ledger import Ledger
+from tests.conftest import picture
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = ["--size", "64", "--levels", "1", "--iterations", "3", "--lanes", "2"]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """One cache folder of compiled programs for this module."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def network():
+    return weights.load("vgg16")
+
+
+def paint(path, seed, height=48, width=64):
+    pixels = np.asarray(picture(seed, height, width) * 255).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    for name, count in (("contents", 3), ("styles", 2)):
+        (tmp_path / name).mkdir()
+        for index in range(count):
+            paint(tmp_path / name / f"{name[0]}{index}.png", 10 * count + index)
+    return tmp_path
+
+
+PAIRS = ["batch", "--contents", "contents", "--styles", "styles", *SMALL]
+
+
+@pytest.fixture
+def invoke(pictures, monkeypatch, cache):
+    monkeypatch.chdir(pictures)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    return lambda *arguments: CliRunner().invoke(cli.app, list(arguments))
+
+
+def process(folder, cache, *arguments):
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "cli.py"), *arguments],
+        cwd=folder,
+        env={**os.environ, "HOME": str(folder), "XDG_CACHE_HOME": str(cache)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def outputs(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.png"))}
+
+
+def left_over(folder):
+    return [*folder.rglob(".jaxmrf-*"), *folder.rglob("*.npz")]
+
+
+def test_all_pairs_are_painted_once_and_then_skipped(invoke, pictures):
+    done = invoke(*PAIRS, "--out", "out")
+    assert done.exit_code == 0, done.output
+    assert "6 painted, 0 skipped, 0 failed, 0 left" in done.output
+    first = outputs(pictures / "out")
+    assert len(first) == 6
+    for path in (pictures / "out").glob("*.png"):
+        with Image.open(path) as file:
+            assert file.size == (64, 48)
+            assert json.loads(file.text["jaxmrf"])["config"]["size"] == 64
+    page = (pictures / "out" / "report.html").read_text()
+    assert page.count("<img") == 18
+    assert "6 done, 0 failed, 0 left" in page
+
+    done = invoke(*PAIRS, "--out", "out")
+    assert "0 painted, 6 skipped" in done.output
+    paint(pictures / "contents" / "c1.png", 99)  # another picture under the same name
+    (pictures / "out" / "c2-s1.png").unlink()
+    done = invoke(*PAIRS, "--out", "out")
+    assert "3 painted, 3 skipped" in done.output
+    second = outputs(pictures / "out")
+    assert {name for name in first if first[name] != second[name]} == {"c1-s0.png", "c1-s1.png"}
+    assert not left_over(pictures)
+
+
+def test_bad_pictures_fail_alone_and_are_retried_when_asked(invoke, pictures):
+    (pictures / "contents" / "c1.png").write_bytes(b"no picture")
+    whole = (pictures / "contents" / "c2.png").read_bytes()
+    (pictures / "contents" / "c2.png").write_bytes(whole[: len(whole) // 2])
+    done = invoke(*PAIRS, "--out", "out")
+    assert done.exit_code == 1
+    assert "2 painted, 0 skipped, 4 failed, 0 left" in done.output
+    listed = (pictures / "out" / "failures.jsonl").read_text().splitlines()
+    failures = [json.loads(row) for row in listed]
+    assert [row["output"] for row in failures] == [
+        "c1-s0.png", "c1-s1.png", "c2-s0.png", "c2-s1.png",
+    ]  # fmt: skip
+    assert all("cannot read" in row["error"] for row in failures)
+    done = invoke(*PAIRS, "--out", "out")
+    assert done.exit_code == 1
+    assert "6 skipped" in done.output
+    assert "4 of the skipped had failed before" in done.output
+    done = invoke(*PAIRS, "--out", "out", "--retry")
+    assert "2 skipped, 4 failed" in done.output
+    (pictures / "contents" / "c2.png").write_bytes(whole)  # mended: another input
+    done = invoke(*PAIRS, "--out", "out")
+    assert "2 painted" in done.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["batch"],
+        ["batch", "gone.jsonl"],
+        ["batch", "--contents", "contents"],
+        [*PAIRS, "--lanes", "many"],
+        [*PAIRS, "--siez", "3"],
+        [*PAIRS, "--shard", "3/2"],
+        [*PAIRS, "--bucket", "0"],
+    ],
+)
+def test_bad_requests(invoke, pictures, arguments):
+    done = invoke(*arguments, "--out", "out")
+    assert done.exit_code == 2
+    assert "error: " in done.output
+    assert not (pictures / "out").exists()
+
+
+def test_buckets_share_a_program_and_keep_sizes(invoke, pictures):
+    for index, height in enumerate((45, 46, 48)):
+        paint(pictures / "contents" / f"c{index}.png", index, height)
+    before = lanes._advance._cache_size()
+    done = invoke(*PAIRS, "--out", "out", "--bucket", "16")
+    assert done.exit_code == 0, done.output
+    assert lanes._advance._cache_size() - before <= 1
+    for index, height in enumerate((45, 46, 48)):
+        with Image.open(pictures / "out" / f"c{index}-s0.png") as file:
+            assert file.size == (64, height)
+
+
+def test_out_of_memory_halves_the_lanes(invoke, pictures, monkeypatch):
+    run, seen = lanes.run, []
+
+    def greedy(found, *arguments, **more):
+        seen.append(len(found))
+        if len(found) > 2:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+        return run(found, *arguments, **more)
+
+    monkeypatch.setattr(lanes, "run", greedy)
+    done = invoke(*PAIRS, "--out", "out", "--lanes", "5")
+    assert done.exit_code == 0, done.output
+    assert "going on with 2 lanes" in done.output
+    assert "6 painted" in done.output
+    assert seen == [5, 2, 2, 2]
+
+
+def test_a_full_disk_stops_cleanly_and_the_rest_is_painted_later(invoke, pictures, monkeypatch):
+    atomic = files.atomic
+
+    def full(path):
+        if path.suffix == ".png" and len(outputs(pictures / "out")) >= 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return atomic(path)
+
+    monkeypatch.setattr(files, "atomic", full)
+    done = invoke(*PAIRS, "--out", "out")
+    assert done.exit_code == 1
+    assert "the disk is full" in done.output
+    assert "Traceback" not in done.output
+    assert "0 failed" in done.output
+    monkeypatch.setattr(files, "atomic", atomic)
+    done = invoke(*PAIRS, "--out", "out")
+    assert done.exit_code == 0, done.output
+    assert len(outputs(pictures / "out")) == 6
+
+
+def test_several_styles_and_a_lane_that_is_not_finite(invoke, pictures):
+    rows = [
+        {"content": "contents/c0.png", "style": ["styles/s0.png", "styles/s1.png"]},
+        {"content": "contents/c1.png", "style": "styles/s0.png"},
+        {"content": "contents/c2.png", "style": "styles/s0.png", "style_weight": 1e38},
+        {"content": "contents/c0.png", "style": "styles/s0.png", "color": "keep"},
+    ]
+    rows = [json.dumps({**row, "output": f"{n}.png"}) for n, row in enumerate(rows)]
+    (pictures / "list.jsonl").write_text("\n".join(rows))
+    done = invoke("batch", "list.jsonl", *SMALL, "--out", "out")
+    assert done.exit_code == 1
+    assert "3 painted, 0 skipped, 1 failed" in done.output
+    assert "2.png failed: the energy is not finite" in done.output
+    assert sorted(outputs(pictures / "out")) == ["0.png", "1.png", "3.png"]
+
+
+def test_sigterm_saves_exits_143_and_goes_on_to_the_same_bytes(pictures, cache, invoke):
+    many = [*PAIRS[:-4], "--iterations", "60", "--lanes", "2"]
+    whole = process(pictures, cache, *many, "--out", "whole")
+    text, _ = whole.communicate(timeout=200)
+    assert whole.returncode == 0, text
+    run = process(pictures, cache, *many, "--out", "out", "--checkpoint-every", "5")
+    states = pictures / "out" / ".jaxmrf" / "states"
+    while not (states.exists() and list(states.glob("*.npz"))):
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.01)
+    run.send_signal(signal.SIGTERM)
+    text, _ = run.communicate(timeout=60)
+    assert run.returncode == 143, text
+    assert "Traceback" not in text
+    [saved] = states.glob("*.npz")
+    with np.load(saved) as file:
+        assert file["position"][1] > 0
+    seen = []
+    resumed = batch.Ledger.load_state
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            batch.Ledger, "load_state", lambda *more: seen.append(resumed(*more)) or seen[-1]
+        )
+        done = invoke(*many, "--out", "out")
+    assert done.exit_code == 0, done.output
+    assert [found is not None for found in seen] == [True, False, False]
+    assert outputs(pictures / "out") == outputs(pictures / "whole")
+    assert not left_over(pictures)
+
+
+def crash_loop(pictures, cache, kills, seed):
+    """Kills a batch at random moments until it is done; every output is checked meanwhile."""
+    whole = process(pictures, cache, *PAIRS, "--out", "whole")
+    text, _ = whole.communicate(timeout=200)
+    assert whole.returncode == 0, text
+    chance, killed, out = random.Random(seed), 0, pictures / "out"
+    while True:
+        run = process(pictures, cache, *PAIRS, "--out", "out", "--checkpoint-every", "1")
+        limit = time.monotonic() + chance.uniform(0.5, 6.0) if killed < kills else 1e12
+        while run.poll() is None and time.monotonic() < limit:
+            time.sleep(0.01)
+        if run.poll() is None:
+            run.kill()
+            killed += 1
+        text, _ = run.communicate(timeout=60)
+        for path in out.glob("*.png"):
+            image.load(path)
+        if run.returncode == 0 and killed >= kills:
+            break
+        if run.returncode == 0:  # done before enough kills: some are taken away again
+            for path in chance.sample(sorted(out.glob("*.png")), 3):
+                path.unlink()
+        else:
+            assert run.returncode == -signal.SIGKILL, text
+    assert killed == kills
+    assert outputs(out) == outputs(pictures / "whole")
+    assert not left_over(pictures)
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_bytes(pictures, cache):
+    crash_loop(pictures, cache, kills=4, seed=1)
+
+
+@pytest.mark.slow
+def test_killed_thirty_times_it_ends_with_the_same_bytes(pictures, cache):
+    crash_loop(pictures, cache, kills=30, seed=2)
+
+
+def test_two_batches_on_one_folder_share_the_work(pictures, cache):
+    runs = [process(pictures, cache, *PAIRS, "--out", "out") for _ in range(2)]
+    texts = [run.communicate(timeout=200)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], texts
+    painted = [int(text.split(" painted")[0].split()[-1]) for text in texts]
+    assert sum(painted) == 6
+    assert len(outputs(pictures / "out")) == 6
+    assert not left_over(pictures)
+
+
+def soak(pictures, network, count):
+    """Paints many tiny pictures of two shapes; returns memory, files and compilations."""
+    for index, height in enumerate((48, 64)):
+        paint(pictures / f"p{index}.png", index, height)
+    rows = [
+        {"content": f"p{n % 2}.png", "style": "styles/s0.png", "output": f"{n}.png", "seed": n}
+        for n in range(count)
+    ]
+    (pictures / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    options = {"size": "64", "levels": "1", "iterations": "1"}
+    lines = manifest.read(pictures / "list.jsonl", pictures / "out", options)
+    me, memory, opened, compiled = psutil.Process(), [], [], []
+
+    def note(event):
+        assert event.kind == "done"
+        memory.append(me.memory_info().rss)
+        opened.append(me.num_fds())
+        compiled.append(lanes._advance._cache_size())
+
+    before = lanes._advance._cache_size()
+    ledger = Ledger(pictures / "out", network, 1)
+    batch.Batch(ledger, network, batch.Settings(lanes=2), on_event=note).run(lines)
+    assert len(memory) == count
+    return memory, opened, compiled[-1] - before
+
+
+def check_soak(found, count):
+    memory, opened, compiled = found
+    assert compiled == 2
+    third = count // 3
+    middle, last = (np.mean(memory[start : start + third]) for start in (third, 2 * third))
+    assert last < 1.05 * middle
+    assert max(opened[2 * third :]) <= max(opened[third : 2 * third]) + 2
+
+
+@pytest.mark.slow
+def test_three_hundred_transfers_take_no_more_memory_than_a_hundred(pictures, network):
+    jax.clear_caches()
+    check_soak(soak(pictures, network, 300), 300)
+
+
+def test_thirty_transfers_compile_one_program_for_each_shape(pictures, network):
+    jax.clear_caches()
+    memory, _, compiled = soak(pictures, network, 30)
+    assert compiled == 2
+    assert len(memory) == 30

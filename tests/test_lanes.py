@@ -1,0 +1,89 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxmrf import lanes
+from jaxmrf.transfer import make_plan
+from tests.conftest import ToyNetwork, toy_params
+from tests.lanes_on_devices import CONFIG, transfers
+
+TOY = ToyNetwork()
+
+
+@pytest.fixture(scope="module")
+def found():
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.lanes_on_devices"],
+        cwd=Path(__file__).resolve().parent.parent,
+        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(("devices", "count"), [(1, 1), (1, 3), (1, 8), (8, 8)])
+def test_lanes_do_what_a_single_run_does(found, devices, count):
+    assert found["devices"] == 8
+    first, last = found[f"{devices} devices, {count} lanes"]
+    assert first < 1e-5
+    assert last < 0.01
+
+
+def test_neighbors_do_not_change_a_byte(found):
+    assert found["bytes with other neighbors"]
+
+
+def test_devices_exchange_nothing(found):
+    assert "HloModule" in found["program"]
+    assert not re.search("all-reduce|all-gather|all-to-all|collective", found["program"])
+
+
+@pytest.fixture(scope="module")
+def three():
+    params = toy_params()
+    plan = make_plan((48, 36), [(40, 40)], params, features=TOY, config=CONFIG)
+    shape = lanes.shape_of(plan, CONFIG, guided=True)
+    made = [lanes.make_lane(c, [s], None, shape, config) for c, s, config in transfers(3)]
+    return made, shape, params
+
+
+def stages(three, made=None, resume=None):
+    default, shape, params = three
+    mesh = lanes.make_mesh(jax.devices()[:1])
+    return list(lanes.run(made or default, shape, params, features=TOY, mesh=mesh, resume=resume))
+
+
+def test_a_lane_that_is_not_finite_fails_alone(three):
+    made = list(three[0])
+    broken = made[1].levels[0]
+    bad = broken._replace(weights=broken.weights._replace(style={"mrf": np.float32(np.inf)}))
+    whole = stages(three)
+    made[1] = lanes.Lane((bad, *made[1].levels[1:]), made[1].start, made[1].original)
+    found = stages(three, made)
+    assert found[-1].finite.tolist() == [True, False, True]
+    for lane in (0, 2):
+        assert np.array_equal(found[-1].images[lane], whole[-1].images[lane])
+
+
+@pytest.mark.parametrize("at", [0, 2, 3, 4, 6])
+def test_a_snapshot_goes_on_to_the_same_bytes(three, at):
+    default, shape, params = three
+    mesh = lanes.make_mesh(jax.devices()[:1])
+    for done, stage in enumerate(lanes.run(default, shape, params, features=TOY, mesh=mesh)):
+        if done == at:
+            saved = stage.snapshot()
+            break
+    whole, rest = stages(three), stages(three, resume=saved)
+    assert len(rest) == len(whole) - at - 1
+    last = np.asarray(rest[-1].images) if rest else saved.arrays[0]
+    assert last.tobytes() == np.asarray(whole[-1].images).tobytes()
