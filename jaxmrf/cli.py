@@ -10,7 +10,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import jaxmrf
-from jaxmrf import cli_batch, cli_weights, image, options, paint, weights
+from jaxmrf import cli_batch, cli_serve, cli_weights, image, options, paint, weights
 from jaxmrf import config as settings
 from jaxmrf import device as devices
 from jaxmrf.terminal import console, say, user_errors
@@ -211,6 +211,9 @@ def transfer(
 ) -> None:
     """Paints the photograph CONTENT in the manner of the painting STYLE, or of several."""
     _run(context)
+
+
+app.command()(cli_serve.command(transfer))
 
 
 @app.command()

@@ -6,6 +6,7 @@ import io
 import json
 import tempfile
 import warnings
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -66,27 +67,61 @@ def load(path: Path) -> Picture:
     Raises:
       ImageError: if the file is missing, damaged, no such picture, or too large.
     """
+    return _to_picture(_read(path, MAX_PIXELS))
+
+
+def reencode(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[str, bytes]:
+    """Returns suffix and content of a file with the pixels of a picture and nothing else.
+
+    It loads to the very same `Picture`; what else was in the file (metadata, profiles,
+    whatever follows the picture) is gone.
+
+    Raises:
+      ImageError: as `load` does, and if there are more than `max_pixels`.
+    """
+    plain = _read(path, max_pixels)
+    buffer = io.BytesIO()
+    if isinstance(plain, np.ndarray):
+        tifffile.imwrite(
+            buffer,
+            plain,
+            photometric="rgb",
+            extrasamples=["unassalpha"] if plain.shape[2] == 4 else None,
+            compression="zlib",
+            predictor=True,
+            metadata=None,
+        )
+        return ".tif", buffer.getvalue()
+    if plain.mode == "F":
+        plain.save(buffer, "TIFF")
+        return ".tif", buffer.getvalue()
+    plain.save(buffer, "PNG", compress_level=1)
+    return ".png", buffer.getvalue()
+
+
+def _read(path: Path, max_pixels: int) -> Image.Image | np.ndarray:
+    """Returns the pixels of a file as `_plain` does, or a 16-bit color array."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=READABLE) as file:
-                if file.width * file.height > MAX_PIXELS:
+                if file.width * file.height > max_pixels:
                     raise Image.DecompressionBombError
                 deep = _load_deep_tiff(path, file)
                 if deep is not None:
                     return deep
                 file.load()
                 upright = ImageOps.exif_transpose(file)
-                return _to_picture(upright, file.info.get("icc_profile"))
+                return _plain(upright, file.info.get("icc_profile"))
     except Image.DecompressionBombError:
-        raise ImageError(f"{path} has more than {MAX_PIXELS // 10**6} megapixels") from None
+        raise ImageError(f"{path} has more than {max_pixels // 10**6} megapixels") from None
     except FileNotFoundError:
         raise ImageError(f"there is no file {path}") from None
     except IsADirectoryError:
         raise ImageError(f"{path} is a folder, not a picture") from None
     except Image.UnidentifiedImageError:
         raise ImageError(f"{path} is not a JPEG, PNG, WebP or TIFF picture") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, zlib.error) as error:
         raise ImageError(f"cannot read the picture {path}: {error}") from None
 
 
@@ -221,7 +256,7 @@ def read_settings(path: Path) -> dict[str, object]:
         raise ImageError(f"{path} is no picture that jaxmrf made") from None
 
 
-def _load_deep_tiff(path: Path, file: Image.Image) -> Picture | None:
+def _load_deep_tiff(path: Path, file: Image.Image) -> np.ndarray | None:
     """Returns a 16-bit color TIFF, which Pillow would cut to 8 bits; None for all others."""
     if file.format != "TIFF" or file.mode not in ("RGB", "RGBA") or file.info.get("icc_profile"):
         return None
@@ -233,11 +268,7 @@ def _load_deep_tiff(path: Path, file: Image.Image) -> Picture | None:
         return None
     if values.dtype != np.uint16 or values.ndim != 3 or values.shape[2] not in (3, 4):
         return None
-    upright = _turned(values, file.getexif().get(_EXIF_ORIENTATION, 1))
-    scaled = upright.astype(np.float32) / 65535
-    if scaled.shape[2] == 3:
-        return Picture(scaled)
-    return Picture(_on_white(scaled[..., :3], scaled[..., 3]), scaled[..., 3])
+    return _turned(values, file.getexif().get(_EXIF_ORIENTATION, 1))
 
 
 def _turned(values: np.ndarray, orientation: int) -> np.ndarray:
@@ -255,23 +286,36 @@ def _on_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return rgb * alpha[..., None] + (1 - alpha[..., None])
 
 
-def _to_picture(image: Image.Image, profile: bytes | None) -> Picture:
+def _plain(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Returns a picture without metadata: sRGB with or without alpha, 16-bit or float grey."""
     if image.mode.startswith("I;16"):
-        grey = np.asarray(image, np.float32) / 65535
-        return Picture(np.repeat(grey[..., None], 3, axis=-1))
+        return Image.fromarray(np.asarray(image).astype(np.uint16))
     if image.mode in ("I", "F"):
         grey = np.asarray(image, np.float32)
         grey = grey / max(65535.0 if image.mode == "I" else 1.0, float(grey.max(initial=0.0)))
-        return Picture(np.repeat(np.clip(grey, 0, 1)[..., None], 3, axis=-1))
+        return Image.fromarray(np.clip(grey, 0, 1))
     alpha = None
     if image.has_transparency_data:
         image = image.convert("RGBA") if image.mode != "LA" else image
-        alpha = np.asarray(image.getchannel("A"), np.float32) / 255
+        alpha = image.getchannel("A")
         image = image.convert("RGB") if image.mode == "RGBA" else image.convert("L")
-    rgb = np.asarray(_to_srgb(image, profile), np.float32) / 255
+    plain = _to_srgb(image, profile)
     if alpha is not None:
-        rgb = _on_white(rgb, alpha)
-    return Picture(rgb, alpha)
+        plain.putalpha(alpha)
+    plain.info = {}
+    return plain
+
+
+def _to_picture(plain: Image.Image | np.ndarray) -> Picture:
+    """Returns what `_read` returned as floats, on white."""
+    if isinstance(plain, Image.Image) and plain.mode in ("I;16", "F"):
+        grey = np.asarray(plain, np.float32) / (65535 if plain.mode == "I;16" else 1)
+        return Picture(np.repeat(grey[..., None], 3, axis=-1))
+    values = np.asarray(plain)
+    scaled = values.astype(np.float32) / np.iinfo(values.dtype).max
+    if scaled.shape[2] == 3:
+        return Picture(scaled)
+    return Picture(_on_white(scaled[..., :3], scaled[..., 3]), scaled[..., 3])
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TextIO
 
 import numpy as np
@@ -76,6 +77,7 @@ def paint(
     job: Job,
     network: weights.Loaded,
     *,
+    titles: Mapping[Path, str] = MappingProxyType({}),
     on_plan: Callable[[Plan], Any] = lambda plan: None,
     on_progress: Callable[[Progress], Any] = lambda progress: None,
     on_warning: Callable[[str], Any] = lambda message: None,
@@ -85,6 +87,7 @@ def paint(
     Args:
       job: what to paint.
       network: from `weights.load`.
+      titles: what the output calls an input, where that is not the name of its file.
       on_plan: called once, before the first iteration.
       on_progress: called when a level starts and after each iteration.
       on_warning: called with a line if previews or trace cannot be written any more.
@@ -109,7 +112,7 @@ def paint(
     image.check_size(job.output, shape)
     loaded = load_guides(job, shape, [style.shape[:2] for style in styles])
     mask = None if job.mask is None else guides.load_mask(job.mask, shape)
-    settings = settings_of(job, network, shape)
+    settings = settings_of(job, network, shape, titles)
     last: Progress | None = None
     watch = _Watch(job, settings, on_warning)
     records = api.iterate(
@@ -259,16 +262,33 @@ def _deliver(
     image.save(job.output, Picture(np.asarray(progress.picture()), alpha), settings)
 
 
-def settings_of(job: Job, network: weights.Loaded, shape: tuple[int, int]) -> dict[str, object]:
-    """Returns what the output file says about how it was made: no times, no folders."""
-    optional = {"initial": job.initial, "content_guide": job.content_guide, "mask": job.mask}
+def settings_of(
+    job: Job,
+    network: weights.Loaded,
+    shape: tuple[int, int],
+    titles: Mapping[Path, str] = MappingProxyType({}),
+) -> dict[str, object]:
+    """Returns what the output file says about how it was made: no times, no folders.
+
+    Args:
+      job: what is painted.
+      network: from `weights.load`.
+      shape: (height, width) of the result.
+      titles: what inputs are called, instead of their names.
+    """
+
+    def title(path: Path | None) -> str | None:
+        return None if path is None else titles.get(path, path.name)
+
     return {
         "jaxmrf": jaxmrf.__version__,
         "command": "synthesize" if job.content is None else "transfer",
-        "content": None if job.content is None else job.content.name,
-        "style": [path.name for path in job.styles],
-        **{name: None if path is None else path.name for name, path in optional.items()},
-        "style_guides": [path.name for path in job.style_guides],
+        "content": title(job.content),
+        "style": [title(path) for path in job.styles],
+        "initial": title(job.initial),
+        "content_guide": title(job.content_guide),
+        "style_guides": [title(path) for path in job.style_guides],
+        "mask": title(job.mask),
         "width": shape[1],
         "height": shape[0],
         "network": network.network.architecture,

@@ -45,6 +45,45 @@ def test_every_mode_and_size_is_read(tmp_path_factory, height, width, suffix, mo
         np.testing.assert_allclose(picture.pixels * 255, checkerboard(height, width), atol=1e-3)
     if mode == "I;16":
         np.testing.assert_allclose(picture.pixels, 40_000 / 65535, atol=1e-4)
+    assert_reencodes(path)
+
+
+def assert_reencodes(path):
+    """Asserts that a file loads to the same picture when encoded again, without its metadata."""
+    picture = image.load(path)
+    suffix, content = image.reencode(path)
+    again_path = path.with_name(f"again{suffix}")
+    again_path.write_bytes(content)
+    again = image.load(again_path)
+    np.testing.assert_array_equal(again.pixels, picture.pixels)
+    np.testing.assert_equal(again.alpha, picture.alpha)
+    with Image.open(again_path) as file:
+        assert not file.getexif().keys() & {0x010E, 0x0112, 0x8769}
+        assert "icc_profile" not in file.info
+        assert not getattr(file, "text", {})
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_deep_and_odd_pictures_reencode_to_the_same_pixels(tmp_path, channels):
+    generator = np.random.default_rng(0)
+    deep = generator.integers(0, 65536, (9, 7, channels), np.uint16)
+    extra = ["unassalpha"] if channels == 4 else None
+    tifffile.imwrite(tmp_path / "deep.tif", deep, photometric="rgb", extrasamples=extra)
+    assert_reencodes(tmp_path / "deep.tif")
+    Image.fromarray(generator.normal(size=(9, 7)).astype(np.float32)).save(tmp_path / "f.tif")
+    assert_reencodes(tmp_path / "f.tif")
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "where it was taken"
+    turned = Image.fromarray(generator.integers(0, 256, (9, 7, channels), np.uint8))
+    turned.save(tmp_path / "turned.webp", exif=exif, icc_profile=profile)
+    assert_reencodes(tmp_path / "turned.webp")
+
+
+def test_reencoding_has_its_own_limit_of_pixels(tmp_path):
+    Image.new("L", (1200, 1000)).save(tmp_path / "large.png")
+    with pytest.raises(ImageError, match="more than 1 megapixels"):
+        image.reencode(tmp_path / "large.png", max_pixels=1_000_000)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

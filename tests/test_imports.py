@@ -35,9 +35,20 @@ ORDER = [
         "image",
         "guides",
     ),
-    *("paint", "options", "manifest", "ledger", "batch", "report", "ray_engine", "terminal"),
-    *("cli_weights", "cli_batch", "cli"),
+    *("paint", "options", "manifest", "ledger", "batch", "report", "ray_engine"),
+    *(
+        "web/form",
+        "web/runs",
+        "web/decoder",
+        "web/pictures",
+        "web/worker",
+        "web/queue",
+        "web/security",
+    ),
+    *("web/app", "web/server"),
+    *("terminal", "cli_weights", "cli_batch", "cli_serve", "cli"),
 ]
+FOLDERS = ("jaxmrf", "jaxmrf.formats", "jaxmrf.web")
 CORE = ORDER[: ORDER.index("lanes") + 1]
 CORE_MAY_IMPORT = {
     "collections", "dataclasses", "functools", "jax", "jaxmrf", "jaxtyping", "math", "numpy",
@@ -50,7 +61,7 @@ def imports(module):
     for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text())):
         if isinstance(node, ast.Import):
             yield from ((alias.name.split(".")[0], None) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module in ("jaxmrf", "jaxmrf.formats"):
+        elif isinstance(node, ast.ImportFrom) and node.module in FOLDERS:
             folder = node.module.removeprefix("jaxmrf").replace(".", "")
             prefix = f"{folder}/" if folder else ""
             yield from (("jaxmrf", prefix + alias.name) for alias in node.names)
@@ -61,7 +72,7 @@ def imports(module):
 
 def test_every_module_has_its_place():
     found = {str(path.relative_to(PACKAGE).with_suffix("")) for path in PACKAGE.rglob("*.py")}
-    assert found == {*ORDER, "__init__", "__main__", "formats/__init__"}
+    assert found == {*ORDER, "__init__", "__main__", "formats/__init__", "web/__init__"}
 
 
 @pytest.mark.parametrize("module", ORDER)

@@ -1,0 +1,147 @@
+"""The command `jaxmrf serve`: the page, on this machine."""
+
+import contextlib
+import importlib.util
+import ipaddress
+import secrets
+import socket
+import webbrowser
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import filelock
+import platformdirs
+import typer
+
+from jaxmrf.config import ConfigError
+from jaxmrf.terminal import say, user_errors
+
+LOOPBACK = "127.0.0.1"
+PORT = 8262
+
+
+def command(transfer: Callable[..., None]) -> Callable[..., None]:
+    """Returns the command `serve`; its page has the options of `transfer` as controls."""
+
+    def serve(
+        host: Annotated[
+            str, typer.Option(help="Address to listen on; others than this machine's are refused.")
+        ] = LOOPBACK,
+        port: Annotated[int, typer.Option(help="0: any that is free.", min=0, max=65535)] = PORT,
+        allow_remote: Annotated[
+            bool, typer.Option("--allow-remote", help="Take addresses that others can reach.")
+        ] = False,
+        open_browser: Annotated[
+            bool, typer.Option("--open", help="Open the page in the browser.")
+        ] = False,
+        folder: Annotated[
+            Path | None,
+            typer.Option(
+                help="Where pictures and runs are kept. [default: the user's data folder]"
+            ),
+        ] = None,
+        disk: Annotated[
+            float, typer.Option(help="Gigabytes that pictures and runs may take.", min=0.1)
+        ] = 5.0,
+        weights_file: Annotated[
+            Path | None,
+            typer.Option("--weights", metavar="FILE", help="Weight file in place of all others."),
+        ] = None,
+        device: Annotated[
+            Literal["auto", "cpu", "gpu", "tpu"], typer.Option(help="Where to compute.")
+        ] = "auto",
+    ) -> None:
+        """Shows a page where you drop two pictures and watch it paint."""
+        with user_errors():
+            _check_extra()
+            _check_host(host, allow_remote)
+            place = folder or Path(platformdirs.user_data_dir("jaxmrf")) / "page"
+            with _locked(place), _bound(host, port) as listening:
+                from jaxmrf.web import server  # its libraries are an extra
+
+                token = secrets.token_urlsafe(24)
+                address = _url(host, listening.getsockname()[1], token)
+                settings = {
+                    "weights": None if weights_file is None else str(weights_file.resolve()),
+                    "device": None if device == "auto" else device,
+                }
+                site = server.Site(host, listening, place, int(disk * 1e9), token, settings)
+                say(f"pictures and runs are kept in {place}")
+                print(f"open {address}", flush=True)
+                if open_browser:
+                    webbrowser.open(address)
+                server.serve(site, transfer)
+
+    return serve
+
+
+def _check_extra() -> None:
+    """Raises if the libraries of the page are not installed."""
+    missing = [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"jaxmrf serve needs {' and '.join(missing)}; get them: pip install 'jaxmrf[web]'"
+        )
+
+
+def _check_host(host: str, allow_remote: bool) -> None:
+    """Raises for an address that others can reach unless that was allowed; warns of it."""
+    if _is_loopback(host):
+        return
+    if not allow_remote:
+        raise ConfigError(
+            f"other machines can reach {host}; say --allow-remote if they shall use this one"
+        )
+    say(
+        "warning: other machines can reach this page. Whoever has its address, or reads along "
+        "on the network (it is not encrypted), can use this machine and see all pictures"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Makes a folder that only its owner may enter, and holds it for this server."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / "lock", timeout=0)
+        lock.acquire()
+    except filelock.Timeout:
+        raise ConfigError(
+            f"another jaxmrf serve keeps its runs in {folder}; choose another --folder"
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"cannot keep anything in {folder}: {error.strerror}; choose another --folder"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _bound(host: str, port: int) -> Iterator[socket.socket]:
+    """Binds a socket to an address."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family, backlog=512)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host} port {port}: {error.strerror}; try --port 0"
+        ) from None
+    with listening:
+        yield listening
+
+
+def _url(host: str, port: int, token: str) -> str:
+    name = LOOPBACK if host in ("0.0.0.0", "::") else host
+    name = f"[{name}]" if ":" in name else name
+    return f"http://{name}:{port}/?token={token}"

@@ -1,0 +1,1 @@
+"""The page of `jaxmrf serve`: pictures in, a queue of runs, one process that computes."""

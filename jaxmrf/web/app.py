@@ -1,0 +1,324 @@
+"""The routes of the page: form, pictures, runs, and one stream of events."""
+
+import asyncio
+import contextlib
+import dataclasses
+import itertools
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from jaxmrf.config import ConfigError
+from jaxmrf.image import ImageError
+from jaxmrf.web import decoder, form, pictures
+from jaxmrf.web.pictures import Pictures, Upload, UploadError
+from jaxmrf.web.queue import Queue, QueueError
+from jaxmrf.web.runs import Run
+
+MAX_BODY = 64_000
+"""Bytes of a request that is no upload."""
+
+EVENT_SECONDS = 0.1
+"""Least time between two messages of an event stream."""
+
+HEARTBEAT_SECONDS = 15.0
+
+MAX_STREAMS = 100
+"""Event streams at the same time."""
+
+EXAMPLES = {
+    "nasa-astronaut-1993.jpg": "content",
+    "cat-chelsea-cc0.jpg": "content",
+    "coffee-cc0.jpg": "content",
+    "vangogh-pere-tanguy-1887.jpg": "style",
+    "vangogh-road-to-tarascon-1888.jpg": "style",
+    "vangogh-night-cafe-1888.jpg": "style",
+    "vangogh-church-at-auvers-1890.jpg": "style",
+    "vangogh-langlois-bridge-1888.jpg": "style",
+}
+"""Pictures that come along (docs/images, see NOTICE), and which of the two they are."""
+
+_STATIC = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/style.css": ("style.css", "text/css; charset=utf-8"),
+    "/app.js": ("app.js", "text/javascript; charset=utf-8"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+
+
+def example_paths() -> dict[str, Path]:
+    """Returns the examples, in the wheel or in a checkout."""
+    installed = Path(str(resources.files("jaxmrf"))) / "web" / "examples"
+    checkout = Path(__file__).resolve().parent.parent.parent / "docs" / "images"
+    folder = installed if installed.exists() else checkout
+    return {name: folder / name for name in EXAMPLES if (folder / name).exists()}
+
+
+def make_app(
+    store: Pictures,
+    queue: Queue,
+    controls: Sequence[form.Control],
+    closing: asyncio.Event,
+) -> Starlette:
+    """Returns the application, without the guard before it.
+
+    Args:
+      store: the pictures.
+      queue: the runs; it is served as long as the application.
+      controls: of the page.
+      closing: set when the server is about to end, so that event streams end.
+    """
+    page = _Page(store, queue, controls, closing)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        serving = asyncio.create_task(queue.serve())
+        await store.decoder.start()
+        yield
+        await store.decoder.stop()
+        serving.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await serving
+
+    routes = [Route(path, _static(*file)) for path, file in _STATIC.items()]
+    routes += [
+        Route("/api/form", page.form),
+        Route("/api/events", page.events),
+        Route("/api/pictures", page.upload, methods=["POST"]),
+        Route("/api/pictures/{id}", page.picture),
+        Route("/api/prepare", page.prepare, methods=["POST"]),
+        Route("/api/runs", page.submit, methods=["POST"]),
+        Route("/api/runs/{id}", page.run),
+        Route("/api/runs/{id}", page.remove, methods=["DELETE"]),
+        Route("/api/runs/{id}/cancel", page.cancel, methods=["POST"]),
+        Route("/api/runs/{id}/preview", page.preview),
+        Route("/api/runs/{id}/thumbnail", page.thumbnail),
+        Route("/api/runs/{id}/result", page.result),
+    ]
+    return Starlette(
+        routes=routes,
+        lifespan=lifespan,
+        exception_handlers={
+            HTTPException: _http_error,
+            ConfigError: page.settings_error,
+            ImageError: page.settings_error,
+            UploadError: _refusal,
+            QueueError: _refusal,
+            ClientDisconnect: _gone,
+        },
+    )
+
+
+class _Page:
+    """The answers to the requests of the page."""
+
+    def __init__(
+        self,
+        store: Pictures,
+        queue: Queue,
+        controls: Sequence[form.Control],
+        closing: asyncio.Event,
+    ) -> None:
+        self._store, self._queue, self._controls = store, queue, controls
+        self._closing = closing
+        self._streams = 0
+
+    async def form(self, request: Request) -> Response:
+        examples = [
+            {**_shown(upload), "kind": EXAMPLES[upload.title]} for upload in self._store.examples()
+        ]
+        return JSONResponse(
+            {
+                "controls": [dataclasses.asdict(control) for control in self._controls],
+                "presets": form.presets(self._controls),
+                "examples": examples,
+                "max_bytes": pictures.MAX_BYTES,
+                "max_pixels": decoder.MAX_PIXELS,
+            }
+        )
+
+    async def upload(self, request: Request) -> Response:
+        if _declared_length(request) > pictures.MAX_BYTES:
+            raise pictures.too_large()
+        title = request.query_params.get("name", "")
+        upload = await self._store.receive(request.stream(), title[:1000])
+        return JSONResponse(_shown(upload), 201)
+
+    async def picture(self, request: Request) -> Response:
+        upload = self._store.find(request.path_params["id"])
+        if upload is None:
+            raise HTTPException(404, "there is no such picture")
+        return _file(upload.view, "image/jpeg", lasting=True)
+
+    async def prepare(self, request: Request) -> Response:
+        self._queue.prepare(*await self._wanted(request))
+        return Response(status_code=202)
+
+    async def submit(self, request: Request) -> Response:
+        run = self._queue.submit(*await self._wanted(request))
+        return JSONResponse(self._queue.summary(run), 201)
+
+    async def run(self, request: Request) -> Response:
+        return JSONResponse(self._queue.summary(self._run(request)))
+
+    async def cancel(self, request: Request) -> Response:
+        run = self._run(request)
+        self._queue.cancel(run)
+        return JSONResponse(self._queue.summary(run), 202)
+
+    async def remove(self, request: Request) -> Response:
+        self._queue.remove(self._run(request))
+        return Response(status_code=204)
+
+    async def preview(self, request: Request) -> Response:
+        return _file(self._queue.file(self._run(request), "preview.jpg"), "image/jpeg")
+
+    async def thumbnail(self, request: Request) -> Response:
+        path = self._queue.file(self._run(request), "thumbnail.jpg")
+        return _file(path, "image/jpeg", lasting=True)
+
+    async def result(self, request: Request) -> Response:
+        run = self._run(request)
+        stems = [Path(title).stem for title in (run.content_title, run.style_title)]
+        download = f"{' in the manner of '.join(stems)}.png"
+        kept = None if request.query_params.get("show") else download
+        return _file(self._queue.file(run, "out.png"), "image/png", download=kept, lasting=True)
+
+    async def events(self, request: Request) -> Response:
+        if self._streams >= MAX_STREAMS:
+            raise HTTPException(503, "too many pages are open")
+        return StreamingResponse(self._stream(), media_type="text/event-stream")
+
+    async def settings_error(self, request: Request, error: Exception) -> Response:
+        message = str(error)
+        control = form.concerned(self._controls, message)
+        if control is None and isinstance(error, ImageError):
+            control = "size"
+        return JSONResponse({"message": message, "control": control}, 422)
+
+    async def _stream(self) -> AsyncIterator[str]:
+        """Yields all runs, then each that changes; what comes too fast is told once."""
+        self._streams += 1
+        listener = self._queue.listen()
+        numbers = itertools.count(1)
+        try:
+            everything = list(map(self._queue.summary, self._queue.runs.values()))
+            yield _event(next(numbers), "runs", everything)
+            while not self._closing.is_set():
+                if not await _either(listener.news, self._closing, HEARTBEAT_SECONDS):
+                    yield ": still here\n\n"
+                listener.news.clear()
+                changed, listener.changed = listener.changed, set()
+                for name in changed:
+                    run = self._queue.runs.get(name)
+                    told = {"id": name, "gone": True} if run is None else self._queue.summary(run)
+                    yield _event(next(numbers), "run", told)
+                await asyncio.sleep(EVENT_SECONDS)
+        finally:
+            self._streams -= 1
+            self._queue.leave(listener)
+
+    async def _wanted(self, request: Request) -> tuple[dict[str, object], Upload, Upload]:
+        """Returns options, photograph and painting that a request names."""
+        body = await _json_body(request)
+        chosen = {}
+        for name, kind in (("content", "photograph"), ("style", "painting")):
+            upload = self._store.find(body.get(name))
+            if upload is None:
+                raise UploadError(422, f"choose a {kind} first", control=name)
+            chosen[name] = upload
+        options = body.get("options", {})
+        if not isinstance(options, dict):
+            raise HTTPException(422, "options must be an object")
+        return options, chosen["content"], chosen["style"]
+
+    def _run(self, request: Request) -> Run:
+        run = self._queue.runs.get(request.path_params["id"])
+        if run is None:
+            raise HTTPException(404, "there is no such run")
+        return run
+
+
+def _static(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
+    content = (resources.files("jaxmrf") / "web" / "static" / name).read_bytes()
+
+    async def answer(request: Request) -> Response:
+        return Response(content, media_type=media_type, headers={"Cache-Control": "no-cache"})
+
+    return answer
+
+
+def _file(
+    path: Path, media_type: str, *, download: str | None = None, lasting: bool = False
+) -> Response:
+    """Returns a file of ours, read at once unless it is `lasting` and never replaced."""
+    cache = "private, max-age=31536000, immutable" if lasting else "no-store"
+    headers = {"Cache-Control": cache}
+    try:
+        if not lasting:
+            return Response(path.read_bytes(), media_type=media_type, headers=headers)
+        path.stat()
+    except FileNotFoundError:
+        raise HTTPException(404, "there is no such picture yet") from None
+    return FileResponse(path, media_type=media_type, filename=download, headers=headers)
+
+
+def _shown(upload: Upload) -> dict[str, Any]:
+    names = ("id", "title", "width", "height")
+    return {name: getattr(upload, name) for name in names}
+
+
+def _declared_length(request: Request) -> int:
+    text = request.headers.get("content-length", "0")
+    return int(text) if text.isdecimal() and len(text) < 20 else 0
+
+
+async def _json_body(request: Request) -> dict[str, Any]:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise HTTPException(413, "this request is too large")
+    try:
+        values = json.loads(body)
+    except (ValueError, RecursionError):
+        raise HTTPException(400, "this is not JSON") from None
+    if not isinstance(values, dict):
+        raise HTTPException(422, "this must be an object")
+    return values
+
+
+async def _either(first: asyncio.Event, second: asyncio.Event, seconds: float) -> bool:
+    """Waits until one of two events is set; returns whether that was in time."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in (first, second)]
+    try:
+        done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return bool(done)
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
+def _event(number: int, name: str, data: object) -> str:
+    return f"id: {number}\nevent: {name}\ndata: {json.dumps(data)}\n\n"
+
+
+async def _http_error(request: Request, error: HTTPException) -> Response:
+    return JSONResponse({"message": error.detail, "control": None}, error.status_code)
+
+
+async def _refusal(request: Request, error: UploadError | QueueError) -> Response:
+    control = getattr(error, "control", None)
+    return JSONResponse({"message": str(error), "control": control}, error.status)
+
+
+async def _gone(request: Request, error: ClientDisconnect) -> Response:
+    return Response(status_code=400)  # nobody is there to read it

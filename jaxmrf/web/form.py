@@ -1,0 +1,147 @@
+"""The controls of the page, made from the options of a command, and back to a command line."""
+
+import dataclasses
+import inspect
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from typer.models import OptionInfo
+
+from jaxmrf.config import PRESETS, Config, ConfigError
+
+MAIN = ("size", "content_weight", "style_weight", "color", "preset", "iterations", "seed")
+"""The controls that are seen at once; the others are under "more"."""
+
+LEFT_OUT = ("device", "preview_every", "style_blend", "guide_weight", "tileable")
+"""Options that are not the page's: the server chooses the device, previews are always shown,
+and there are one style and no guides; a tileable picture is rather one of `synthesize`.
+Options that name files are not the page's either: no path of a client is ever used."""
+
+MAX_TEXT = 200
+"""Characters of a value."""
+
+_KINDS: dict[Any, str] = {int: "whole", float: "number", str: "text"}
+_FIELDS = {field.name: field.type for field in dataclasses.fields(Config)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Control:
+    """One control of the page.
+
+    Attributes:
+      name: long name of the option, with ``_``.
+      help: help text of the option, without the default.
+      kind: ``whole``, ``number``, ``text`` or ``choice``.
+      choices: values of a choice.
+      default: what the command takes without the option, as text; "" if that is automatic.
+      main: whether it is seen at once.
+    """
+
+    name: str
+    help: str
+    kind: str
+    choices: tuple[str, ...]
+    default: str
+    main: bool
+
+
+def controls(command: Callable[..., None]) -> tuple[Control, ...]:
+    """Returns the controls of a typer command, the main ones first.
+
+    Options of paths, and those in `LEFT_OUT`, have none.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    parameters = inspect.signature(command).parameters
+    found = []
+    for name, parameter in parameters.items():
+        kind, *notes = get_args(hints[name]) or (hints[name],)
+        option = next((note for note in notes if isinstance(note, OptionInfo)), None)
+        if option is None or name in LEFT_OUT:
+            continue
+        choices = _choices(_FIELDS.get(name)) or _choices(kind)
+        plain = next((part for part in get_args(kind) if part is not NoneType), kind)
+        if not choices and plain not in _KINDS:
+            continue
+        found.append(
+            Control(
+                name=name,
+                help=re.sub(r" \(default preset: .*\)$", "", option.help or ""),
+                kind="choice" if choices else _KINDS[plain],
+                choices=choices,
+                default=_text(getattr(PRESETS["default"], name, parameter.default)),
+                main=name in MAIN,
+            )
+        )
+    main = [control for name in MAIN for control in found if control.name == name]
+    return (*main, *(control for control in found if not control.main))
+
+
+def presets(controls: Sequence[Control]) -> dict[str, dict[str, str]]:
+    """Returns for each preset the values of the controls that it sets."""
+    names = [control.name for control in controls if control.name in _FIELDS]
+    return {
+        preset: {name: _text(getattr(config, name)) for name in names}
+        for preset, config in PRESETS.items()
+    }
+
+
+def accept(controls: Sequence[Control], values: Mapping[str, object]) -> dict[str, str]:
+    """Returns the values that a client sent, without those left empty.
+
+    Raises:
+      ConfigError: if one has no control, is no short text, or is not among the choices.
+    """
+    known = {control.name: control for control in controls}
+    accepted = {}
+    for name, value in values.items():
+        if name not in known:
+            raise ConfigError(f"there is no control {str(name)[:MAX_TEXT]!r}")
+        if not isinstance(value, str) or len(value) > MAX_TEXT:
+            raise ConfigError(f"{name} must be a text of at most {MAX_TEXT} characters")
+        choices = known[name].choices
+        if value and choices and value not in choices:
+            raise ConfigError(f"{name} is {value!r}; choose from {', '.join(choices)}")
+        if value.strip():
+            accepted[name] = value.strip()
+    return accepted
+
+
+def concerned(controls: Sequence[Control], message: str) -> str | None:
+    """Returns the control that an error message is about, None if it names none."""
+    words = message.replace("'", " ").split()
+    names = {control.name for control in controls}
+    return next((word for word in words[:1] if word in names), None)
+
+
+def command_line(
+    values: Mapping[str, str], content: str, style: str, more: Sequence[str] = ()
+) -> str:
+    """Returns the shell command that paints the same picture.
+
+    Args:
+      values: from `accept`.
+      content: name of the photograph.
+      style: name of the painting.
+      more: arguments of the server's own, such as ``--weights FILE``.
+    """
+    pictures = [f"./{name}" if name.startswith("-") else name for name in (content, style)]
+    # "--name=value", since a value may begin with a hyphen.
+    chosen = [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
+    return shlex.join(["jaxmrf", "transfer", *pictures, "-o", "out.png", *chosen, *more])
+
+
+def _choices(kind: Any) -> tuple[str, ...]:
+    """Returns the values of a literal type, optional or not; of all others none."""
+    for part in (kind, *get_args(kind)):
+        if get_origin(part) is Literal:
+            return get_args(part)
+    return ()
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -1,0 +1,363 @@
+"""Whose turn it is: hands runs to the process that computes, and hears how they go."""
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from jaxmrf import image, options, pyramid
+from jaxmrf.web import form, runs
+from jaxmrf.web.pictures import Pictures, Upload
+from jaxmrf.web.runs import Archive, Run, State
+
+MAX_WAITING = 50
+"""Runs that may wait at the same time."""
+
+MAX_KEPT = 1000
+"""Runs that the gallery holds."""
+
+RUN_BYTES = 20_000_000
+"""Bytes that a run takes on disk beside its picture."""
+
+GRACE = 60.0
+"""Seconds that a canceled run has to hand over its picture before its process is ended."""
+
+FIRST_RATE = 8e-6
+"""Seconds per unit of cost, before any run was measured."""
+
+START_SECONDS = 6.0
+"""Seconds that a run takes beside its iterations."""
+
+
+class QueueError(Exception):
+    """A run that is not taken, or something that cannot be done with it.
+
+    Attributes:
+      status: HTTP status that says why.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Listener:
+    """What one client has not been told yet."""
+
+    def __init__(self) -> None:
+        self.changed: set[str] = set()
+        self.news = asyncio.Event()
+
+    def notice(self, name: str) -> None:
+        """Notes that a run has changed, or is gone."""
+        self.changed.add(name)
+        self.news.set()
+
+
+class Queue:
+    """The runs, and the process that computes them.
+
+    Args:
+      archive: where runs are kept.
+      pictures: what they are made of.
+      controls: of the page.
+      room: returns how many bytes may still be written.
+      settings: ``weights`` and ``device`` of the process that computes.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        pictures: Pictures,
+        controls: Sequence[form.Control],
+        room: Callable[[], int],
+        settings: Mapping[str, str | None],
+    ) -> None:
+        self._archive, self._pictures, self._controls = archive, pictures, controls
+        self._room, self._settings = room, dict(settings)
+        self._process: asyncio.subprocess.Process | None = None
+        self._active: list[Run] = []
+        self._listeners: set[Listener] = set()
+        self._stopping: dict[str, asyncio.TimerHandle] = {}
+        self._rates = [
+            run.seconds / run.cost
+            for run in archive.runs.values()
+            if run.state == "finished" and run.cost
+        ][-10:]
+        archive.resume()
+
+    @property
+    def runs(self) -> Mapping[str, Run]:
+        """All runs by id."""
+        return self._archive.runs
+
+    def file(self, run: Run, name: str) -> Path:
+        """Returns the path of a file of a run."""
+        return self._archive.file(run, name)
+
+    def submit(self, values: Mapping[str, object], content: Upload, style: Upload) -> Run:
+        """Puts a run in line.
+
+        Raises:
+          ConfigError: if an option cannot be used.
+          ImageError: if the result would be too large.
+          QueueError: if the queue or the disk is full.
+        """
+        accepted = form.accept(self._controls, values)
+        run = self._new_run(accepted, content, style)
+        if sum(other.state == "waiting" for other in self.runs.values()) >= MAX_WAITING:
+            raise QueueError(429, f"{MAX_WAITING} runs are waiting already; cancel some of them")
+        if len(self.runs) >= MAX_KEPT:
+            raise QueueError(507, f"the gallery is full with {MAX_KEPT} runs; delete some of them")
+        if self._room() < RUN_BYTES + 4 * run.width * run.height:
+            raise QueueError(
+                507, "the disk space of this server is used up; delete runs from the gallery"
+            )
+        try:
+            self._archive.add(run)
+        except OSError as error:
+            raise QueueError(507, f"cannot store the run: {error.strerror}") from None
+        self._changed(run)
+        self._dispatch()
+        return run
+
+    def prepare(self, values: Mapping[str, object], content: Upload, style: Upload) -> None:
+        """Compiles, while nothing else is to do, what such a run would start with.
+
+        Raises:
+          ConfigError: if an option cannot be used.
+          ImageError: if the result would be too large.
+        """
+        run = self._new_run(form.accept(self._controls, values), content, style)
+        if not self._active:
+            self._send({"do": "prepare", **self._order(run)})
+
+    def cancel(self, run: Run) -> None:
+        """Takes a run out of the line, or stops it; what is painted is kept."""
+        if run.state == "waiting":
+            self._end(run, "canceled", "")
+        elif run in self._active and run.id not in self._stopping:
+            run.message = "stopping"
+            self._send({"do": "cancel", "id": run.id})
+            loop = asyncio.get_running_loop()
+            self._stopping[run.id] = loop.call_later(GRACE, self._end_process)
+            self._changed(run)
+
+    def remove(self, run: Run) -> None:
+        """Deletes a run that has ended.
+
+        Raises:
+          QueueError: if it has not.
+        """
+        if not run.ended:
+            raise QueueError(409, "this run has not ended; cancel it first")
+        self._archive.remove(run)
+        self._pictures.reap(self._used())
+        self._changed(run)
+
+    def summary(self, run: Run) -> dict[str, Any]:
+        """Returns what the page shows of a run."""
+        shown = dataclasses.asdict(run)
+        shown["ended"] = run.ended
+        shown["result"] = run.ended and self.file(run, "out.png").exists()
+        shown["thumbnail"] = shown["result"] and self.file(run, "thumbnail.jpg").exists()
+        shown["place"] = shown["starts_in"] = None
+        if run.state == "waiting":
+            line = runs.in_line(self.runs)
+            place = line.index(run)
+            shown["place"] = place + 1
+            # A quick run starts at once, between two iterations of a run that is not.
+            before = [other for other in self._active if other.quick or not run.quick]
+            shown["starts_in"] = sum(map(self._expected, [*before, *line[:place]]))
+        return shown
+
+    def listen(self) -> Listener:
+        """Returns a listener; give it to `leave` when the client is gone."""
+        listener = Listener()
+        self._listeners.add(listener)
+        return listener
+
+    def leave(self, listener: Listener) -> None:
+        """Forgets a listener."""
+        self._listeners.discard(listener)
+
+    async def serve(self) -> None:
+        """Keeps a process that computes, until it is canceled."""
+        pause = 0.5
+        try:
+            while True:
+                started = time.monotonic()
+                self._process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "jaxmrf.web.worker"),
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    start_new_session=True,  # Ctrl-C is for the server
+                )
+                self._send(self._settings)
+                self._warm_up()
+                self._dispatch()
+                async for line in self._process.stdout:
+                    self._hear(json.loads(line))
+                await self._process.wait()
+                self._lost()
+                pause = 0.5 if time.monotonic() - started > 30 else min(2 * pause, 30.0)
+                await asyncio.sleep(pause)
+        finally:
+            self._end_process()
+            for run in self._active:  # it is not to blame that the server was ended
+                run.attempts -= 1
+                self._changed(run, save=True)
+
+    def _new_run(self, accepted: dict[str, str], content: Upload, style: Upload) -> Run:
+        names = {name: value for name, value in accepted.items() if name != "network"}
+        files = {"content": content.path, "style": style.path, "output": "out.png"}
+        job = options.job(names | files)
+        shape = pyramid.fit(content.height, content.width, job.config.size)
+        image.check_size(job.output, shape)
+        cost = runs.total_cost(shape, job.config)
+        more = [f"--{name}={value}" for name, value in self._settings.items() if value]
+        return Run(
+            id=runs.new_id(),
+            created=time.time(),
+            content=content.id,
+            style=style.id,
+            content_title=content.title,
+            style_title=style.title,
+            values=accepted,
+            command=form.command_line(accepted, content.title, style.title, more),
+            width=shape[1],
+            height=shape[0],
+            cost=cost,
+            quick=cost <= runs.QUICK_COST,
+        )
+
+    def _order(self, run: Run) -> dict[str, Any]:
+        """Returns what the process that computes has to know of a run."""
+        content, style = self._pictures.find(run.content), self._pictures.find(run.style)
+        return {
+            "id": run.id,
+            "values": run.values,
+            "content": str(content.path) if content else "",
+            "style": str(style.path) if style else "",
+            "titles": [run.content_title, run.style_title],
+            "output": str(self.file(run, "out.png")),
+            "preview": str(self.file(run, "preview.jpg")),
+        }
+
+    def _warm_up(self) -> None:
+        """Lets the process load the network and start what takes long the first time."""
+        examples = self._pictures.examples()
+        if len(examples) > 1:
+            self._send(
+                {"do": "prepare", **self._order(self._new_run({}, examples[0], examples[-1]))}
+            )
+
+    def _dispatch(self) -> None:
+        """Hands over the next run if it is its turn."""
+        line = runs.in_line(self.runs)
+        if self._process is None or not line or any(run.quick for run in self._active):
+            return
+        run = line[0]
+        if self._active and not run.quick:
+            return
+        run.state, run.message = "running", ""
+        run.attempts += 1
+        self._active.append(run)
+        self._changed(run, save=True)
+        self._send({"do": "quick" if run.quick else "run", **self._order(run)})
+
+    def _hear(self, told: dict[str, Any]) -> None:
+        """Takes in a message of the process that computes."""
+        run = self.runs.get(told["id"])
+        if run is None:
+            return
+        if told["told"] == "end":
+            self._end(run, told["state"], told["message"])
+        elif told["told"] == "paused":
+            run.state = "paused"
+        elif told["told"] == "resumed":
+            run.state = "running"
+        else:
+            self._advance(run, told)
+        self._changed(run)
+
+    def _advance(self, run: Run, told: dict[str, Any]) -> None:
+        if told["level"] != run.level:
+            run.level_starts.append(run.all_iterations)
+        names = ("level", "levels", "iteration", "iterations", "picture", "seconds", "done", "left")
+        for name in names:
+            setattr(run, name, told[name])
+        if told["energy"] is not None:
+            run.all_iterations += 1
+            run.add_point(run.all_iterations, told["energy"])
+
+    def _end(self, run: Run, state: State, message: str) -> None:
+        """Notes that a run has ended, and lets the next one begin."""
+        run.state, run.message, run.left, run.finished = state, message, None, time.time()
+        if run in self._active:
+            self._active.remove(run)
+        if run.id in self._stopping:
+            self._stopping.pop(run.id).cancel()
+        if state == "finished" and run.cost:
+            self._rates = [*self._rates[-9:], run.seconds / run.cost]
+        self._changed(run, save=True)
+        for other in runs.in_line(self.runs):
+            self._changed(other)
+        self._dispatch()
+
+    def _lost(self) -> None:
+        """Deals with the end of the process that computes, whatever it was."""
+        self._process = None
+        for run in list(self._active):
+            self._active.remove(run)
+            if run.id in self._stopping:
+                self._end(run, "stopped" if self._keep_preview(run) else "canceled", "")
+                continue
+            if run.state == "paused":
+                run.attempts -= 1  # it was not this one
+            runs.restart(run, "the computing process ended; perhaps memory ran out")
+            self._changed(run, save=True)
+
+    def _keep_preview(self, run: Run) -> bool:
+        """Makes the latest preview the picture of a run; returns whether there is one."""
+        with contextlib.suppress(OSError), Image.open(self.file(run, "preview.jpg")) as preview:
+            preview.save(self.file(run, "out.png"))
+            shutil.copy(self.file(run, "preview.jpg"), self.file(run, "thumbnail.jpg"))
+            return True
+        return False
+
+    def _end_process(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        if self._process is not None and not self._process.stdin.is_closing():
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+
+    def _expected(self, run: Run) -> float:
+        """Returns the seconds that a run will still take."""
+        if run.left is not None:
+            return run.left
+        rate = statistics.median(self._rates) if self._rates else FIRST_RATE
+        return START_SECONDS + run.cost * rate * (1.0 - run.done)
+
+    def _changed(self, run: Run, *, save: bool = False) -> None:
+        if save:
+            with contextlib.suppress(OSError):  # a full disk must not stop what computes
+                self._archive.save(run)
+        for listener in self._listeners:
+            listener.notice(run.id)
+
+    def _used(self) -> set[str]:
+        return {name for run in self.runs.values() for name in (run.content, run.style)}

@@ -1,0 +1,223 @@
+"""The runs of the page: their records on disk, what they cost, and whose turn it is."""
+
+import contextlib
+import dataclasses
+import json
+import math
+import secrets
+import shutil
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from jaxmrf import files, pyramid
+from jaxmrf.config import Config
+
+State = Literal[
+    "waiting", "running", "paused", "finished", "stopped", "canceled", "failed", "interrupted"
+]
+ENDED: tuple[State, ...] = ("finished", "stopped", "canceled", "failed", "interrupted")
+"""``stopped`` was canceled and keeps its picture, ``canceled`` has none; ``interrupted``
+lost the server more often than `MAX_ATTEMPTS`."""
+
+QUICK_COST = 2_000_000.0
+"""A run of at most this cost is quick; 256×256 pixels in the default preset cost 1.7 million."""
+
+MAX_ATTEMPTS = 2
+"""How often a run is started that does not end by itself."""
+
+MAX_CURVE = 240
+"""Points of the energy curve; beyond them every second one is left out."""
+
+_PREFIX = "run-"
+
+
+@dataclasses.dataclass
+class Run:
+    """One run: what was asked for, and how far it is.
+
+    Attributes:
+      id: opaque name, and that of its folder.
+      created: Unix time.
+      content: id of the photograph.
+      style: id of the painting.
+      content_title: name of the photograph.
+      style_title: name of the painting.
+      values: options that were chosen, as text.
+      command: the equivalent command line.
+      width: of the result in pixels.
+      height: of the result in pixels.
+      cost: pixels times iterations times style copies, over all levels.
+      quick: whether it goes before others.
+      state: where it is.
+      message: what went wrong, for people.
+      attempts: how often it was started.
+      level: pyramid level it is at, from 1; 0 before the first.
+      levels: number of pyramid levels.
+      iteration: iterations done at this level.
+      iterations: iterations of this level.
+      all_iterations: iterations done at all levels.
+      done: part of the cost that is done, 0 to 1.
+      seconds: time it has computed.
+      left: seconds until it ends, None if not known.
+      picture: number of the latest preview; 0 without one.
+      level_starts: where in the curve each level starts.
+      curve: (iteration of all, energy) pairs, thinned out.
+      finished: Unix time of its end.
+    """
+
+    id: str
+    created: float
+    content: str
+    style: str
+    content_title: str
+    style_title: str
+    values: dict[str, str]
+    command: str
+    width: int
+    height: int
+    cost: float
+    quick: bool
+    state: State = "waiting"
+    message: str = ""
+    attempts: int = 0
+    level: int = 0
+    levels: int = 0
+    iteration: int = 0
+    iterations: int = 0
+    all_iterations: int = 0
+    done: float = 0.0
+    seconds: float = 0.0
+    left: float | None = None
+    picture: int = 0
+    level_starts: list[int] = dataclasses.field(default_factory=list)
+    curve: list[tuple[int, float]] = dataclasses.field(default_factory=list)
+    finished: float | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.state in ENDED
+
+    def forget_progress(self) -> None:
+        """Puts it back to where it was before it was started."""
+        fresh = {field.name: field for field in dataclasses.fields(self)}
+        for name in (
+            *("level", "levels", "iteration", "iterations", "all_iterations"),
+            *("done", "seconds", "left", "picture"),
+        ):
+            setattr(self, name, fresh[name].default)
+        self.level_starts, self.curve = [], []
+
+    def add_point(self, iteration: int, energy: float) -> None:
+        """Adds a point to the curve, which never has more than `MAX_CURVE`."""
+        self.curve.append((iteration, float(f"{energy:.5g}")))
+        if len(self.curve) > MAX_CURVE:
+            del self.curve[1:-1:2]
+
+
+class Archive:
+    """The runs in a folder, each in one of its own.
+
+    Args:
+      folder: where they are kept.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.runs: dict[str, Run] = {}
+        for place in folder.glob(f"{_PREFIX}*"):
+            run = _read(place / "run.json")
+            if run is None:
+                shutil.rmtree(place, ignore_errors=True)
+            else:
+                self.runs[run.id] = run
+
+    def file(self, run: Run, name: Literal["out.png", "preview.jpg", "thumbnail.jpg"]) -> Path:
+        """Returns the path of a file of a run."""
+        return self._place(run) / name
+
+    def _place(self, run: Run) -> Path:
+        return self._folder / f"{_PREFIX}{run.id}"
+
+    def add(self, run: Run) -> None:
+        """Keeps a new run.
+
+        Raises:
+          OSError: if it cannot be written.
+        """
+        self._place(run).mkdir()
+        self.runs[run.id] = run
+        self.save(run)
+
+    def save(self, run: Run) -> None:
+        """Writes the record of a run.
+
+        Raises:
+          OSError: if it cannot be written.
+        """
+        with files.atomic(self._place(run) / "run.json") as file:
+            file.write(json.dumps(dataclasses.asdict(run)).encode())
+
+    def remove(self, run: Run) -> None:
+        """Removes a run and all its files."""
+        del self.runs[run.id]
+        shutil.rmtree(self._place(run), ignore_errors=True)
+
+    def resume(self) -> None:
+        """Puts runs that a server left unfinished in line again, or gives them up."""
+        for run in self.runs.values():
+            if run.ended:
+                continue
+            if run.state != "waiting":
+                restart(run, "the server ended while it ran")
+            with contextlib.suppress(OSError):
+                self.save(run)
+
+
+def restart(run: Run, reason: str) -> None:
+    """Puts a run back in line that did not end by itself, or gives it up."""
+    run.message = reason
+    if run.attempts < MAX_ATTEMPTS:
+        run.forget_progress()
+        run.state = "waiting"
+    else:
+        run.state, run.finished, run.left = "interrupted", time.time(), None
+
+
+def new_id() -> str:
+    """Returns a name that cannot be guessed."""
+    return secrets.token_urlsafe(12)
+
+
+def level_costs(shapes: Iterable[tuple[int, int]], config: Config) -> list[float]:
+    """Returns the cost of one iteration of each level."""
+    copies = (2 * config.rotations + 1) * (2 * config.scales + 1)
+    return [math.prod(shape) * copies for shape in shapes]
+
+
+def total_cost(shape: tuple[int, int], config: Config) -> float:
+    """Returns the cost of a run of (height, width) `shape`."""
+    levels = pyramid.level_count(shape, config)
+    costs = level_costs(pyramid.level_shapes(shape, levels), config)
+    return product(costs, config.iterations_per_level(levels))
+
+
+def product(costs: Sequence[float], iterations: Sequence[int]) -> float:
+    """Returns the cost of so many iterations of each level."""
+    return sum(cost * count for cost, count in zip(costs, iterations, strict=True))
+
+
+def in_line(runs: Mapping[str, Run]) -> list[Run]:
+    """Returns the runs that wait, in their order: quick ones first, then the oldest."""
+    waiting = [run for run in runs.values() if run.state == "waiting"]
+    return sorted(waiting, key=lambda run: (not run.quick, run.created))
+
+
+def _read(record: Path) -> Run | None:
+    try:
+        return Run(**json.loads(record.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return None

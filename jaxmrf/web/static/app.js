@@ -1,0 +1,559 @@
+// The page: form, picture, gallery. Everything it shows comes from /api; it keeps no state
+// of its own but the form and the run that is looked at, so a reload changes nothing.
+
+const $ = (id) => document.getElementById(id);
+const KINDS = ["content", "style"];
+const TRY_AGAIN = 2000;
+const PREPARE_AFTER = 300;
+const LEAVE_AFTER = 30000;
+const QUICK_SIZE = 256;
+
+const runs = new Map();
+const chosen = { content: null, style: null };
+let form = null;
+let selected = null;
+let stream = null;
+
+class Refused extends Error {
+  constructor(message, control) {
+    super(message);
+    this.control = control;
+  }
+}
+
+async function ask(method, path, body) {
+  let answer;
+  try {
+    const isJson = body !== undefined && !(body instanceof Blob);
+    answer = await fetch(path, { method, body: isJson ? JSON.stringify(body) : body });
+  } catch {
+    throw new Refused("The server does not answer.");
+  }
+  if (answer.status === 401) throw new Refused("Open the address that jaxmrf serve printed.");
+  const isJson = (answer.headers.get("content-type") || "").startsWith("application/json");
+  const data = isJson ? await answer.json() : null;
+  if (!answer.ok) throw new Refused(data?.message ?? `The server says ${answer.status}.`, data?.control);
+  return data;
+}
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+// Pictures
+
+function well(kind) {
+  const box = $(`well-${kind}`);
+  return {
+    box,
+    input: box.querySelector("input"),
+    image: box.querySelector(".drop img"),
+    note: box.querySelector(".note"),
+    examples: box.querySelector(".examples"),
+  };
+}
+
+function choose(kind, picture) {
+  chosen[kind] = picture;
+  const { box, image, note, examples } = well(kind);
+  box.classList.remove("wrong", "busy");
+  image.src = `/api/pictures/${picture.id}`;
+  image.alt = picture.title;
+  image.hidden = false;
+  setText(note, picture.width ? `${picture.title}, ${picture.width}×${picture.height}` : picture.title);
+  for (const button of examples.children) {
+    button.setAttribute("aria-pressed", String(button.dataset.id === picture.id));
+  }
+  remember();
+  prepareSoon();
+}
+
+async function bring(kind, file) {
+  if (!file) return;
+  const { box } = well(kind);
+  try {
+    if (file.size > form.max_bytes) {
+      throw new Refused(`this file is larger than ${form.max_bytes / 1e6} MB`);
+    }
+    box.classList.add("busy");
+    const query = new URLSearchParams({ name: file.name || "pasted.png" });
+    choose(kind, await ask("POST", `/api/pictures?${query}`, file));
+  } catch (error) {
+    box.classList.remove("busy");
+    complain(error.message, kind);
+  }
+}
+
+function setUpWell(kind) {
+  const { box, input, examples } = well(kind);
+  input.addEventListener("change", () => {
+    bring(kind, input.files[0]);
+    input.value = "";
+  });
+  box.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    box.classList.add("over");
+  });
+  box.addEventListener("dragleave", () => box.classList.remove("over"));
+  box.addEventListener("drop", (event) => {
+    event.preventDefault();
+    event.stopPropagation();
+    box.classList.remove("over");
+    bring(kind, event.dataTransfer.files[0]);
+  });
+  for (const example of form.examples.filter((one) => one.kind === kind)) {
+    const name = example.title.replace(/\.[a-z]+$/, "").replaceAll("-", " ");
+    const image = element("img", { src: `/api/pictures/${example.id}`, alt: name });
+    const button = element("button", { type: "button", title: name }, image);
+    button.dataset.id = example.id;
+    button.setAttribute("aria-pressed", "false");
+    button.addEventListener("click", () => choose(kind, example));
+    examples.append(button);
+  }
+}
+
+function nextWell() {
+  const inside = document.activeElement?.closest?.(".well");
+  return inside?.dataset.kind ?? (chosen.content ? "style" : "content");
+}
+
+// Controls
+
+function setUpControls() {
+  for (const control of form.controls) {
+    const id = `control-${control.name}`;
+    let input;
+    if (control.kind === "choice") {
+      input = element("select", { id }, ...control.choices.map((one) => element("option", { value: one, textContent: one })));
+    } else {
+      const mode = { whole: "numeric", number: "decimal", text: "text" }[control.kind];
+      input = element("input", { id, type: "text", inputMode: mode, autocomplete: "off", spellcheck: false });
+      input.placeholder = control.default === "" ? "automatic" : "";
+    }
+    input.name = control.name;
+    input.setAttribute("aria-describedby", `${id}-help`);
+    const name = control.name.replaceAll("_", " ");
+    const label = element("label", { htmlFor: id, textContent: name[0].toUpperCase() + name.slice(1) });
+    const help = element("p", { className: "help", id: `${id}-help`, textContent: control.help });
+    const box = element("div", { className: "control" }, label, input, help);
+    box.dataset.name = control.name;
+    input.addEventListener("input", () => {
+      if (control.name === "preset") fillDefaults();
+      settle(control.name);
+      remember();
+      prepareSoon();
+    });
+    input.addEventListener("change", () => {
+      if (!input.value.trim()) input.value = usual(control.name);
+      settle(control.name);
+    });
+    $(control.main ? "controls" : "more-controls").append(box);
+  }
+  for (const control of form.controls) field(control.name).value = control.default;
+}
+
+const field = (name) => $(`control-${name}`);
+const isControl = (name) => form.controls.some((control) => control.name === name);
+
+// What the chosen preset has for a control; what the command line has for all others.
+function usual(name) {
+  const preset = form.presets[field("preset").value] ?? {};
+  return preset[name] ?? form.controls.find((control) => control.name === name).default;
+}
+
+// Fills what was not changed with the values of the preset that was just chosen.
+function fillDefaults() {
+  for (const { name } of form.controls) {
+    if (name !== "preset" && !field(name).parentElement.classList.contains("changed")) {
+      field(name).value = usual(name);
+    }
+    settle(name);
+  }
+}
+
+// Takes back an error of a control and marks it if it is not at its usual value.
+function settle(name) {
+  const box = field(name).parentElement;
+  const control = form.controls.find((one) => one.name === name);
+  const usualValue = name === "preset" ? control.default : usual(name);
+  box.classList.toggle("changed", field(name).value.trim() !== usualValue && field(name).value.trim() !== "");
+  box.classList.remove("wrong");
+  field(name).removeAttribute("aria-invalid");
+  setText(box.querySelector(".help"), control.help);
+}
+
+function options() {
+  const values = {};
+  for (const { name } of form.controls) {
+    if (field(name).parentElement.classList.contains("changed")) values[name] = field(name).value.trim();
+  }
+  return values;
+}
+
+function fill(values) {
+  for (const { name } of form.controls) field(name).parentElement.classList.remove("changed");
+  field("preset").value = values.preset ?? "default";
+  for (const { name } of form.controls) {
+    if (name !== "preset") field(name).value = values[name] ?? usual(name);
+    settle(name);
+  }
+}
+
+function complain(message, control) {
+  setText($("problem"), "");
+  if (KINDS.includes(control)) {
+    const { box, note } = well(control);
+    box.classList.add("wrong");
+    setText(note, message);
+  } else if (control && isControl(control)) {
+    const box = field(control).parentElement;
+    box.classList.add("wrong");
+    field(control).setAttribute("aria-invalid", "true");
+    setText(box.querySelector(".help"), message);
+    if (box.closest("details")) $("more").open = true;
+  } else {
+    setText($("problem"), message);
+  }
+}
+
+// What the page would forget on a reload
+
+function remember() {
+  sessionStorage.setItem("form", JSON.stringify({ chosen, values: options() }));
+}
+
+function recall() {
+  try {
+    const kept = JSON.parse(sessionStorage.getItem("form"));
+    fill(kept.values);
+    for (const kind of KINDS) if (kept.chosen[kind]) choose(kind, kept.chosen[kind]);
+  } catch {
+    sessionStorage.removeItem("form");
+  }
+}
+
+// Starting
+
+function wanted(more = {}) {
+  return { content: chosen.content?.id, style: chosen.style?.id, options: { ...options(), ...more } };
+}
+
+let preparing = 0;
+function prepareSoon() {
+  clearTimeout(preparing);
+  preparing = setTimeout(async () => {
+    if (!chosen.content || !chosen.style) return;
+    try {
+      await ask("POST", "/api/prepare", wanted());
+      setText($("problem"), "");
+    } catch (error) {
+      if (error.control) complain(error.message, error.control);
+    }
+  }, PREPARE_AFTER);
+}
+
+async function start(more = {}) {
+  clearTimeout(preparing);
+  setText($("problem"), "");
+  try {
+    const run = await ask("POST", "/api/runs", wanted(more));
+    take(run);
+    look(run.id);
+    if (matchMedia("(max-width: 60rem)").matches) $("stage").scrollIntoView();
+  } catch (error) {
+    complain(error.message, error.control);
+    const first = document.querySelector(".wrong input, .wrong select");
+    first?.focus();
+  }
+}
+
+// The picture
+
+function duration(seconds) {
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return `${(seconds / 3600).toFixed(1)} h`;
+}
+
+const stem = (title) => title.replace(/\.[a-z]+$/i, "");
+
+function stateText(run) {
+  const place = { 1: "next", 2: "2nd", 3: "3rd" }[run.place] ?? `${run.place}th`;
+  const starts = run.starts_in ? `, starts in about ${duration(run.starts_in)}` : "";
+  const left = run.left === null ? "" : `, about ${duration(run.left)} left`;
+  const at = run.levels ? `level ${run.level}/${run.levels}, iteration ${run.iteration}/${run.iterations}` : "starting";
+  return {
+    waiting: `waiting, ${place} in line${starts}`,
+    running: run.message === "stopping" ? "stopping…" : `${at}${left}`,
+    paused: `paused for a quick look at ${Math.round(100 * run.done)} %`,
+    finished: `finished in ${duration(run.seconds)}`,
+    stopped: `stopped at ${Math.round(100 * run.done)} %; the picture so far is kept`,
+    canceled: "canceled before anything was painted",
+    failed: "failed",
+    interrupted: "interrupted",
+  }[run.state];
+}
+
+function look(id) {
+  selected = id;
+  if (id) sessionStorage.setItem("selected", id);
+  else sessionStorage.removeItem("selected");
+  $("compare").value = 0;
+  $("canvas").style.setProperty("--split", "0%");
+  $("after").removeAttribute("src");
+  $("after").dataset.wanted = "";
+  show();
+  for (const card of document.querySelectorAll(".card")) {
+    card.setAttribute("aria-current", String(card.dataset.id === id));
+  }
+}
+
+// Shows a picture once it is decoded, so that nothing flickers; only the latest counts.
+function showPicture(url) {
+  const after = $("after");
+  if (after.dataset.wanted === url) return;
+  after.dataset.wanted = url;
+  const next = new Image();
+  next.src = url;
+  next.decode().then(
+    () => {
+      if (after.dataset.wanted === url) after.src = url;
+    },
+    () => {},
+  );
+}
+
+function show() {
+  const run = runs.get(selected);
+  $("canvas").hidden = !run;
+  $("empty").hidden = Boolean(run);
+  for (const name of ["again", "copy"]) $(name).disabled = !run;
+  $("cancel").disabled = !run || run.ended || run.message === "stopping";
+  $("delete").disabled = !run?.ended;
+  $("download").setAttribute("aria-disabled", String(!run?.result));
+  if (run?.result) $("download").href = `/api/runs/${run.id}/result`;
+  else $("download").removeAttribute("href");
+  document.title = run && !run.ended && run.levels ? `${Math.round(100 * run.done)} % · jaxmrf` : "jaxmrf";
+  setText($("title"), run ? `${stem(run.content_title)} in the manner of ${stem(run.style_title)}` : "\u00a0");
+  setText($("state"), run ? stateText(run) + (run.message && run.ended ? `: ${run.message}` : "") : "\u00a0");
+  setText($("command"), run ? run.command : "");
+  $("state").className = run?.state ?? "";
+  $("progress").value = run ? run.done : 0;
+  drawCurve(run);
+  if (!run) return;
+  $("canvas").style.setProperty("--ratio", run.width / run.height);
+  const photograph = `/api/pictures/${run.content}`;
+  if ($("before").getAttribute("src") !== photograph) $("before").src = photograph;
+  $("before").alt = `Before: ${run.content_title}`;
+  $("after").alt = run.state === "finished" ? "The finished picture" : "The picture so far";
+  if (run.result) showPicture(`/api/runs/${run.id}/result?show=1`);
+  else if (run.picture) showPicture(`/api/runs/${run.id}/preview?n=${run.attempts}.${run.picture}`);
+  else showPicture(photograph);
+}
+
+function drawCurve(run) {
+  const svg = $("curve");
+  svg.replaceChildren();
+  const points = run?.curve ?? [];
+  const last = points.at(-1);
+  setText($("energy-value"), last ? last[1].toPrecision(4) : "\u00a0");
+  svg.setAttribute("aria-label", last ? `Energy, from ${points[0][1]} to ${last[1]}` : "Energy");
+  if (!last) return;
+  const values = points.map((point) => point[1]);
+  const low = Math.min(...values);
+  const high = Math.max(...values);
+  const x = (iteration) => (600 * (iteration - 1)) / (Math.max(last[0], 2) - 1);
+  const y = (value) => 75 - (70 * (value - low)) / Math.max(high - low, 1e-12);
+  const make = (tag, attributes) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    svg.append(made);
+  };
+  for (const begin of run.level_starts.slice(1)) {
+    make("line", { x1: x(begin + 0.5), x2: x(begin + 0.5), y1: 0, y2: 80 });
+  }
+  make("polyline", { points: points.map(([i, value]) => `${x(i)},${y(value)}`).join(" ") });
+}
+
+// The gallery
+
+function take(run) {
+  if (run.gone) {
+    runs.delete(run.id);
+    document.querySelector(`.card[data-id="${CSS.escape(run.id)}"]`)?.parentElement.remove();
+    if (selected === run.id) look(newest()?.id ?? null);
+  } else {
+    runs.set(run.id, run);
+    drawCard(run);
+    if (run.id === selected) show();
+  }
+  $("nothing").hidden = runs.size > 0;
+}
+
+function newest() {
+  const all = [...runs.values()].sort((one, other) => other.created - one.created);
+  return all.find((run) => ["running", "paused"].includes(run.state)) ?? all[0];
+}
+
+function makeCard(run) {
+  const image = element("img", { alt: "" });
+  const bar = element("span", { className: "bar" });
+  const picture = element("div", { className: "picture" }, image, bar);
+  const name = element("span", { className: "name" });
+  const sub = element("span", { className: "sub" });
+  const card = element("button", { type: "button", className: "card" }, picture, name, sub);
+  card.dataset.id = run.id;
+  card.dataset.created = run.created;
+  card.setAttribute("aria-current", String(run.id === selected));
+  card.addEventListener("click", () => {
+    look(run.id);
+    $("stage").scrollIntoView({ block: "nearest" });
+  });
+  const item = element("li", {}, card);
+  const others = [...$("runs").children];
+  const after = others.find((other) => Number(other.firstChild.dataset.created) < run.created);
+  $("runs").insertBefore(item, after ?? null);
+  return card;
+}
+
+function drawCard(run) {
+  const card = document.querySelector(`.card[data-id="${CSS.escape(run.id)}"]`) ?? makeCard(run);
+  const [image, bar] = card.querySelector(".picture").children;
+  const url = run.thumbnail ? `/api/runs/${run.id}/thumbnail` : `/api/pictures/${run.content}`;
+  if (image.getAttribute("src") !== url) image.src = url;
+  card.classList.toggle("pending", !run.thumbnail);
+  bar.style.width = run.ended ? "0" : `${100 * run.done}%`;
+  setText(card.querySelector(".name"), `${stem(run.content_title)} · ${stem(run.style_title)}`);
+  const short = { running: `${Math.round(100 * run.done)} %`, waiting: `in line, ${run.place}` }[run.state] ?? run.state;
+  setText(card.querySelector(".sub"), `${run.width}×${run.height}, ${short}`);
+}
+
+// Events
+
+function connect() {
+  stream?.close();
+  stream = new EventSource("/api/events");
+  stream.addEventListener("open", () => setText($("connection"), ""));
+  stream.addEventListener("runs", (event) => {
+    const all = JSON.parse(event.data);
+    const there = new Set(all.map((run) => run.id));
+    for (const id of runs.keys()) if (!there.has(id)) take({ id, gone: true });
+    all.forEach(take);
+    if (!runs.has(selected)) look(newest()?.id ?? null);
+  });
+  stream.addEventListener("run", (event) => {
+    take(JSON.parse(event.data));
+    if (!runs.has(selected) && runs.size) look(newest().id);
+  });
+  stream.addEventListener("error", () => {
+    setText($("connection"), "Not connected, trying again…");
+    if (stream.readyState !== EventSource.CLOSED) return;
+    setTimeout(connect, TRY_AGAIN);
+    ask("GET", "/api/form").catch((error) => setText($("connection"), error.message));
+  });
+}
+
+// Browsers open few connections to one server: a page that nobody looks at gives its own back.
+let leaving = 0;
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(leaving);
+  if (document.hidden) leaving = setTimeout(() => stream?.close(), LEAVE_AFTER);
+  else if (stream?.readyState === EventSource.CLOSED) connect();
+});
+
+// Buttons
+
+async function attempt(action) {
+  try {
+    await action();
+  } catch (error) {
+    complain(error.message);
+  }
+}
+
+function setUpButtons() {
+  $("form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    start();
+  });
+  $("quick").addEventListener("click", () => {
+    const size = Number(field("size").value);
+    start({ size: String(size > 0 && size < QUICK_SIZE ? size : QUICK_SIZE) });
+  });
+  $("cancel").addEventListener("click", () => attempt(async () => take(await ask("POST", `/api/runs/${selected}/cancel`))));
+  $("again").addEventListener("click", () => attempt(async () => {
+    const run = runs.get(selected);
+    for (const kind of KINDS) {
+      choose(kind, { id: run[kind], title: run[`${kind}_title`] });
+    }
+    fill(run.values);
+    remember();
+    field("size").focus();
+  }));
+  $("copy").addEventListener("click", async () => {
+    const { command } = runs.get(selected);
+    try {
+      await navigator.clipboard.writeText(command);
+      flash($("copy"), "Copied");
+    } catch {
+      getSelection().selectAllChildren($("command"));
+      flash($("copy"), "Press Ctrl+C");
+    }
+  });
+  $("delete").addEventListener("click", () => {
+    if ($("delete").dataset.sure !== selected) {
+      $("delete").dataset.sure = selected;
+      flash($("delete"), "Really?", () => delete $("delete").dataset.sure);
+      return;
+    }
+    attempt(() => ask("DELETE", `/api/runs/${selected}`));
+  });
+  $("compare").addEventListener("input", () => {
+    $("canvas").style.setProperty("--split", `${$("compare").value}%`);
+  });
+  document.addEventListener("paste", (event) => {
+    const file = [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
+    if (file) bring(nextWell(), file);
+  });
+  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    bring(nextWell(), event.dataTransfer.files[0]);
+  });
+}
+
+function flash(button, text, afterwards = () => {}) {
+  const before = button.dataset.text ?? button.textContent;
+  button.dataset.text = before;
+  button.style.minWidth = `${button.offsetWidth}px`;
+  button.textContent = text;
+  setTimeout(() => {
+    button.textContent = before;
+    afterwards();
+  }, 2500);
+}
+
+async function main() {
+  try {
+    form = await ask("GET", "/api/form");
+  } catch (error) {
+    setText($("connection"), error.message);
+    setTimeout(main, TRY_AGAIN);
+    return;
+  }
+  setUpControls();
+  KINDS.forEach(setUpWell);
+  setUpButtons();
+  recall();
+  $("main").hidden = false;
+  selected = sessionStorage.getItem("selected");
+  connect();
+}
+
+main();

@@ -1,0 +1,132 @@
+"""A real `jaxmrf serve` process for the tests of the page."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import psutil
+from PIL import Image
+
+from tests.conftest import picture
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = {"size": "64", "levels": "1", "iterations": "2"}
+PATIENCE = 180
+
+
+class Server:
+    """The process; its pictures and runs are kept in `folder`."""
+
+    def __init__(self, folder: Path, cache: Path) -> None:
+        self.folder, self._cache = folder / "page", cache
+        self.start()
+
+    def start(self, *more):
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, str(ROOT / "cli.py"), "serve", "--port", "0"),
+                *("--folder", str(self.folder), *more),
+            ],
+            env={**os.environ, "XDG_CACHE_HOME": str(self._cache)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        line = self.process.stdout.readline()
+        assert line.startswith("open http://127.0.0.1:"), line
+        self.entrance = line.split()[1]
+        self.address, _, self.token = self.entrance.partition("/?token=")
+        headers = {"Authorization": f"Bearer {self.token}"}
+        self.client = httpx.Client(base_url=self.address, headers=headers, timeout=60)
+
+    def end(self, how=signal.SIGINT):
+        self.client.close()
+        self.process.send_signal(how)
+        self.process.wait(30)
+        self.process.stdout.close()
+        return self.process.returncode
+
+    def memory(self):
+        """Resident bytes of the server, without the process that computes."""
+        return psutil.Process(self.process.pid).memory_info().rss
+
+    def worker(self):
+        children = psutil.Process(self.process.pid).children()
+        return next(child for child in children if "jaxmrf.web.worker" in child.cmdline())
+
+    def files(self):
+        return sorted(path.name for path in self.folder.rglob("*") if path.is_file())
+
+    def upload(self, path):
+        answer = self.client.post(
+            "/api/pictures", params={"name": path.name}, content=path.read_bytes()
+        )
+        assert answer.status_code == 201, answer.text
+        return answer.json()["id"]
+
+    def submit(self, content, style, **options):
+        body = {"content": content, "style": style, "options": options}
+        answer = self.client.post("/api/runs", json=body)
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+    def run(self, name):
+        return self.client.get(f"/api/runs/{name}").json()
+
+    def wait(self, name, condition=lambda run: run["ended"]):
+        deadline = time.monotonic() + PATIENCE
+        while not condition(run := self.run(name)):
+            assert time.monotonic() < deadline, run
+            assert not run["ended"], run
+            time.sleep(0.05)
+        return run
+
+    def clear(self):
+        """Cancels and deletes all runs."""
+        all_runs = sorted(self.events(1)[0], key=lambda run: run["state"] != "waiting")
+        for run in all_runs:  # those that wait first, or they would begin
+            self.client.post(f"/api/runs/{run['id']}/cancel")
+        for run in all_runs:
+            while not self.run(run["id"])["ended"]:
+                time.sleep(0.05)
+            assert self.client.delete(f"/api/runs/{run['id']}").status_code == 204
+
+    def events(self, count):
+        """Returns the data of the first events of a stream."""
+        found = []
+        with self.client.stream("GET", "/api/events") as stream:
+            for line in stream.iter_lines():
+                if line.startswith("data: "):
+                    found.append(json.loads(line[6:]))
+                if len(found) == count:
+                    break
+        return found
+
+
+def write_pictures(folder):
+    """Writes two small pictures and returns their paths."""
+    paths = []
+    for name, seed, height, width in (("content", 1, 48, 80), ("style", 2, 70, 64)):
+        pixels = np.asarray(picture(seed, height, width) * 255).astype(np.uint8)
+        paths.append(folder / f"{name}.png")
+        Image.fromarray(pixels).save(paths[-1])
+    return paths
+
+
+def command_line(command, folder, cache):
+    """Runs the command that the page gives, in a folder; returns the bytes of the picture."""
+    words = command.split()
+    assert words[:2] == ["jaxmrf", "transfer"]
+    subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), *words[1:]],
+        cwd=folder,
+        env={**os.environ, "XDG_CACHE_HOME": str(cache)},
+        check=True,
+        capture_output=True,
+    )
+    return (folder / "out.png").read_bytes()

@@ -1,0 +1,631 @@
+"""The page's HTTP interface, against a real server process."""
+
+import asyncio
+import inspect
+import io
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+import zlib
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from jaxmrf import cli, cli_serve
+from jaxmrf.config import ConfigError
+from jaxmrf.web import decoder, form, pictures, runs, security
+from tests.serving import ROOT, SMALL, Server, command_line, write_pictures
+
+LONG = {"size": "200", "levels": "1", "iterations": "2000"}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, cache):
+    server = Server(tmp_path_factory.mktemp("server"), cache)
+    yield server
+    assert server.end() == 0
+
+
+@pytest.fixture
+def paths(tmp_path):
+    return write_pictures(tmp_path)
+
+
+@pytest.fixture
+def pair(server, paths):
+    yield [server.upload(path) for path in paths]
+    server.clear()
+
+
+def status(server, method="GET", path="/api/form", **more):
+    with httpx.Client(base_url=server.address, timeout=60) as stranger:
+        return stranger.request(method, path, **more).status_code
+
+
+# Who may speak to the server
+
+
+def test_the_entrance_gives_a_cookie_and_the_cookie_opens_the_page(server):
+    with httpx.Client(base_url=server.address) as browser:
+        assert browser.get("/").status_code == 401
+        entrance = browser.get(server.entrance)
+        assert entrance.status_code == 200
+        cookie = entrance.headers["set-cookie"].lower()
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+        assert server.token.lower() not in cookie
+        page = browser.get("/")
+        assert page.status_code == 200
+        assert '<main id="main"' in page.text
+        assert "script-src 'self'" in page.headers["content-security-policy"]
+        assert page.headers["x-content-type-options"] == "nosniff"
+        assert not re.search(r"<script>|<style|style=|onclick|https?://", page.text)
+        assert browser.get("/api/form").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, 401),
+        ({"Authorization": "Bearer wrong"}, 401),
+        ({"Cookie": "jaxmrf-80=x; =;;"}, 401),
+        ({"Host": "evil.example"}, 400),
+        ({"Host": "127.0.0.1"}, 400),
+        ({"Host": "127.0.0.1:x"}, 400),
+        ({"Host": "user@127.0.0.1:{port}"}, 400),
+        ({"Host": "localhost:{port}"}, 200),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://127.0.0.1:1"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Origin": "{address}", "Sec-Fetch-Site": "same-origin"}, 200),
+    ],
+)
+def test_strangers_and_other_sites_are_refused(server, headers, expected):
+    port = server.address.rpartition(":")[2]
+    headers = {
+        name: value.format(port=port, address=server.address) for name, value in headers.items()
+    }
+    if expected != 401:
+        headers.setdefault("Authorization", f"Bearer {server.token}")
+    assert status(server, headers=headers) == expected
+    assert status(server, path="/?token=wrong") == 401
+    assert status(server, method="POST", path=f"/?token={server.token}") == 401
+
+
+def test_a_wrong_token_stores_nothing(server, paths):
+    before = server.files()
+    assert status(server, "POST", "/api/pictures", content=paths[0].read_bytes()) == 401
+    assert server.files() == before
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/runs/..%2F..%2Fsecret/result",
+        "/api/runs/%2e%2e/result",
+        "/api/pictures/..%2fsecret",
+        "/api/pictures/%2Fetc%2Fpasswd",
+        "/api/pictures/%00",
+        "/../secret",
+        "/secret",
+        "/static/..%2f..%2fapp.py",
+        "/app.py",
+    ],
+)
+def test_no_path_of_a_client_touches_the_file_system(server, path):
+    assert server.client.get(path).status_code == 404
+    host, port = server.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as raw:  # not normalized
+        raw.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n"
+            f"Authorization: Bearer {server.token}\r\n\r\n".encode()
+        )
+        assert raw.makefile("rb").readline().split()[1] == b"404"
+
+
+@pytest.mark.parametrize(
+    ("options", "control", "message"),
+    [
+        ({"init": "/etc/passwd"}, "init", "choose from content, noise"),
+        ({"trace": "/tmp/trace"}, None, "no control 'trace'"),
+        ({"output": "/tmp/out.png"}, None, "no control 'output'"),
+        ({"weights_file": "/tmp/x"}, None, "no control 'weights_file'"),
+        ({"content": "/etc/passwd"}, None, "no control 'content'"),
+        ({"size": "wide"}, "size", "it takes whole numbers"),
+        ({"size": "20000"}, "size", "more than 100 megapixels"),
+        ({"content_weight": "-1"}, "content_weight", "at least 0"),
+        ({"content_weight": 1}, "content_weight", "must be a text"),
+        ({"layers": "x" * 300}, "layers", "at most 200"),
+        ({"iterations": "1,x"}, "iterations", "whole numbers"),
+        ({"network": "vgg99"}, "network", "choose from auto"),
+        ({"levels": "99"}, "levels", "at most 16"),
+    ],
+)
+def test_options_that_cannot_be_used_are_named_beside_their_control(
+    server, pair, options, control, message
+):
+    for path in ("/api/runs", "/api/prepare"):
+        body = {"content": pair[0], "style": pair[1], "options": options}
+        answer = server.client.post(path, json=body)
+        assert answer.status_code == 422
+        assert answer.json()["control"] == control
+        assert message in answer.json()["message"]
+    assert server.events(1) == [[]]
+
+
+def test_pictures_that_are_missing_are_named(server, pair):
+    for body, control in (({}, "content"), ({"content": pair[0], "style": "../x"}, "style")):
+        answer = server.client.post("/api/runs", json=body)
+        assert (answer.status_code, answer.json()["control"]) == (422, control)
+    for body in (b"words", b"[]", b"[" * 50_000):
+        assert server.client.post("/api/runs", content=body).status_code in (400, 422)
+    assert server.client.post("/api/runs", content=b"x" * 100_000).status_code == 413
+    assert server.client.post("/api/form").status_code == 405
+
+
+# Uploads
+
+
+def raw_upload(server, headers, chunks):
+    """Sends a body by hand; returns the status line, however early it comes."""
+    host, port = server.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as raw:
+        head = f"POST /api/pictures?name=a.png HTTP/1.1\r\nHost: {host}:{port}\r\n"
+        head += f"Authorization: Bearer {server.token}\r\n{headers}\r\n\r\n"
+        raw.sendall(head.encode())
+        sent = 0
+        try:
+            for chunk in chunks:
+                raw.sendall(chunk)
+                sent += len(chunk)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        try:
+            return raw.makefile("rb").readline(), sent
+        except ConnectionResetError:  # closed with the answer unread
+            return b"", sent
+
+
+def test_a_gigabyte_is_refused_without_being_stored(server):
+    before, memory = server.files(), server.memory()
+    megabyte = b"x" * 2**20
+    line, sent = raw_upload(server, f"Content-Length: {2**30}", (megabyte for _ in range(1024)))
+    assert b" 413 " in line or sent < pictures.MAX_BYTES
+    chunk = b"100000\r\n" + megabyte + b"\r\n"
+    line, sent = raw_upload(server, "Transfer-Encoding: chunked", (chunk for _ in range(1024)))
+    assert b" 413 " in line or sent < 2 * pictures.MAX_BYTES
+    too_large = pictures.MAX_BYTES + 1
+    answer = server.client.post("/api/pictures", content=(b"x" * too_large for _ in range(1)))
+    assert answer.status_code == 413
+    assert "larger than 64 MB" in answer.json()["message"]
+    assert server.files() == before
+    assert server.memory() < memory + 200e6
+
+
+def bomb_png():
+    def chunk(name, data):
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(12_501 * 1000), 9)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
+
+
+def bomb_tiff():
+    """A picture of 64×64 deep pixels whose data inflates to sixteen gigabytes."""
+    deflate = zlib.compressobj(9)
+    data = deflate.compress(bytes(2**24)) + deflate.flush(zlib.Z_FULL_FLUSH)
+    data += (deflate.compress(bytes(2**24)) + deflate.flush(zlib.Z_FULL_FLUSH)) * 1000
+    entries = {
+        256: 64, 257: 64, 258: 16, 259: 8, 262: 2, 273: 8, 277: 3, 278: 64, 279: len(data),
+    }  # fmt: skip
+    directory = struct.pack("<H", len(entries))
+    for tag, value in entries.items():
+        directory += struct.pack("<HHII", tag, 4, 1, value)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory + bytes(4)
+
+
+def gif():
+    buffer = io.BytesIO()
+    Image.new("P", (8, 8)).save(buffer, "GIF")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"words, not a picture", "not a JPEG, PNG, WebP or TIFF"),
+        (b"", "empty"),
+        (bomb_png(), "more than 50 megapixels"),
+        (bomb_tiff(), "too much memory"),
+        (gif(), "not a JPEG, PNG, WebP or TIFF"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a JPEG"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "this file"),
+    ],
+    ids=["text", "empty", "png-bomb", "tiff-bomb", "gif", "eps", "broken-png"],
+)
+def test_what_is_no_picture_is_refused_and_not_kept(server, content, message):
+    before, memory = server.files(), server.memory()
+    answer = server.client.post("/api/pictures", params={"name": "a.png"}, content=content)
+    assert answer.status_code == 422, answer.text
+    assert message in answer.json()["message"]
+    assert str(server.folder) not in answer.text
+    assert server.files() == before
+    assert server.memory() < memory + 300e6
+
+
+def test_a_client_that_goes_half_way_leaves_nothing(server, paths):
+    before = server.files()
+    host, port = server.address.removeprefix("http://").split(":")
+    for _ in range(10):
+        with socket.create_connection((host, int(port))) as raw:
+            head = f"POST /api/pictures HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 9999\r\n"
+            raw.sendall(f"{head}Authorization: Bearer {server.token}\r\n\r\nhalf".encode())
+    deadline = time.monotonic() + 30
+    while server.files() != before:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    server.upload(paths[0])  # the places in the gate are free again
+
+
+def test_names_of_files_are_only_ever_text(server, paths):
+    for name in ("../../evil.png", "/etc/passwd", "a\x00b\r\nc.png", "x" * 5000, "", "..", "é.png"):
+        answer = server.client.post(
+            "/api/pictures", params={"name": name}, content=paths[0].read_bytes()
+        )
+        assert answer.status_code == 201
+        title = answer.json()["title"]
+        assert title == pictures.clean_title(name)
+        assert title
+        assert len(title) <= pictures.MAX_NAME
+        assert not set(title) & set("/\\\r\n\0")
+
+
+@given(st.text())
+def test_titles_are_short_lines_without_folders(name):
+    title = pictures.clean_title(name)
+    assert 0 < len(title) <= pictures.MAX_NAME
+    assert not set(title) & set("/\\\r\n\0")
+    assert title not in (".", "..")
+    assert pictures.clean_title(title) == title
+
+
+def test_two_hundred_requests_at_once(server, paths):
+    content = paths[0].read_bytes()
+
+    async def together():
+        headers = {"Authorization": f"Bearer {server.token}"}
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(
+            base_url=server.address, headers=headers, limits=limits, timeout=120
+        ) as client:
+            asked = [client.get("/api/form") for _ in range(100)]
+            asked += [client.post("/api/pictures", content=content) for _ in range(100)]
+            return await asyncio.gather(*asked)
+
+    memory = server.memory()
+    answers = asyncio.run(together())
+    assert [answer.status_code for answer in answers] == [200] * 100 + [201] * 100
+    assert len({answer.json()["id"] for answer in answers[100:]}) == 100
+    assert server.memory() < memory + 200e6
+    assert not [name for name in server.files() if name.startswith(".")]
+
+
+# Runs
+
+
+def test_a_run_has_the_bytes_of_the_command_line(server, pair, paths, tmp_path, cache):
+    run = server.submit(*pair, **SMALL, seed="3", color="keep")
+    done = server.wait(run["id"])
+    assert done["state"] == "finished", done
+    assert (done["width"], done["height"]) == (64, 38)
+    assert (done["levels"], done["iteration"], done["done"]) == (1, 2, 1.0)
+    assert [point[0] for point in done["curve"]] == [1, 2]
+    answer = server.client.get(f"/api/runs/{run['id']}/result")
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert answer.content == command_line(run["command"], tmp_path, cache)
+    for name in ("preview", "thumbnail"):
+        answer = server.client.get(f"/api/runs/{run['id']}/{name}")
+        assert answer.headers["content-type"] == "image/jpeg"
+
+
+def test_turned_and_transparent_pictures_give_the_same_bytes_too(server, tmp_path, cache):
+    paths = write_pictures(tmp_path)
+    turned = tmp_path / "turned and clear.webp"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(paths[0]) as file:
+        file.putalpha(128)
+        file.save(turned, exif=exif, lossless=True)
+    run = server.submit(server.upload(turned), server.upload(paths[1]), **SMALL)
+    server.wait(run["id"])
+    assert (run["width"], run["height"]) == (38, 64)
+    command = run["command"].replace("'turned and clear.webp'", "t.webp")
+    assert command != run["command"]
+    answer = server.client.get(f"/api/runs/{run['id']}/result")
+    shutil.copy(turned, tmp_path / "t.webp")
+    made = command_line(command, tmp_path, cache)
+    with Image.open(io.BytesIO(made)) as one, Image.open(io.BytesIO(answer.content)) as other:
+        assert one.mode == other.mode == "RGBA"
+        assert one.tobytes() == other.tobytes()
+        assert one.text["jaxmrf"].replace("t.webp", turned.name) == other.text["jaxmrf"]
+    server.clear()
+
+
+def test_a_canceled_run_keeps_what_is_there(server, pair):
+    run = server.submit(*pair, **LONG)
+    server.wait(run["id"], lambda run: run["iteration"] > 2)
+    assert server.client.delete(f"/api/runs/{run['id']}").status_code == 409
+    assert server.client.post(f"/api/runs/{run['id']}/cancel").status_code == 202
+    done = server.wait(run["id"])
+    assert (done["state"], done["result"]) == ("stopped", True)
+    with Image.open(io.BytesIO(server.client.get(f"/api/runs/{run['id']}/result").content)) as file:
+        assert file.size == (200, 120)
+        assert '"stopped": {"iteration": ' in file.text["jaxmrf"]
+    assert server.client.delete(f"/api/runs/{run['id']}").status_code == 204
+    assert server.client.get(f"/api/runs/{run['id']}").status_code == 404
+
+
+def test_quick_runs_go_first_and_change_no_byte_of_others(server, pair, tmp_path, cache):
+    long = server.submit(*pair, size="200", levels="1", iterations="90", seed="1")
+    later = server.submit(*pair, **LONG)
+    assert not long["quick"]
+    server.wait(long["id"], lambda run: run["iteration"] > 0)
+    quick = server.submit(*pair, **SMALL)
+    assert quick["quick"]
+    quick = server.wait(quick["id"])
+    assert server.run(long["id"])["state"] == "running"
+    waiting = server.run(later["id"])
+    assert (waiting["state"], waiting["place"]) == ("waiting", 1)
+    assert waiting["starts_in"] > 0
+    server.client.post(f"/api/runs/{later['id']}/cancel")
+    assert server.run(later["id"])["state"] == "canceled"
+    assert server.wait(long["id"])["state"] == "finished"
+    result = server.client.get(f"/api/runs/{long['id']}/result").content
+    assert result == command_line(long["command"], tmp_path, cache)
+
+
+def test_events_have_all_runs_first_and_then_what_changes(server, pair):
+    run = server.submit(*pair, **SMALL)
+    seen = []
+    with server.client.stream("GET", "/api/events") as stream:
+        for line in stream.iter_lines():
+            seen.append(line)
+            if line.startswith("data: ") and '"state": "finished"' in line:
+                break
+    assert seen[0] == "id: 1"
+    assert seen[1] == "event: runs"
+    assert run["id"] in seen[2]
+    assert server.events(1)[0][0]["state"] == "finished"
+
+
+def test_failures_are_told_and_the_next_run_goes_on(server, pair):
+    run = server.submit(*pair, size="8")
+    assert "not even one patch" in server.wait(run["id"])["message"]
+    run = server.submit(*pair, **SMALL, style_weight="1e38")
+    assert "not finite" in server.wait(run["id"])["message"]
+    run = server.submit(*pair, **SMALL, network="vgg19")
+    assert "jaxmrf weights fetch vgg19" in server.wait(run["id"])["message"]
+    assert server.wait(server.submit(*pair, **SMALL)["id"])["state"] == "finished"
+
+
+def test_the_queue_has_an_end(server, pair):
+    names = [server.submit(*pair, **LONG)["id"] for _ in range(51)]
+    answer = server.client.post(
+        "/api/runs", json={"content": pair[0], "style": pair[1], "options": {}}
+    )
+    assert answer.status_code == 429
+    assert "50 runs are waiting already" in answer.json()["message"]
+    places = [server.run(name)["place"] for name in names[1:]]
+    assert places == list(range(1, 51))
+
+
+def test_a_lost_process_is_replaced_and_its_run_started_again(server, pair):
+    run = server.submit(*pair, **LONG)
+    server.wait(run["id"], lambda run: run["iteration"] > 0)
+    server.worker().kill()
+    server.wait(run["id"], lambda run: run["attempts"] == 2 and run["iteration"] > 0)
+    server.worker().kill()
+    deadline = time.monotonic() + 60
+    while not (done := server.run(run["id"]))["ended"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert done["state"] == "interrupted"
+    assert "perhaps memory ran out" in done["message"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_runs_and_gallery_survive_the_end_of_the_server(tmp_path, cache, how):
+    server = Server(tmp_path, cache)
+    try:
+        pair = [server.upload(path) for path in write_pictures(tmp_path)]
+        finished = server.submit(*pair, **SMALL)
+        server.wait(finished["id"])
+        result = server.client.get(f"/api/runs/{finished['id']}/result").content
+        with httpx.Client() as browser:
+            cookie = browser.get(server.entrance).headers["set-cookie"].split(";")[0]
+        run = server.submit(*pair, size="128", levels="1", iterations="40")
+        waiting = server.submit(*pair, size="128", levels="1", iterations="3")
+        server.wait(run["id"], lambda run: run["iteration"] > 0)
+        worker = server.worker()
+    finally:
+        assert server.end(how) == (0 if how == signal.SIGINT else -how)
+    worker.wait(30)
+    (server.folder / "pictures" / ".upload-left").touch()
+    server.start()
+    try:
+        assert ".upload-left" not in server.files()
+        value = cookie.partition("=")[2]
+        name = f"jaxmrf-{server.address.rpartition(':')[2]}"
+        assert status(server, headers={"Cookie": f"{name}={value}"}) == 200
+        assert server.run(finished["id"])["state"] == "finished"
+        again = server.client.get(f"/api/runs/{finished['id']}/result")
+        assert again.content == result
+        for name in (run["id"], waiting["id"]):
+            assert server.wait(name)["state"] == "finished"
+        attempts = server.run(run["id"])["attempts"]
+        assert attempts == (1 if how == signal.SIGINT else 2)
+    finally:
+        server.end()
+
+
+def receive(store, *bodies):
+    """Returns what a store makes of request bodies."""
+
+    async def chunks(body):
+        yield body
+
+    async def together():
+        try:
+            return [await store.receive(chunks(body), "a.png") for body in bodies]
+        finally:
+            await store.decoder.stop()
+
+    return asyncio.run(together())
+
+
+def test_pictures_without_a_run_go_after_a_day(paths, tmp_path):
+    folder = tmp_path / "pictures"
+    store = pictures.Pictures(folder, lambda: 10**9, decoder.Decoder(), {})
+    kept, gone = receive(store, *[paths[0].read_bytes()] * 2)
+    store.reap(set())
+    assert store.find(gone.id)
+    for upload in (kept, gone):
+        object.__setattr__(upload, "created", 1.0)
+    store.reap({kept.id})
+    assert store.find(kept.id)
+    assert not store.find(gone.id)
+    assert len(list(folder.iterdir())) == 3
+    again = pictures.Pictures(folder, lambda: 10**9, decoder.Decoder(), {})
+    assert again.find(kept.id).path == kept.path
+    assert not again.find(gone.id)
+
+
+def test_a_full_disk_is_told(tmp_path):
+    store = pictures.Pictures(tmp_path, lambda: 0, decoder.Decoder(), {})
+    with pytest.raises(pictures.UploadError, match="delete runs from the gallery"):
+        receive(store, b"x")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_decoder_that_hangs_is_replaced(paths, tmp_path, monkeypatch):
+    store = pictures.Pictures(tmp_path / "pictures", lambda: 10**9, decoder.Decoder(), {})
+    monkeypatch.setattr(decoder, "SECONDS", 0.0)
+    with pytest.raises(pictures.UploadError, match="too much time or memory"):
+        receive(store, paths[0].read_bytes())
+    assert not list((tmp_path / "pictures").iterdir())
+    monkeypatch.setattr(decoder, "SECONDS", 60.0)
+    assert receive(store, paths[0].read_bytes())[0].width == 80
+
+
+# Form, records and the command
+
+
+def test_every_option_is_on_the_page_or_left_out_for_a_reason():
+    found = {control.name for control in form.controls(cli.transfer)}
+    left_out = set(inspect.signature(cli.transfer).parameters) - found
+    files = {
+        *("content", "style", "output", "weights_file", "trace"),
+        *("content_guide", "style_guide", "mask", "config_file"),
+    }
+    assert left_out == {"context", *files, *form.LEFT_OUT}
+    assert set(form.MAIN) <= found
+
+
+def test_controls_have_the_defaults_and_help_of_the_command_line():
+    controls = {control.name: control for control in form.controls(cli.transfer)}
+    assert controls["size"].default == "512"
+    assert controls["iterations"].default == "60,30,15"
+    assert controls["init"].choices == ("content", "noise", "shuffle")
+    assert controls["network"].choices == ("auto", "vgg16", "vgg19")
+    assert controls["memory"].default == controls["levels"].default == ""
+    assert "more keeps more" in controls["content_weight"].help
+    presets = form.presets(list(controls.values()))
+    assert presets["reference"]["content_weight"] == "20.0"
+    assert presets["default"]["size"] == "512"
+
+
+def test_names_that_look_like_options_stay_names():
+    line = form.command_line({"size": "64"}, "-rf.png", "a b;c.png")
+    assert line == "jaxmrf transfer ./-rf.png 'a b;c.png' -o out.png --size=64"
+
+
+@given(st.lists(st.floats(0, 1e6), max_size=2000))
+def test_the_curve_stays_short_and_keeps_its_ends(values):
+    run = runs.Run("a", 0.0, "b", "c", "d", "e", {}, "", 1, 1, 1.0, True)
+    for number, value in enumerate(values):
+        run.add_point(number, value)
+    assert len(run.curve) <= runs.MAX_CURVE
+    numbers = [point[0] for point in run.curve]
+    assert numbers == sorted(set(numbers))
+    if values:
+        assert (numbers[0], numbers[-1]) == (0, len(values) - 1)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
+def test_other_addresses_need_to_be_allowed(host):
+    with pytest.raises(ConfigError, match="--allow-remote"):
+        cli_serve._check_host(host, False)
+    cli_serve._check_host("::1", False)
+    cli_serve._check_host("localhost", False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--host", "0.0.0.0"], "say --allow-remote"),
+        (["--folder", "{folder}"], "another jaxmrf serve"),
+        (["--folder", "/dev/null/page"], "choose another --folder"),
+        (["--port", "{port}"], "try --port 0"),
+    ],
+)
+def test_errors_of_the_command_are_one_line(server, tmp_path, arguments, message):
+    port = server.address.rpartition(":")[2]
+    arguments = [text.format(folder=server.folder, port=port) for text in arguments]
+    if "--folder" not in arguments:
+        arguments += ["--folder", str(tmp_path / "page")]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "cli.py"), "serve", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_extra_is_told(monkeypatch):
+    monkeypatch.setattr(cli_serve.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=re.escape("pip install 'jaxmrf[web]'")):
+        cli_serve._check_extra()
+
+
+def test_a_remote_server_answers_to_addresses_but_not_to_foreign_names():
+    guard = security.Guard(
+        None, port=80, hosts=security.own_names("0.0.0.0"), remote=True, token="t", secret="s"
+    )
+    expected = {
+        **dict.fromkeys(("192.168.1.5", "[fe80::1]:80", "localhost"), True),
+        **dict.fromkeys(("evil.example", "192.168.1.5:81", ""), False),
+    }
+    assert {host: guard._is_ours(host) for host in expected} == expected

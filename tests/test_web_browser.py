@@ -1,0 +1,501 @@
+"""The page in a real browser: headless Chromium, as Debian packages it.
+
+`JAXMRF_SCREENSHOTS=docs/images python -m pytest -n0 tests/test_web_browser.py -k screenshots`
+makes the pictures of docs/web.md again.
+"""
+
+import io
+import os
+import shutil
+import time
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.serving import PATIENCE, Server, command_line, write_pictures
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+if not (CHROMIUM and DRIVER):
+    pytest.skip(
+        "NOT TESTED IN A BROWSER: install Debian's chromium and chromium-driver",
+        allow_module_level=True,
+    )
+
+from selenium import webdriver  # noqa: E402
+from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+
+DESKTOP, PHONE = (1280, 860), (390, 844)
+SCREENSHOTS = os.environ.get("JAXMRF_SCREENSHOTS")
+LONG = {"size": "200", "levels": "1", "iterations": "3000"}
+
+
+class Page:
+    """One browser window on the page."""
+
+    def __init__(self, server, size, downloads, dark=False):
+        options = webdriver.ChromeOptions()
+        options.binary_location = CHROMIUM
+        for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "hide-scrollbars"):
+            options.add_argument(f"--{argument}")
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+        self.resize(size)
+        self.command("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.command("Emulation.setEmulatedMedia", features=[scheme])
+        self.command("Emulation.setFocusEmulationEnabled", enabled=True)
+        self.enter(server)
+
+    def enter(self, server):
+        self.driver.get(server.entrance)
+        self.until(lambda: self.all("#well-style .examples button"))
+        # Layout shifts from here on; those that follow input by 500 ms do not count.
+        self.script(
+            "window.shifts = []; new PerformanceObserver((list) => { for (const entry of "
+            "list.getEntries()) if (!entry.hadRecentInput) window.shifts.push(entry.value); })"
+            ".observe({type: 'layout-shift', buffered: true});"
+        )
+
+    def resize(self, size):
+        self.command(
+            "Emulation.setDeviceMetricsOverride",
+            width=size[0],
+            height=size[1],
+            deviceScaleFactor=1,
+            mobile=False,
+        )
+
+    def command(self, name, **values):
+        return self.driver.execute_cdp_cmd(name, values)
+
+    def script(self, text, *arguments):
+        return self.driver.execute_script(text, *arguments)
+
+    def all(self, selector):
+        return self.driver.find_elements(By.CSS_SELECTOR, selector)
+
+    def one(self, selector):
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def text(self, name):
+        return self.script("return document.getElementById(arguments[0]).textContent", name)
+
+    def state(self):
+        return self.text("state")
+
+    def progress(self):
+        return self.script("return document.getElementById('progress').value")
+
+    def until(self, condition, seconds=PATIENCE):
+        deadline = time.monotonic() + seconds
+        while not (found := condition()):
+            assert time.monotonic() < deadline, (self.state(), self.text("problem"))
+            time.sleep(0.05)
+        return found
+
+    def choose(self, paths):
+        for kind, path in zip(("content", "style"), paths, strict=True):
+            self.one(f"#file-{kind}").send_keys(str(path))
+            self.until(lambda kind=kind, path=path: path.name in self.text(f"note-{kind}"), 30)
+
+    def set(self, **values):
+        for name, value in values.items():
+            field = self.one(f"#control-{name}")
+            if not field.is_displayed():
+                self.one("#more summary").click()
+            field.send_keys(Keys.CONTROL + "a" + Keys.NULL, value)
+
+    def start(self, **values):
+        self.set(**values)
+        self.one("#start").click()
+        self.until(lambda: self.state().startswith(("level", "waiting", "starting", "finished")))
+
+    def ends(self):
+        self.until(lambda: self.state().startswith(("finished", "stopped", "failed", "canceled")))
+        return self.state()
+
+    def sharp(self):
+        """Whether the finished picture is shown, decoded."""
+        return self.script(
+            "const after = document.getElementById('after');"
+            "return after.complete && after.src.includes('/result');"
+        )
+
+    def split(self):
+        return self.script(
+            "return document.getElementById('canvas').style.getPropertyValue('--split')"
+        )
+
+    def quit(self):
+        """Ends the browser; returns what it complained of."""
+        log = self.driver.get_log("browser")
+        self.driver.quit()
+        # That an input was refused is what some of the tests are about.
+        return [entry for entry in log if "status of 422" not in entry["message"]]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, cache):
+    server = Server(tmp_path_factory.mktemp("server"), cache)
+    yield server
+    server.end()
+
+
+@pytest.fixture
+def browse(server, tmp_path):
+    pages = []
+
+    def browse(size=DESKTOP, **more):
+        pages.append(Page(server, size, tmp_path / "downloads", **more))
+        return pages[-1]
+
+    yield browse
+    complaints = [page.quit() for page in pages]
+    server.clear()
+    assert complaints == [[] for _ in pages]
+
+
+@pytest.fixture
+def paths(tmp_path):
+    return write_pictures(tmp_path)
+
+
+def test_upload_watch_and_download_what_the_command_line_makes(browse, paths, tmp_path, cache):
+    page = browse()
+    page.choose(paths)
+    page.start(size="128", iterations="8,8", seed="4")
+    seen, pictures = set(), set()
+    while not page.state().startswith("finished"):
+        seen.add(page.progress())
+        pictures.add(page.one("#after").get_attribute("src"))
+        time.sleep(0.02)
+    assert len(seen) > 3
+    assert len({url for url in pictures if url and "/preview" in url}) > 1
+    page.until(page.sharp)
+    assert page.progress() == 1
+    points = page.one("#curve polyline").get_attribute("points").split()
+    assert len(points) == 16
+    command = page.text("command")
+    page.one("#download").click()
+    downloads = tmp_path / "downloads"
+    file = page.until(lambda: next(downloads.glob("*.png"), None))
+    assert file.name == "content in the manner of style.png"
+    assert file.read_bytes() == command_line(command, tmp_path, cache)
+    assert sum(page.script("return window.shifts")) < 0.01
+
+
+def test_cancel_keeps_what_is_there(browse, paths):
+    page = browse()
+    page.choose(paths)
+    page.start(**LONG)
+    page.until(lambda: page.progress() > 0)
+    page.one("#cancel").click()
+    assert page.ends().startswith("stopped")
+    page.until(page.sharp)
+    assert page.one("#download").get_attribute("aria-disabled") == "false"
+    assert not page.one("#cancel").is_enabled()
+    page.one("#delete").click()
+    assert page.text("delete") == "Really?"
+    page.one("#delete").click()
+    page.until(lambda: not page.all(".card"))
+    assert page.one("#empty").is_displayed()
+
+
+def test_a_reload_changes_nothing(browse, paths):
+    page = browse()
+    page.choose(paths)
+    page.start(**LONG)
+    page.until(lambda: page.progress() > 0)
+    before = page.progress()
+    page.driver.refresh()
+    page.until(lambda: page.state().startswith("level 1/1"))
+    assert page.progress() >= before
+    assert page.one("#control-size").get_attribute("value") == "200"
+    assert "content.png" in page.text("note-content")
+    page.until(lambda: page.progress() > before)
+    assert len(page.one("#curve polyline").get_attribute("points").split()) > 1
+
+
+def test_two_tabs_see_the_same(browse, paths, server):
+    page = browse()
+    page.choose(paths)
+    page.start(**LONG)
+    first = page.driver.current_window_handle
+    page.driver.switch_to.new_window("tab")
+    page.driver.get(server.address)
+    page.until(lambda: page.progress() > 0)
+    page.one("#cancel").click()
+    assert page.ends().startswith("stopped")
+    page.driver.close()
+    page.driver.switch_to.window(first)
+    assert page.ends().startswith("stopped")
+
+
+def test_a_closed_tab_does_not_stop_a_run(browse, paths, server):
+    page = browse()
+    page.choose(paths)
+    page.start(size="128", iterations="8,8")
+    page.driver.get("about:blank")
+    (run,) = server.events(1)[0]
+    assert server.wait(run["id"])["state"] == "finished"
+
+
+def test_the_page_comes_back_when_the_server_does(browse, paths, server):
+    page = browse()
+    page.choose(paths)
+    page.start(size="64", iterations="2")
+    assert page.ends().startswith("finished")
+    port = server.address.rpartition(":")[2]
+    server.end()
+    page.until(lambda: page.text("connection"))
+    server.start("--port", port)
+    page.until(lambda: not page.text("connection"))
+    page.one("#start").click()
+    page.until(lambda: len(page.all(".card")) == 2)
+    assert page.ends().startswith("finished")
+    page.driver.get_log("browser")  # that the server was away
+
+
+def test_errors_are_beside_their_control(browse, paths, tmp_path):
+    page = browse()
+    page.one("#start").click()
+    page.until(lambda: "choose a photograph" in page.text("note-content"))
+    text = tmp_path / "words.png"
+    text.write_text("words")
+    page.one("#file-content").send_keys(str(text))
+    page.until(lambda: "not a JPEG, PNG, WebP or TIFF" in page.text("note-content"))
+    page.choose(paths)
+    page.set(size="wide")
+    page.until(lambda: page.all("#control-size[aria-invalid=true]"))
+    assert "whole numbers" in page.text("control-size-help")
+    page.set(size="64", patch_size="0")
+    page.one("#more summary").click()
+    page.one("#start").click()
+    page.until(lambda: page.one("#control-patch_size").is_displayed())
+    assert page.script("return document.activeElement.id") == "control-patch_size"
+    assert "at least 1" in page.text("control-patch_size-help")
+    assert "Side of a patch" not in page.text("control-patch_size-help")
+    page.set(patch_size="3")
+    assert "Side of a patch" in page.text("control-patch_size-help")
+    assert not page.all("[aria-invalid]")
+
+
+def test_again_with_the_same_settings_and_the_command_to_copy(browse, paths, server):
+    page = browse()
+    page.choose(paths)
+    page.start(size="64", iterations="2", seed="5", tv_weight="0.7")
+    assert page.ends().startswith("finished")
+    command = page.text("command")
+    assert "--tv-weight=0.7" in command
+    origin = page.script("return location.origin")
+    page.command(
+        "Browser.grantPermissions",
+        origin=origin,
+        permissions=["clipboardReadWrite", "clipboardSanitizedWrite"],
+    )
+    page.one("#copy").click()
+    page.until(lambda: page.text("copy") == "Copied")
+    assert page.script("return navigator.clipboard.readText()") == command
+    page.script("sessionStorage.clear()")
+    page.driver.refresh()
+    page.until(lambda: page.all(".card"))
+    assert page.one("#control-seed").get_attribute("value") == "0"
+    page.one(".card").click()
+    page.one("#again").click()
+    values = [page.one(f"#control-{name}").get_attribute("value") for name in ("seed", "tv_weight")]
+    assert values == ["5", "0.7"]
+    page.start(seed="6")
+    assert page.ends().startswith("finished")
+    assert page.text("command") == command.replace("--seed=5", "--seed=6")
+
+
+def test_presets_fill_what_was_not_changed(browse):
+    page = browse()
+    page.set(content_weight="3")
+    page.script(
+        "const preset = document.getElementById('control-preset'); preset.value = 'reference';"
+        "preset.dispatchEvent(new Event('input', {bubbles: true}));"
+    )
+    values = {
+        name: page.one(f"#control-{name}").get_attribute("value")
+        for name in ("content_weight", "size", "iterations")
+    }
+    assert values == {"content_weight": "3", "size": "384", "iterations": "100"}
+
+
+def test_pictures_can_be_dropped_and_pasted(browse, paths):
+    page = browse()
+    script = """
+        const [target, type, name, bytes] = arguments;
+        const data = new DataTransfer();
+        data.items.add(new File([new Uint8Array(bytes)], name, {type: "image/png"}));
+        const more = type === "paste" ? {clipboardData: data} : {dataTransfer: data};
+        const kind = type === "paste" ? ClipboardEvent : DragEvent;
+        document.querySelector(target).dispatchEvent(
+            new kind(type, {bubbles: true, cancelable: true, ...more}));
+    """
+    page.script(script, "#well-style .drop", "drop", "style.png", list(paths[1].read_bytes()))
+    page.until(lambda: "style.png" in page.text("note-style"))
+    page.script(script, "body", "paste", "pasted.png", list(paths[0].read_bytes()))
+    page.until(lambda: "pasted.png, 80×48" in page.text("note-content"))
+
+
+def test_the_slider_shows_before_and_after(browse, paths):
+    page = browse()
+    page.choose(paths)
+    page.start(size="64", iterations="2")
+    assert page.ends().startswith("finished")
+    page.until(page.sharp)
+    slider = page.one("#compare")
+    ActionChains(page.driver).move_to_element(slider).click().perform()
+    split = page.script(
+        "return document.getElementById('canvas').style.getPropertyValue('--split')"
+    )
+    assert abs(float(split.rstrip("%")) - 50) < 2
+    clip = page.script("return getComputedStyle(document.getElementById('before')).clipPath")
+    assert split in clip or f"{100 - float(split.rstrip('%')):g}%" in clip
+
+
+def test_a_phone(browse, paths):
+    page = browse(PHONE)
+    page.choose(paths)
+    wide, inner = page.script("return [document.documentElement.scrollWidth, innerWidth]")
+    assert wide <= inner
+    small = page.script(
+        "return [...document.querySelectorAll('button, select, .button, input:not([type=file])')]"
+        ".filter((node) => node.offsetParent && node.getBoundingClientRect().height < 30)"
+        ".map((node) => node.id || node.outerHTML)"
+    )
+    assert small == []
+    page.set(iterations="2")
+    page.one("#quick").click()
+    page.until(lambda: page.state().startswith(("level", "finished")))
+    assert page.script("return scrollY") > 0  # the picture is in view
+    assert page.ends().startswith("finished")
+    assert "--size=256" in page.text("command")
+    wide, inner = page.script("return [document.documentElement.scrollWidth, innerWidth]")
+    assert wide <= inner
+
+
+def test_the_keyboard_is_enough(browse):
+    page = browse()
+
+    def press(*keys):
+        ActionChains(page.driver).send_keys(*keys).perform()
+
+    def type_over(text):
+        ActionChains(page.driver).key_down(Keys.CONTROL).send_keys("a").key_up(
+            Keys.CONTROL
+        ).send_keys(text).perform()
+
+    def tab_to(selector):
+        for _ in range(80):
+            press(Keys.TAB)
+            if page.script("return document.activeElement.matches(arguments[0])", selector):
+                outline = page.script(
+                    "const node = document.activeElement.type === 'file' ?"
+                    " document.activeElement.nextElementSibling : document.activeElement;"
+                    "return getComputedStyle(node).outlineStyle"
+                )
+                assert outline != "none"
+                return
+        raise AssertionError(f"no tab leads to {selector}")
+
+    tab_to("#file-content")
+    tab_to("#well-content .examples button")
+    press(Keys.ENTER)
+    tab_to("#well-style .examples button")
+    press(Keys.SPACE)
+    tab_to("#control-size")
+    type_over("64")
+    tab_to("#control-iterations")
+    type_over("2")
+    press(Keys.ENTER)
+    page.until(lambda: page.state().startswith("finished"))
+    tab_to("#compare")
+    press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    split = page.script(
+        "return document.getElementById('canvas').style.getPropertyValue('--split')"
+    )
+    assert split == "1%"
+    tab_to("#download")
+    tab_to("#again")
+    press(Keys.ENTER)
+    assert page.script("return document.activeElement.id") == "control-size"
+    tab_to(".card")
+    press(Keys.ENTER)
+
+
+@pytest.mark.parametrize(("size", "dark"), [(DESKTOP, False), (DESKTOP, True), (PHONE, False)])
+def test_accessibility(browse, paths, size, dark):
+    page = browse(size, dark=dark)
+    axe = (resources.files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8")
+
+    def violations():
+        page.script(axe)
+        page.driver.set_script_timeout(60)
+        found = page.driver.execute_async_script(
+            "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']})"
+            ".then((results) => done(results.violations), (error) => done([String(error)]));"
+        )
+        return [(one["id"], [node["html"][:120] for node in one["nodes"]]) for one in found]
+
+    assert violations() == []
+    page.one("#start").click()
+    page.until(lambda: "choose a photograph" in page.text("note-content"))
+    page.one("#more summary").click()
+    assert violations() == []
+    page.choose(paths)
+    page.start(size="64", iterations="2")
+    assert page.ends().startswith("finished")
+    page.until(page.sharp)
+    assert violations() == []
+
+
+def test_screenshots(browse, tmp_path, server):
+    """Start, middle and end; small and thrown away unless `SCREENSHOTS` says where to."""
+    folder = Path(SCREENSHOTS) if SCREENSHOTS else tmp_path
+    settings = {"size": "384"} if SCREENSHOTS else {"size": "64", "iterations": "9"}
+    pages = {"desktop": browse(DESKTOP), "phone": browse(PHONE, dark=True)}
+
+    def shoot(moment):
+        for name, page in pages.items():
+            if moment != "start" and name == "phone":
+                page.script("document.getElementById('stage').scrollIntoView()")
+            time.sleep(0.5)
+            shot = Image.open(io.BytesIO(page.driver.get_screenshot_as_png())).convert("RGB")
+            shot.save(folder / f"page-{name}-{moment}.jpg", quality=82, optimize=True)
+            assert (folder / f"page-{name}-{moment}.jpg").stat().st_size < 200_000
+
+    desktop = pages["desktop"]
+    for kind, number in (("content", 2), ("style", 2)):
+        for page in pages.values():
+            page.one(f"#well-{kind} .examples button:nth-child({number})").click()
+    for page in pages.values():
+        page.until(lambda page=page: "vangogh" in page.text("note-style"))
+        page.set(**settings)
+    shoot("start")
+    desktop.one("#start").click()
+    desktop.until(lambda: desktop.progress() > 0.15)
+    for page in pages.values():
+        page.until(lambda page=page: page.progress() > 0.15)
+    shoot("middle")
+    for page in pages.values():
+        assert page.ends().startswith("finished")
+        page.until(page.sharp)
+        page.script(
+            "const slider = document.getElementById('compare'); slider.value = 38;"
+            "slider.dispatchEvent(new Event('input'));"
+        )
+    shoot("end")
+    shots = [path.name for path in folder.glob("page-*.jpg")]
+    assert len(shots) == 6
