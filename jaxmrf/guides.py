@@ -29,7 +29,7 @@ PROPORTIONS = 0.02
 
 def beside(picture: Path) -> Path | None:
     """Returns the guide that lies beside a picture, ``NAME_sem.png``, if there is one."""
-    guide = picture.with_name(f"{picture.stem}_sem.png")
+    guide = picture.parent / f"{picture.stem}_sem.png"
     return guide if guide.is_file() else None
 
 

@@ -111,12 +111,17 @@ class Page:
 
     def start(self, **values):
         self.set(**values)
+        before = self.run()
         self.one("#start").click()
-        self.until(lambda: self.state().startswith(("level", "waiting", "starting", "finished")))
+        self.until(lambda: self.run() != before)
+
+    def run(self):
+        """The id of the run that is shown."""
+        return self.script("return sessionStorage.getItem('selected')")
 
     def ends(self):
-        self.until(lambda: self.state().startswith(("finished", "stopped", "failed", "canceled")))
-        return self.state()
+        ended = ("finished", "stopped", "failed", "canceled")
+        return self.until(lambda: (state := self.state()).startswith(ended) and state)
 
     def sharp(self):
         """Whether the finished picture is shown, decoded."""
