@@ -21,7 +21,7 @@ from PIL import Image
 
 from jaxmrf import cli, cli_serve
 from jaxmrf.config import ConfigError
-from jaxmrf.web import decoder, form, pictures, runs, security
+from jaxmrf.web import decoder, form, pictures, runs, security, worker
 from tests.serving import ROOT, SMALL, Server, command_line, write_pictures
 
 LONG = {"size": "200", "levels": "1", "iterations": "2000"}
@@ -402,6 +402,30 @@ def test_quick_runs_go_first_and_change_no_byte_of_others(server, pair, tmp_path
     assert server.wait(long["id"])["state"] == "finished"
     result = server.client.get(f"/api/runs/{long['id']}/result").content
     assert result == command_line(long["command"], tmp_path, cache)
+
+
+def test_a_run_that_waits_for_a_compilation_shows_its_start(tmp_path):
+    files = write_pictures(tmp_path)
+    told = []
+    computing = worker.Worker(worker.Inbox(), told.append, None, "auto")
+    message = {
+        "do": "run",
+        "id": "a",
+        "values": SMALL,
+        "titles": ["a", "b"],
+        "content": str(files[0]),
+        "style": str(files[1]),
+        "output": str(tmp_path / "out.png"),
+        "preview": str(tmp_path / "preview.jpg"),
+    }
+    computing.glance(message)
+    assert not told  # nothing is in its way: the run itself begins
+    computing._preparing = True
+    computing.glance({**message, "do": "prepare"})
+    assert not told
+    computing.glance(message)
+    assert [(one["told"], one["iteration"], one["picture"]) for one in told] == [("progress", 0, 1)]
+    assert Image.open(tmp_path / "preview.jpg").size == (64, 38)
 
 
 def test_events_have_all_runs_first_and_then_what_changes(server, pair):

@@ -102,14 +102,17 @@ class Worker:
         self._inbox, self._send = inbox, send
         self._weights_file, self._kind = weights_file, kind
         self._networks: dict[str, weights.Loaded] = {}
+        self._preparing = False
 
     def serve(self) -> None:
         """Does what the inbox says, for ever."""
         while True:
             message = self._inbox.take()
             if message["do"] == "prepare":
+                self._preparing = True
                 with contextlib.suppress(*USER_ERRORS):
                     self._prepare(message)
+                self._preparing = False
             else:
                 self._run(message)
 
@@ -133,6 +136,28 @@ class Worker:
             _at_its_size(progress)
             if progress.painted:
                 return
+
+    def glance(self, message: Message) -> None:
+        """Shows what a run starts from while it waits for a preparation to end.
+
+        A compilation cannot be interrupted; this is for another thread than `serve`.
+        """
+        if message["do"] not in ("quick", "run") or not self._preparing:
+            return
+        with contextlib.suppress(*USER_ERRORS):  # the run itself will tell of them
+            job = _job(message)
+            content, style = image.load(job.content).pixels, image.load(job.styles[0]).pixels
+            shape = pyramid.fit(*content.shape[:2], job.config.size)
+            if math.prod(shape) > memory.UNCHECKED_PIXELS:
+                return
+            network = self._network(message["values"])
+            report = _Report(message, job, self._send, lambda: 0.0)
+            records = api.iterate(
+                content, style, shape, job.config, network=network, on_plan=report.plan
+            )
+            start = next(records)
+            if self._preparing:
+                report.progress(start)
 
     def _run(self, message: Message) -> None:
         """Runs a job and tells how it ended."""
@@ -283,24 +308,29 @@ def _write_thumbnail(output: Path) -> None:
 def main() -> None:
     """Runs the process; the first line has the settings of the server."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    one_at_a_time = threading.Lock()
     os.dup2(2, 1)  # whatever a library prints must not come between the messages
 
     def send(message: Message) -> None:
-        out.write(json.dumps(message) + "\n")
-        out.flush()
+        with one_at_a_time:
+            out.write(json.dumps(message) + "\n")
+            out.flush()
 
     setup = json.loads(sys.stdin.readline())
     inbox = Inbox()
+    weights_file = None if setup["weights"] is None else Path(setup["weights"])
+    device.enable_program_cache()
+    worker = Worker(inbox, send, weights_file, setup["device"] or "auto")
 
     def read() -> None:
         for line in sys.stdin:
-            inbox.put(json.loads(line))
+            message = json.loads(line)
+            inbox.put(message)
+            threading.Thread(target=worker.glance, args=(message,), daemon=True).start()
         os._exit(0)
 
     threading.Thread(target=read, daemon=True).start()
-    weights_file = None if setup["weights"] is None else Path(setup["weights"])
-    device.enable_program_cache()
-    Worker(inbox, send, weights_file, setup["device"] or "auto").serve()
+    worker.serve()
 
 
 if __name__ == "__main__":
