@@ -8,12 +8,26 @@ with install_import_hook("jaxmrf", f"{typecheck.__name__}.checker"):
     import jaxmrf  # noqa: F401
 
 import dataclasses
+import os
+import tempfile
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import settings
+
+from jaxmrf import device
+
+
+def pytest_configure(config):
+    """Gives all tests, and the processes they start, one cache of compiled programs."""
+    if not hasattr(config, "workerinput"):
+        folder = tempfile.TemporaryDirectory()
+        config.add_cleanup(folder.cleanup)
+        os.environ["XDG_CACHE_HOME"] = folder.name
+    device.enable_program_cache()
+
 
 settings.register_profile("jaxmrf", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("jaxmrf")

@@ -1,7 +1,6 @@
 """A real `jaxmrf serve` process for the tests of the page."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -23,8 +22,8 @@ PATIENCE = 180
 class Server:
     """The process; its pictures and runs are kept in `folder`."""
 
-    def __init__(self, folder: Path, cache: Path) -> None:
-        self.folder, self._cache = folder / "page", cache
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "page"
         self.start()
 
     def start(self, *more):
@@ -33,7 +32,6 @@ class Server:
                 *(sys.executable, str(ROOT / "cli.py"), "serve", "--port", "0"),
                 *("--folder", str(self.folder), *more),
             ],
-            env={**os.environ, "XDG_CACHE_HOME": str(self._cache)},
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -118,14 +116,13 @@ def write_pictures(folder):
     return paths
 
 
-def command_line(command, folder, cache):
+def command_line(command, folder):
     """Runs the command that the page gives, in a folder; returns the bytes of the picture."""
     words = command.split()
     assert words[:2] == ["jaxmrf", "transfer"]
     subprocess.run(
         [sys.executable, str(ROOT / "cli.py"), *words[1:]],
         cwd=folder,
-        env={**os.environ, "XDG_CACHE_HOME": str(cache)},
         check=True,
         capture_output=True,
     )

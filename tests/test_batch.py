@@ -26,12 +26,6 @@ SMALL = ["--size", "64", "--levels", "1", "--iterations", "3", "--lanes", "2"]
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """One cache folder of compiled programs for this module."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
 def network():
     return weights.load("vgg16")
 
@@ -54,17 +48,16 @@ PAIRS = ["batch", "--contents", "contents", "--styles", "styles", *SMALL]
 
 
 @pytest.fixture
-def invoke(pictures, monkeypatch, cache):
+def invoke(pictures, monkeypatch):
     monkeypatch.chdir(pictures)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     return lambda *arguments: CliRunner().invoke(cli.app, list(arguments))
 
 
-def process(folder, cache, *arguments):
+def process(folder, *arguments):
     return subprocess.Popen(
         [sys.executable, str(ROOT / "cli.py"), *arguments],
         cwd=folder,
-        env={**os.environ, "HOME": str(folder), "XDG_CACHE_HOME": str(cache)},
+        env={**os.environ, "HOME": str(folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -212,12 +205,12 @@ def test_several_styles_and_a_lane_that_is_not_finite(invoke, pictures):
     assert sorted(outputs(pictures / "out")) == ["0.png", "1.png", "3.png"]
 
 
-def test_sigterm_saves_exits_143_and_goes_on_to_the_same_bytes(pictures, cache, invoke):
+def test_sigterm_saves_exits_143_and_goes_on_to_the_same_bytes(pictures, invoke):
     many = [*PAIRS[:-4], "--iterations", "60", "--lanes", "2"]
-    whole = process(pictures, cache, *many, "--out", "whole")
+    whole = process(pictures, *many, "--out", "whole")
     text, _ = whole.communicate(timeout=200)
     assert whole.returncode == 0, text
-    run = process(pictures, cache, *many, "--out", "out", "--checkpoint-every", "5")
+    run = process(pictures, *many, "--out", "out", "--checkpoint-every", "5")
     states = pictures / "out" / ".jaxmrf" / "states"
     while not (states.exists() and list(states.glob("*.npz"))):
         assert run.poll() is None, run.communicate()
@@ -242,14 +235,14 @@ def test_sigterm_saves_exits_143_and_goes_on_to_the_same_bytes(pictures, cache, 
     assert not left_over(pictures)
 
 
-def crash_loop(pictures, cache, kills, seed):
+def crash_loop(pictures, kills, seed):
     """Kills a batch at random moments until it is done; every output is checked meanwhile."""
-    whole = process(pictures, cache, *PAIRS, "--out", "whole")
+    whole = process(pictures, *PAIRS, "--out", "whole")
     text, _ = whole.communicate(timeout=200)
     assert whole.returncode == 0, text
     chance, killed, out = random.Random(seed), 0, pictures / "out"
     while True:
-        run = process(pictures, cache, *PAIRS, "--out", "out", "--checkpoint-every", "1")
+        run = process(pictures, *PAIRS, "--out", "out", "--checkpoint-every", "1")
         limit = time.monotonic() + chance.uniform(0.5, 6.0) if killed < kills else 1e12
         while run.poll() is None and time.monotonic() < limit:
             time.sleep(0.01)
@@ -271,17 +264,17 @@ def crash_loop(pictures, cache, kills, seed):
     assert not left_over(pictures)
 
 
-def test_killed_at_random_moments_it_ends_with_the_same_bytes(pictures, cache):
-    crash_loop(pictures, cache, kills=4, seed=1)
+def test_killed_at_random_moments_it_ends_with_the_same_bytes(pictures):
+    crash_loop(pictures, kills=4, seed=1)
 
 
 @pytest.mark.slow
-def test_killed_thirty_times_it_ends_with_the_same_bytes(pictures, cache):
-    crash_loop(pictures, cache, kills=30, seed=2)
+def test_killed_thirty_times_it_ends_with_the_same_bytes(pictures):
+    crash_loop(pictures, kills=30, seed=2)
 
 
-def test_two_batches_on_one_folder_share_the_work(pictures, cache):
-    runs = [process(pictures, cache, *PAIRS, "--out", "out") for _ in range(2)]
+def test_two_batches_on_one_folder_share_the_work(pictures):
+    runs = [process(pictures, *PAIRS, "--out", "out") for _ in range(2)]
     texts = [run.communicate(timeout=200)[0] for run in runs]
     assert [run.returncode for run in runs] == [0, 0], texts
     painted = [int(text.split(" painted")[0].split()[-1]) for text in texts]

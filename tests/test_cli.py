@@ -14,19 +14,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from jaxmrf import cli, paint
+from jaxmrf import cli, device, paint
 from jaxmrf.image import ImageError
 from jaxmrf.transfer import NonFiniteEnergyError
 from tests.conftest import picture
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ["--size", "64", "--levels", "1", "--iterations", "2"]
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """One cache folder of compiled programs for the processes of this module."""
-    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture
@@ -38,17 +32,16 @@ def pictures(tmp_path):
 
 
 @pytest.fixture
-def invoke(pictures, monkeypatch, cache):
+def invoke(pictures, monkeypatch):
     monkeypatch.chdir(pictures)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     return lambda *arguments: CliRunner().invoke(cli.app, list(arguments))
 
 
-def process(folder, cache, *arguments, **more):
+def process(folder, *arguments, **more):
     return subprocess.Popen(
         [sys.executable, str(ROOT / "cli.py"), *arguments],
         cwd=folder,
-        env={**os.environ, "HOME": str(folder), "XDG_CACHE_HOME": str(cache)},
+        env={**os.environ, "HOME": str(folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -56,10 +49,10 @@ def process(folder, cache, *arguments, **more):
     )
 
 
-def test_transfer_as_a_process_paints_and_repeats_to_the_byte(pictures, cache):
+def test_transfer_as_a_process_paints_and_repeats_to_the_byte(pictures):
     outputs = []
     for name in ("a.png", "b.png"):
-        run = process(pictures, cache, "transfer", "content.png", "style.png", "-o", name, *SMALL)
+        run = process(pictures, "transfer", "content.png", "style.png", "-o", name, *SMALL)
         stdout, stderr = run.communicate(timeout=120)
         assert run.returncode == 0, stderr
         assert stdout == ""
@@ -78,11 +71,11 @@ def test_transfer_as_a_process_paints_and_repeats_to_the_byte(pictures, cache):
     ]  # fmt: skip
 
 
-def test_compiled_programs_are_kept_for_the_user_alone(pictures, cache):
-    run = process(pictures, cache, "transfer", "content.png", "style.png", *SMALL)
+def test_compiled_programs_are_kept_for_the_user_alone(pictures):
+    run = process(pictures, "transfer", "content.png", "style.png", *SMALL)
     _, stderr = run.communicate(timeout=120)
     assert run.returncode == 0, stderr
-    programs = cache / "jaxmrf" / "programs"
+    programs = device.cache_folder()
     assert programs.stat().st_mode & 0o777 == 0o700
     assert any(programs.iterdir())
 
@@ -228,9 +221,9 @@ def test_unknown_options_in_a_file_are_named(invoke, pictures):
         assert message in done.output.replace("\n", " ")
 
 
-def test_ctrl_c_saves_the_picture_and_says_so(pictures, cache):
+def test_ctrl_c_saves_the_picture_and_says_so(pictures):
     run = process(
-        pictures, cache, "transfer", "content.png", "style.png", "-o", "out.png", "--size", "64",
+        pictures, "transfer", "content.png", "style.png", "-o", "out.png", "--size", "64",
         "--levels", "1", "--iterations", "100000", "--trace", "trace.jsonl",
     )  # fmt: skip
     trace = pictures / "trace.jsonl"

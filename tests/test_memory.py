@@ -14,7 +14,7 @@ SHAPE = (320, 200)
 @pytest.fixture(scope="module")
 def network():
     small = vgg.Network("vgg16", "conv2_1")
-    params = small.random_params(jax.random.key(0))
+    params = jax.jit(small.random_params)(jax.random.key(0))
     return dataclasses.replace(weights.load(), network=small, params=params)
 
 

@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -64,11 +65,7 @@ def test_reassemble_equals_the_loop_over_patches(case, seed):
             total[y : y + size, x : x + size] += style[v : v + size, u : u + size]
             count[y : y + size, x : x + size] += 1
 
-    blended = patches.reassemble(
-        jnp.asarray(style),
-        jnp.asarray(y_match * style.shape[1] + x_match),
-        (height, width),
-        size,
-        stride,
-    )
+    reassemble = jax.jit(patches.reassemble, static_argnums=(2, 3, 4))
+    matches = jnp.asarray(y_match * style.shape[1] + x_match)
+    blended = reassemble(jnp.asarray(style), matches, (height, width), size, stride)
     np.testing.assert_allclose(blended, total / np.maximum(count, 1), atol=1e-6)

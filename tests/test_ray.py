@@ -45,7 +45,6 @@ def test_the_pictures_of_a_dead_worker_are_painted_by_another(tmp_path):
     environment = {
         **os.environ,
         "HOME": str(tmp_path),
-        "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "PYTHONPATH": str(ROOT),
         "RAY_USAGE_STATS_ENABLED": "0",
     }

@@ -24,17 +24,12 @@ from jaxmrf.config import ConfigError
 from jaxmrf.web import decoder, form, pictures, runs, security, worker
 from tests.serving import ROOT, SMALL, Server, command_line, write_pictures
 
-LONG = {"size": "200", "levels": "1", "iterations": "2000"}
+LONG = {"size": "128", "levels": "1", "iterations": "2000"}
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory, cache):
-    server = Server(tmp_path_factory.mktemp("server"), cache)
+def server(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("server"))
     yield server
     assert server.end() == 0
 
@@ -333,7 +328,7 @@ def test_two_hundred_requests_at_once(server, paths):
 # Runs
 
 
-def test_a_run_has_the_bytes_of_the_command_line(server, pair, paths, tmp_path, cache):
+def test_a_run_has_the_bytes_of_the_command_line(server, pair, paths, tmp_path):
     run = server.submit(*pair, **SMALL, seed="3", color="keep")
     done = server.wait(run["id"])
     assert done["state"] == "finished", done
@@ -342,13 +337,13 @@ def test_a_run_has_the_bytes_of_the_command_line(server, pair, paths, tmp_path, 
     assert [point[0] for point in done["curve"]] == [1, 2]
     answer = server.client.get(f"/api/runs/{run['id']}/result")
     assert answer.headers["content-disposition"].startswith("attachment")
-    assert answer.content == command_line(run["command"], tmp_path, cache)
+    assert answer.content == command_line(run["command"], tmp_path)
     for name in ("preview", "thumbnail"):
         answer = server.client.get(f"/api/runs/{run['id']}/{name}")
         assert answer.headers["content-type"] == "image/jpeg"
 
 
-def test_turned_and_transparent_pictures_give_the_same_bytes_too(server, tmp_path, cache):
+def test_turned_and_transparent_pictures_give_the_same_bytes_too(server, tmp_path):
     paths = write_pictures(tmp_path)
     turned = tmp_path / "turned and clear.webp"
     exif = Image.Exif()
@@ -363,7 +358,7 @@ def test_turned_and_transparent_pictures_give_the_same_bytes_too(server, tmp_pat
     assert command != run["command"]
     answer = server.client.get(f"/api/runs/{run['id']}/result")
     shutil.copy(turned, tmp_path / "t.webp")
-    made = command_line(command, tmp_path, cache)
+    made = command_line(command, tmp_path)
     with Image.open(io.BytesIO(made)) as one, Image.open(io.BytesIO(answer.content)) as other:
         assert one.mode == other.mode == "RGBA"
         assert one.tobytes() == other.tobytes()
@@ -379,14 +374,14 @@ def test_a_canceled_run_keeps_what_is_there(server, pair):
     done = server.wait(run["id"])
     assert (done["state"], done["result"]) == ("stopped", True)
     with Image.open(io.BytesIO(server.client.get(f"/api/runs/{run['id']}/result").content)) as file:
-        assert file.size == (200, 120)
+        assert file.size == (128, 77)
         assert '"stopped": {"iteration": ' in file.text["jaxmrf"]
     assert server.client.delete(f"/api/runs/{run['id']}").status_code == 204
     assert server.client.get(f"/api/runs/{run['id']}").status_code == 404
 
 
-def test_quick_runs_go_first_and_change_no_byte_of_others(server, pair, tmp_path, cache):
-    long = server.submit(*pair, size="200", levels="1", iterations="90", seed="1")
+def test_quick_runs_go_first_and_change_no_byte_of_others(server, pair, tmp_path):
+    long = server.submit(*pair, size="64", levels="1", iterations="900", seed="1")
     later = server.submit(*pair, **LONG)
     assert not long["quick"]
     server.wait(long["id"], lambda run: run["iteration"] > 0)
@@ -401,7 +396,7 @@ def test_quick_runs_go_first_and_change_no_byte_of_others(server, pair, tmp_path
     assert server.run(later["id"])["state"] == "canceled"
     assert server.wait(long["id"])["state"] == "finished"
     result = server.client.get(f"/api/runs/{long['id']}/result").content
-    assert result == command_line(long["command"], tmp_path, cache)
+    assert result == command_line(long["command"], tmp_path)
 
 
 def test_a_run_that_waits_for_a_compilation_shows_its_start(tmp_path):
@@ -425,7 +420,8 @@ def test_a_run_that_waits_for_a_compilation_shows_its_start(tmp_path):
     assert not told
     computing.glance(message)
     assert [(one["told"], one["iteration"], one["picture"]) for one in told] == [("progress", 0, 1)]
-    assert Image.open(tmp_path / "preview.jpg").size == (64, 38)
+    with Image.open(tmp_path / "preview.jpg") as preview:
+        assert preview.size == (64, 38)
 
 
 def test_events_have_all_runs_first_and_then_what_changes(server, pair):
@@ -478,8 +474,8 @@ def test_a_lost_process_is_replaced_and_its_run_started_again(server, pair):
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_runs_and_gallery_survive_the_end_of_the_server(tmp_path, cache, how):
-    server = Server(tmp_path, cache)
+def test_runs_and_gallery_survive_the_end_of_the_server(tmp_path, how):
+    server = Server(tmp_path)
     try:
         pair = [server.upload(path) for path in write_pictures(tmp_path)]
         finished = server.submit(*pair, **SMALL)
@@ -487,8 +483,8 @@ def test_runs_and_gallery_survive_the_end_of_the_server(tmp_path, cache, how):
         result = server.client.get(f"/api/runs/{finished['id']}/result").content
         with httpx.Client() as browser:
             cookie = browser.get(server.entrance).headers["set-cookie"].split(";")[0]
-        run = server.submit(*pair, size="128", levels="1", iterations="40")
-        waiting = server.submit(*pair, size="128", levels="1", iterations="3")
+        run = server.submit(*pair, size="64", levels="1", iterations="300")
+        waiting = server.submit(*pair, size="64", levels="1", iterations="3")
         server.wait(run["id"], lambda run: run["iteration"] > 0)
         worker = server.worker()
     finally:

@@ -32,7 +32,7 @@ def test_its_gradients_are_those_of_a_convolution():
     x, kernel = arrays((1, 9, 10, 4), (3, 3, 4, 6))
 
     def value(convolve):
-        return jax.grad(lambda x, kernel: jnp.sum(jnp.sin(convolve(x, kernel))), (0, 1))
+        return jax.jit(jax.grad(lambda x, kernel: jnp.sum(jnp.sin(convolve(x, kernel))), (0, 1)))
 
     found, expected = (value(f)(x, kernel) for f in (winograd.convolve, winograd.direct))
     for a, b in zip(found, expected, strict=True):
@@ -52,10 +52,10 @@ def test_only_cpus_use_it():
 def test_deep_layers_of_large_pictures_go_by_it(monkeypatch):
     """The network is the same with and without."""
     network = vgg.Network("vgg16", "conv3_2")
-    params = network.random_params(jax.random.key(0))
+    params = jax.jit(network.random_params)(jax.random.key(0))
     image = jnp.asarray(np.random.default_rng(1).random((40, 44, 3)), jnp.float32)
-    direct = network(params, image)["relu3_2"]
+    direct = jax.jit(network)(params, image)["relu3_2"]
     monkeypatch.setattr(vgg, "WINOGRAD_POSITIONS", 100)
-    found = network(params, image)["relu3_2"]
+    found = jax.jit(lambda params: network(params, image)["relu3_2"])(params)
     assert np.abs(found - direct).max() > 0
     np.testing.assert_allclose(found, direct, atol=1e-4 * np.abs(direct).max())
