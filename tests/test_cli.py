@@ -233,7 +233,10 @@ def test_ctrl_c_saves_the_picture_and_says_so(pictures):
         assert time.monotonic() < deadline
         time.sleep(0.1)
     run.send_signal(signal.SIGINT)
-    _, stderr = run.communicate(timeout=60)
+    try:
+        _, stderr = run.communicate(timeout=60)
+    finally:
+        run.kill()
     assert run.returncode == 130
     assert "interrupted: saved" in stderr
     assert "Traceback" not in stderr
