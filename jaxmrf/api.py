@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxmrf import memory, pyramid, weights
+from jaxmrf import memory, pyramid, suitability, weights
 from jaxmrf.config import Config, ConfigError
 from jaxmrf.exemplars import Guides
 
@@ -162,6 +162,31 @@ def iterate(
         guides=jax.tree.map(jnp.asarray, guides),
         mask=None if mask is None else jnp.asarray(mask, jnp.float32),
         judge_matches=judge_matches,
+    )
+
+
+def measure_suitability(
+    content: Pixels, style: Styles, plan: Plan, config: Config, network: weights.Loaded
+) -> suitability.Suitability:
+    """Returns how well the patches of the style can explain the content.
+
+    Takes a second or two, most of it the first time for a size.
+
+    Args:
+      content: sRGB in 0 to 1, [H, W, 3].
+      style: sRGB in 0 to 1, [H, W, 3], or several of these.
+      plan: what `iterate` gives to `on_plan`.
+      config: settings.
+      network: from `weights.load`.
+    """
+    styles = (style,) if isinstance(style, np.ndarray) else tuple(style)
+    return suitability.measure(
+        network.params,
+        jnp.asarray(content),
+        tuple(map(jnp.asarray, styles)),
+        plan,
+        features=network.network,
+        config=config,
     )
 
 

@@ -13,6 +13,7 @@ import jaxmrf
 from jaxmrf import cli_batch, cli_serve, cli_weights, image, options, paint, weights
 from jaxmrf import config as settings
 from jaxmrf import device as devices
+from jaxmrf.suitability import Suitability
 from jaxmrf.terminal import console, say, user_errors
 from jaxmrf.transfer import Plan
 from jaxmrf.transfer import Progress as Record
@@ -312,9 +313,29 @@ def _run(context: typer.Context) -> None:
         )
         with _Display() as display:
             paint.paint(
-                job, network, on_plan=display.plan, on_progress=display.progress, on_warning=say
+                job,
+                network,
+                on_plan=display.plan,
+                on_progress=display.progress,
+                on_warning=say,
+                on_suitability=_advise,
             )
         say(f"wrote {job.output}")
+
+
+def _advise(found: Suitability) -> None:
+    """Says beforehand that a picture will come out poorly, and what may help."""
+    if found.alien:
+        say(
+            f"advice: the painting has little that resembles this photograph (median score "
+            f"{found.score:.2f}, good pairs have 0.25 or more); try another painting, a crop, "
+            "or a higher --content-weight"
+        )
+    elif found.monotonous:
+        say(
+            f"advice: few patches of the painting stand for the whole photograph "
+            f"({found.distinct:.0%} of those possible); try --variety 1 or another painting"
+        )
 
 
 def _options(context: typer.Context) -> dict[str, Any]:

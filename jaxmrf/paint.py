@@ -18,7 +18,12 @@ from jaxmrf import api, guides, image, pyramid, weights
 from jaxmrf.config import Config, ConfigError
 from jaxmrf.exemplars import Guides
 from jaxmrf.image import ImageError, Picture
+from jaxmrf.suitability import Suitability
 from jaxmrf.transfer import NonFiniteEnergyError, Plan, Progress
+
+
+QUICK_TRY = 128
+"""Below this longest side a picture is not worth a forecast that takes as long."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +86,7 @@ def paint(
     on_plan: Callable[[Plan], Any] = lambda plan: None,
     on_progress: Callable[[Progress], Any] = lambda progress: None,
     on_warning: Callable[[str], Any] = lambda message: None,
+    on_suitability: Callable[[Suitability], Any] | None = None,
 ) -> Progress:
     """Runs a job and writes its picture, all of it or nothing.
 
@@ -91,6 +97,8 @@ def paint(
       on_plan: called once, before the first iteration.
       on_progress: called when a level starts and after each iteration.
       on_warning: called with a line if previews or trace cannot be written any more.
+      on_suitability: called before the first iteration of a transfer by the MRF loss that
+        is no quick try, with what its style patches can do; None: not measured.
 
     Returns:
       The last progress record.
@@ -115,6 +123,15 @@ def paint(
     settings = settings_of(job, network, shape, titles)
     last: Progress | None = None
     watch = _Watch(job, settings, on_warning)
+
+    def planned(plan: Plan) -> None:
+        on_plan(plan)
+        worth_it = max(shape) >= QUICK_TRY and "mrf" in job.config.style_losses()
+        if on_suitability is not None and content is not None and worth_it:
+            on_suitability(
+                api.measure_suitability(content.pixels, styles, plan, job.config, network)
+            )
+
     records = api.iterate(
         None if content is None else content.pixels,
         styles,
@@ -126,7 +143,7 @@ def paint(
         network=network,
         memory_budget=None if job.memory is None else int(job.memory * 1e9),
         judge_matches=job.trace is not None,
-        on_plan=on_plan,
+        on_plan=planned,
     )
     with contextlib.closing(watch):
         try:

@@ -23,20 +23,22 @@ CONFIG = Config(
 )
 
 
-def transfers(count):
+def transfers(count, config=CONFIG):
     """Yields content, style and settings that differ in all that lanes may differ in."""
     for seed in range(count):
         config = dataclasses.replace(
-            CONFIG, content_weight=0.2 + 0.1 * seed, seed=seed, init=("content", "noise")[seed % 2]
+            config, content_weight=0.2 + 0.1 * seed, seed=seed, init=("content", "noise")[seed % 2]
         )
         yield np.asarray(picture(seed, 48, 36)), np.asarray(picture(50 + seed, 40, 40)), config
 
 
 def main():
+    """The snapshots of test_lanes.py run through both levels; one is enough here."""
     params, found = toy_params(), {"devices": len(jax.devices())}
-    plan = make_plan((48, 36), [(40, 40)], params, features=TOY, config=CONFIG)
-    shape = lanes.shape_of(plan, CONFIG, guided=True)
-    jobs = list(transfers(8))
+    config = dataclasses.replace(CONFIG, levels=1, iterations=(7,))
+    plan = make_plan((48, 36), [(40, 40)], params, features=TOY, config=config)
+    shape = lanes.shape_of(plan, config, guided=True)
+    jobs = list(transfers(8, config))
     made = [lanes.make_lane(c, [s], None, shape, config) for c, s, config in jobs]
     single = [
         [p for p in run(params, c, [s], plan, features=TOY, config=config) if p.iteration]

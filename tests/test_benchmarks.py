@@ -29,13 +29,17 @@ def pictures():
 def ours(network, pictures):
     content, style, image = pictures
     arguments = {"features": network.network, "config": CONFIG}
-    targets = energy.prepare(
-        network.params, content, [style], WEIGHTS, shape=content.shape[:2], **arguments
-    )
-    value_and_grad = jax.jit(
-        jax.value_and_grad(lambda x: energy.energy(x, network.params, targets, **arguments)[0])
-    )
-    return value_and_grad(image)
+
+    @jax.jit
+    def value_and_gradient(image, params):
+        targets = energy.prepare(
+            params, content, [style], WEIGHTS, shape=content.shape[:2], **arguments
+        )
+        return jax.value_and_grad(lambda x: energy.energy(x, params, targets, **arguments)[0])(
+            image
+        )
+
+    return value_and_gradient(image, network.params)
 
 
 def test_the_judge_finds_our_energy(network, pictures, ours):

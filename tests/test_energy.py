@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +18,22 @@ WEIGHTS = Weights(0.7, {"mrf": 1.3}, 0.2)
 def prepare(config, features=ToyNetwork(), params=None, content=picture(1, 17, 14)):  # noqa: B008
     styles = [picture(2, 15, 18), picture(3, 14, 13)]
     params = toy_params() if params is None else params
-    return energy.prepare(
+    return compiled_prepare(
         params, content, styles, WEIGHTS, shape=(17, 14), features=features, config=config
     )
 
 
+STATIC = ("features", "config")
+compiled_prepare = jax.jit(energy.prepare, static_argnames=("shape", *STATIC))
+compiled_energy = jax.jit(energy.energy, static_argnames=STATIC)
+
+
 def found_memory(image, params, targets):
-    activations = ToyNetwork()(params, image)
-    return {"mrf": mrf.remember(activations, targets.style["mrf"], None, CONFIG)}
+    target = targets.style["mrf"]
+    remember = jax.jit(
+        lambda image: mrf.remember(ToyNetwork()(params, image), target, None, CONFIG)
+    )
+    return {"mrf": remember(image)}
 
 
 def naive_energy(image, config, features, params):
@@ -88,7 +97,7 @@ def test_energy_equals_the_naive_one(normalization, overlap, stride, style_strid
     )
     image = picture(5, 17, 14)
     targets = prepare(config)
-    value, terms = energy.energy(image, params, targets, features=toy, config=config)
+    value, terms = compiled_energy(image, params, targets, features=toy, config=config)
     np.testing.assert_allclose(value, naive_energy(image, config, toy, params), rtol=1e-4)
     assert set(terms) == {"content", "mrf", "tv"}
     np.testing.assert_allclose(sum(terms.values()), value, rtol=1e-6)
@@ -107,7 +116,7 @@ def test_gradient_is_the_one_the_authors_write_by_hand(stride):
     generator = np.random.default_rng(4)
     image = jnp.asarray(generator.random((11, 12, 3), np.float32))
     style = jnp.asarray(generator.random((9, 9, 3), np.float32))
-    targets = energy.prepare(
+    targets = compiled_prepare(
         {},
         None,
         [style],
@@ -116,8 +125,8 @@ def test_gradient_is_the_one_the_authors_write_by_hand(stride):
         features=Identity(),
         config=config,
     )
-    gradient = jax.grad(
-        lambda x: energy.energy(x, {}, targets, features=Identity(), config=config)[0]
+    gradient = jax.jit(
+        jax.grad(lambda x: energy.energy(x, {}, targets, features=Identity(), config=config)[0])
     )(image)
 
     match = mrf.match({"deep": image}, targets.style["mrf"], config)["deep"]
@@ -136,7 +145,7 @@ def test_gradient_equals_finite_differences_in_float64():
     with jax.enable_x64(True):
         params = toy_params(jnp.float64)
         image = jnp.asarray(picture(5, 17, 14), jnp.float64)
-        targets = energy.prepare(
+        targets = compiled_prepare(
             params,
             jnp.asarray(picture(1, 17, 14), jnp.float64),
             [jnp.asarray(picture(2, 15, 18), jnp.float64)],
@@ -153,7 +162,7 @@ def test_gradient_equals_finite_differences_in_float64():
                 0
             ]
 
-        gradient = jax.grad(value)(image)
+        gradient = jax.jit(jax.grad(value))(image)
         for seed in range(3):
             direction = jax.random.normal(jax.random.key(seed), image.shape, jnp.float64)
             step = 1e-6
@@ -164,8 +173,8 @@ def test_gradient_equals_finite_differences_in_float64():
 def test_given_matches_and_matches_found_inside_agree(toy, params):
     image, targets = picture(5, 17, 14), prepare(CONFIG)
     memory = found_memory(image, params, targets)
-    inside = energy.energy(image, params, targets, features=toy, config=CONFIG)[0]
-    given = energy.energy(image, params, targets, memory, features=toy, config=CONFIG)[0]
+    inside = compiled_energy(image, params, targets, features=toy, config=CONFIG)[0]
+    given = compiled_energy(image, params, targets, memory, features=toy, config=CONFIG)[0]
     np.testing.assert_allclose(inside, given, rtol=1e-6)
 
 
@@ -178,15 +187,15 @@ def test_memory_keeps_the_matches_until_they_are_renewed(toy, params):
             image, params, targets, memory, jnp.asarray(renew), **arguments
         )
         kept = found_memory(matched, params, targets)
-        expected = energy.energy(image, params, targets, kept, **arguments)[0]
+        expected = compiled_energy(image, params, targets, kept, **arguments)[0]
         np.testing.assert_allclose(value, expected, rtol=1e-5)
-    fresh = energy.energy(second, params, targets, **arguments)[0]
+    fresh = compiled_energy(second, params, targets, **arguments)[0]
     assert abs(value - fresh) > 1e-3 * fresh
 
 
 def test_unguided_synthesis_has_no_content_term(toy, params):
     targets = prepare(CONFIG, content=None)
-    _, terms = energy.energy(picture(5, 17, 14), params, targets, features=toy, config=CONFIG)
+    _, terms = compiled_energy(picture(5, 17, 14), params, targets, features=toy, config=CONFIG)
     assert set(terms) == {"mrf", "tv"}
 
 
@@ -194,7 +203,7 @@ def test_default_weights_do_not_depend_on_the_scale_of_the_network(params):
     image = picture(5, 17, 14)
     plain, scaled = ToyNetwork(), ToyNetwork((10.0, 0.02))
     values = [
-        energy.energy(
+        compiled_energy(
             image, params, prepare(CONFIG, features=network), features=network, config=CONFIG
         )[1]
         for network in (plain, scaled)
@@ -205,8 +214,8 @@ def test_default_weights_do_not_depend_on_the_scale_of_the_network(params):
 
 def test_energy_is_one_compiled_program_without_constants_of_the_targets(toy, params):
     """Targets are arguments: other targets of the same shapes do not compile again."""
-    compiled = jax.jit(energy.energy, static_argnames=("features", "config"))
+    compiled = jax.jit(functools.partial(energy.energy, features=toy, config=CONFIG))
     image = picture(5, 17, 14)
     for content in (picture(1, 17, 14), picture(9, 17, 14)):
-        compiled(image, params, prepare(CONFIG, content=content), features=toy, config=CONFIG)
+        compiled(image, params, prepare(CONFIG, content=content))
     assert compiled._cache_size() == 1

@@ -14,6 +14,7 @@ ORDER = [
     *("energy", "lbfgs", "optimize", "color", "pyramid"),
     *(
         "transfer",
+        "suitability",
         "lanes",
         "winograd",
         "vgg",

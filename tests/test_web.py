@@ -381,7 +381,7 @@ def test_a_canceled_run_keeps_what_is_there(server, pair):
 
 
 def test_quick_runs_go_first_and_change_no_byte_of_others(server, pair, tmp_path):
-    long = server.submit(*pair, size="64", levels="1", iterations="900", seed="1")
+    long = server.submit(*pair, size="256", levels="1", iterations="52", seed="1")
     later = server.submit(*pair, **LONG)
     assert not long["quick"]
     server.wait(long["id"], lambda run: run["iteration"] > 0)
