@@ -21,7 +21,6 @@ from jaxmrf.image import ImageError, Picture
 from jaxmrf.suitability import Suitability
 from jaxmrf.transfer import NonFiniteEnergyError, Plan, Progress
 
-
 QUICK_TRY = 128
 """Below this longest side a picture is not worth a forecast that takes as long."""
 

@@ -29,11 +29,11 @@ compiled_energy = jax.jit(energy.energy, static_argnames=STATIC)
 
 
 def found_memory(image, params, targets):
-    target = targets.style["mrf"]
-    remember = jax.jit(
-        lambda image: mrf.remember(ToyNetwork()(params, image), target, None, CONFIG)
-    )
-    return {"mrf": remember(image)}
+    @jax.jit
+    def remember(params, image):
+        return mrf.remember(ToyNetwork()(params, image), targets.style["mrf"], None, CONFIG)
+
+    return {"mrf": remember(params, image)}
 
 
 def naive_energy(image, config, features, params):
