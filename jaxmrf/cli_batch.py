@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import re
 import signal
 import threading
 import time
@@ -14,7 +13,7 @@ import jax
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from jaxmrf import batch, manifest, report, weights
+from jaxmrf import batch, manifest, options, report, weights
 from jaxmrf import device as devices
 from jaxmrf.batch import Event, Settings
 from jaxmrf.config import ConfigError
@@ -80,13 +79,16 @@ def command(
     own. Started again, it paints only what is missing or changed.
     """
     with user_errors():
-        file, defaults = _more(context.args)
+        words, defaults = options.from_arguments(context.args)
+        if len(words) > 1:
+            raise ConfigError(f"there is one manifest already; {words[1]!r} is one too many")
+        file = Path(words[0]) if words else None
         part = None if shard is None else manifest.parse_shard(shard)
         if (file is None) == (contents is None and styles is None):
             raise ConfigError("give a manifest, or --contents and --styles")
         if file is None and (contents is None or styles is None):
             raise ConfigError("--contents and --styles belong together")
-        settings = Settings(_lanes(lanes), bucket, checkpoint_every, retry)
+        settings = Settings(lane_count(lanes), bucket, checkpoint_every, retry)
         if file is not None:
             lines = manifest.read(file, out, defaults)
         else:
@@ -102,7 +104,7 @@ def command(
         except OSError as error:
             raise ConfigError(f"cannot write to the folder {out}: {error.strerror}") from None
         if engine == "local":
-            code = _local(lines, ledger, loaded, settings, device)
+            code = run_locally(lines, ledger, loaded, settings, device)
         else:
             from jaxmrf import ray_engine
 
@@ -110,9 +112,16 @@ def command(
     raise typer.Exit(code)
 
 
-def _local(
-    lines: list[Line], ledger: Ledger, loaded: weights.Loaded, settings: Settings, device: str
+def run_locally(
+    lines: list[Line],
+    ledger: Ledger,
+    loaded: weights.Loaded,
+    settings: Settings,
+    device: str,
+    *,
+    reports: bool = True,
 ) -> int:
+    """Paints lines on this machine, shows how it goes, and returns the exit code."""
     if device != "auto":
         devices.choose(device)
     devices.enable_program_cache()
@@ -125,7 +134,7 @@ def _local(
             on_message=display.say,
             stop=lambda: bool(received),
         )
-        return _finish(lambda: run.run(lines), lines, ledger, display, received)
+        return _finish(lambda: run.run(lines), lines, ledger, display, received, reports)
 
 
 def _ray(
@@ -158,7 +167,12 @@ def _ray(
 
 
 def _finish(
-    run: Any, lines: list[Line], ledger: Ledger, display: "_Display", received: list[int]
+    run: Any,
+    lines: list[Line],
+    ledger: Ledger,
+    display: "_Display",
+    received: list[int],
+    reports: bool = True,
 ) -> int:
     """Runs the batch, writes report and failures, and returns the exit code."""
     code = 0
@@ -171,6 +185,17 @@ def _finish(
         display.say(f"error: {error}; make room and start it again")
         code = SOME_FAILED
     failures = [record for record in display.records.values() if "error" in record]
+    if reports:
+        reported = _report(lines, failures, ledger, display)
+        code = code or reported
+    display.summary()
+    return code or (SOME_FAILED if failures else 0)
+
+
+def _report(
+    lines: list[Line], failures: list[dict[str, Any]], ledger: Ledger, display: "_Display"
+) -> int:
+    """Writes report and failures; returns an exit code if that cannot be done."""
     listed = [{key: one[key] for key in ("line", "output", "error")} for one in failures]
     try:
         text = "".join(
@@ -181,40 +206,21 @@ def _finish(
         display.say(f"report: {ledger.folder / REPORT}")
     except OSError as error:
         display.say(f"error: cannot write the report: {error.strerror}")
-        code = code or SOME_FAILED
-    display.summary()
-    return code or (SOME_FAILED if failures else 0)
+        return SOME_FAILED
+    return 0
 
 
-def _lanes(text: str) -> int | None:
+def lane_count(text: str) -> int | None:
+    """Reads ``auto`` or a number.
+
+    Raises:
+      ConfigError: if it is something else.
+    """
     if text == "auto":
         return None
     if not text.isdecimal():
         raise ConfigError(f"lanes is {text!r}; give auto or a number")
     return int(text)
-
-
-def _more(arguments: list[str]) -> tuple[Path | None, dict[str, str]]:
-    """Returns the manifest, if it is named, and options of `transfer`: ``--name value``."""
-    file, found, rest = None, {}, list(arguments)
-    while rest:
-        name, separator, value = rest.pop(0).partition("=")
-        if not name.startswith("-"):
-            if file is not None:
-                raise ConfigError(f"there is one manifest already; {name!r} is one too many")
-            file = Path(name + separator + value)
-            continue
-        if not re.fullmatch(r"--[a-z][a-z_-]*", name):
-            raise ConfigError(f"{name!r} is not an option of batch or transfer")
-        if not separator:
-            if not rest:
-                raise ConfigError(f"the option {name} needs a value")
-            value = rest.pop(0)
-        found[name[2:].replace("-", "_")] = value
-    for name in ("content", "style", "output"):
-        if name in found:
-            raise ConfigError(f"--{name} belongs into the manifest")
-    return file, found
 
 
 @contextlib.contextmanager

@@ -70,7 +70,7 @@ def read(path: Path, folder: Path, defaults: Mapping[str, Any]) -> list[Line]:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"cannot read the manifest {path}: {reason}") from None
     rows = _csv_rows(text) if path.suffix.lower() == ".csv" else _json_rows(text)
-    return _checked(rows, path.parent, folder, defaults, source=str(path))
+    return checked(rows, path.parent, folder, defaults, source=str(path))
 
 
 def pairs(
@@ -89,7 +89,7 @@ def pairs(
         for one in found[0]
         for other in found[1]
     ]
-    return _checked(enumerate(rows, 1), Path(), folder, defaults, source="the pairs of the folders")
+    return checked(enumerate(rows, 1), Path(), folder, defaults, source="the pairs of the folders")
 
 
 def shard(lines: Sequence[Line], index: int, count: int) -> list[Line]:
@@ -161,13 +161,25 @@ def _csv_rows(text: str) -> Iterator[tuple[int, Any]]:
         yield reader.line_num, ConfigError(f"not CSV: {error}")
 
 
-def _checked(
+def checked(
     rows: Iterable[tuple[int, Any]],
     base: Path,
     folder: Path,
     defaults: Mapping[str, Any],
     source: str,
 ) -> list[Line]:
+    """Returns the lines that rows of options describe.
+
+    Args:
+      rows: number and options of each; what is no dictionary is a fault.
+      base: what relative inputs are relative to.
+      folder: of the outputs.
+      defaults: options of every row that does not have them itself.
+      source: what the rows are called in errors.
+
+    Raises:
+      ConfigError: if there are none, or some cannot be used; all faults.
+    """
     lines, faults = [], []
     first: dict[str, int] = {}
     for number, row in rows:

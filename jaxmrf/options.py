@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -45,7 +45,7 @@ def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
     """
     values = {name.replace("-", "_"): value for name, value in values.items() if value is not None}
     for name, value in values.items():
-        _check_name(name)
+        check_name(name)
         if name in (*_PATHS, *_PATH_LISTS, "init", "preset"):
             for text in _listed(value) if name in _PATH_LISTS else [value]:
                 if not isinstance(text, str | Path):
@@ -95,7 +95,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     values = {name.replace("-", "_"): value for name, value in values.items()}
     for name in values:
-        _check_name(name)
+        check_name(name)
     return values
 
 
@@ -111,7 +111,46 @@ def to_toml(written: Mapping[str, Any]) -> str:
     return tomli_w.dumps(config)
 
 
-def _check_name(name: str) -> None:
+def from_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Divides a command line into words and options, ``--name value`` or ``--name=value``.
+
+    Raises:
+      ConfigError: if an option has no value, or is none that a job can have.
+
+    Example:
+      >>> from_arguments(["a.png", "--tv-weight", "0.1"])
+      (['a.png'], {'tv_weight': '0.1'})
+    """
+    words, found, rest = [], {}, list(arguments)
+    while rest:
+        name, separator, value = rest.pop(0).partition("=")
+        if not name.startswith("-"):
+            words.append(name + separator + value)
+            continue
+        if not re.fullmatch(r"--[a-z][a-z_-]*", name):
+            raise ConfigError(f"{name!r} is not an option of this command or of transfer")
+        if not separator:
+            if not rest:
+                raise ConfigError(f"the option {name} needs a value")
+            value = rest.pop(0)
+        found[name[2:].replace("-", "_")] = value
+    for name in ("content", "style", "output"):
+        if name in found:
+            raise ConfigError(f"pictures are named without --{name}")
+    return words, found
+
+
+def takes_list(name: str) -> bool:
+    """Whether an option's value is a list itself."""
+    return get_origin(_CONFIG.get(name)) is tuple
+
+
+def check_name(name: str) -> None:
+    """Checks that there is such an option.
+
+    Raises:
+      ConfigError: if not; it names the nearest.
+    """
     if name not in NAMES:
         near = difflib.get_close_matches(name, NAMES, 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

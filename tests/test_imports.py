@@ -36,7 +36,7 @@ ORDER = [
         "image",
         "guides",
     ),
-    *("paint", "options", "manifest", "ledger", "batch", "report", "ray_engine"),
+    *("paint", "options", "manifest", "ledger", "batch", "report", "sweep", "ray_engine"),
     *(
         "web/form",
         "web/runs",
@@ -47,7 +47,7 @@ ORDER = [
         "web/security",
     ),
     *("web/app", "web/server"),
-    *("terminal", "cli_weights", "cli_batch", "cli_serve", "cli"),
+    *("terminal", "cli_weights", "cli_batch", "cli_sweep", "cli_serve", "cli"),
 ]
 FOLDERS = ("jaxmrf", "jaxmrf.formats", "jaxmrf.web")
 CORE = ORDER[: ORDER.index("lanes") + 1]
