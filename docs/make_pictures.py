@@ -9,7 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageColor, ImageDraw
 
 IMAGES = Path(__file__).resolve().parent / "images"
 GAP = 6
@@ -20,23 +21,94 @@ PAIRS = [
     "coffee-cc0.jpg vangogh-night-cafe-1888.jpg",
 ]
 
+PORTRAIT, CAT, COFFEE = (f"transfer {pair} --size 256" for pair in PAIRS)
+TARASCON = "vangogh-road-to-tarascon-1888.jpg"
+
 # Each row of a figure: pictures of docs/images as they are, or commands that make one.
 FIGURES: dict[str, list[list[str]]] = {
     "pairs": [[*pair.split(), f"transfer {pair} --size 384"] for pair in PAIRS],
-    "content-weight": [
+    "content-weight": [[f"{PORTRAIT} --content-weight {w}" for w in ("0.1", "0.25", "0.6", "1.5")]],
+    "style-loss": [
+        [f"{PORTRAIT} --style-loss {loss}" for loss in ("mrf", "gram", "mrf:1,gram:0.2")]
+    ],
+    "several-styles": [
         [
-            f"transfer {PAIRS[0]} --size 384 --content-weight {w}"
-            for w in ("0.1", "0.25", "0.6", "1.5")
+            f"transfer cat-chelsea-cc0.jpg {TARASCON} vangogh-night-cafe-1888.jpg --size 256 "
+            f"--style-blend {blend}"
+            for blend in ("1,0.01", "1,1", "0.01,1")
         ]
     ],
-    "color": [[f"transfer {PAIRS[1]} --size 384 --color {c}" for c in ("match", "keep", "none")]],
+    "guides": [
+        [
+            "nasa-astronaut-1993-guide.png",
+            "vangogh-pere-tanguy-1887-guide.png",
+            PORTRAIT,
+            f"{PORTRAIT} --content-guide nasa-astronaut-1993-guide.png "
+            "--style-guide vangogh-pere-tanguy-1887-guide.png",
+        ],
+    ],
+    "mask": [
+        ["nasa-astronaut-1993-mask.png", f"{PORTRAIT} --mask nasa-astronaut-1993-mask.png"],
+    ],
+    "color": [[f"{CAT} --color {c}" for c in ("match", "histogram", "keep", "none")]],
     "synthesis": [
         [
-            "vangogh-road-to-tarascon-1888.jpg",
-            "synthesize vangogh-road-to-tarascon-1888.jpg --size 384x384 --iterations 60",
+            TARASCON,
+            *(
+                f"synthesize {TARASCON} --size 256x256 --iterations 60 {more}".strip()
+                for more in ("", "--init shuffle", "--tileable")
+            ),
         ]
     ],
+    "patches": [
+        [f"{PORTRAIT} {more}".strip() for more in ("", "--variety 1", "--metric distance")],
+        [
+            f"{PORTRAIT} {more}"
+            for more in ("--rotations 1", "--style-scale 0.5", "--pooling average")
+        ],
+    ],
+    "sweep": [[f"sweep {PAIRS[0]} --size 192 --content-weight 0.1,0.3,1 --style-scale 0.5,1"]],
+    "failure": [
+        [
+            "vangogh-langlois-bridge-1888.jpg",
+            "transfer nasa-astronaut-1993.jpg vangogh-langlois-bridge-1888.jpg --size 256",
+            "vangogh-pere-tanguy-1887.jpg",
+            PORTRAIT,
+        ],
+    ],
 }
+
+# Label pictures, drawn by hand: corners in hundredths of the picture's sides.
+BACKGROUND, HEAD, BODY = "#2040c0", "#d03030", "#30a040"
+GUIDES = {
+    "nasa-astronaut-1993": [
+        (BODY, [(28, 30), (20, 38), (9, 48), (4, 100), (100, 100), (97, 78), (85, 67), (72, 69),
+                (67, 52), (59, 42), (52, 34)]),
+        (HEAD, [(31, 10), (38, 4), (48, 3), (57, 9), (59, 18), (56, 24), (52, 28), (50, 36),
+                (37, 36), (36, 27), (31, 20)]),
+    ],
+    "vangogh-pere-tanguy-1887": [
+        (BODY, [(40, 32), (60, 33), (75, 37), (84, 48), (88, 65), (82, 80), (83, 100), (16, 100),
+                (18, 85), (13, 65), (22, 40)]),
+        (HEAD, [(29, 18), (38, 15), (42, 12), (60, 12), (64, 15), (73, 16), (72, 19), (62, 22),
+                (60, 35), (54, 38), (47, 38), (41, 33), (40, 22), (31, 21)]),
+    ],
+}  # fmt: skip
+
+
+def draw_guides() -> None:
+    """Draws the label pictures of `GUIDES`, and a mask of what is background in the first."""
+    for name, areas in GUIDES.items():
+        with Image.open(IMAGES / f"{name}.jpg") as file:
+            guide = Image.new("RGB", file.size, BACKGROUND)
+        for color, corners in areas:
+            scaled = [(x * guide.width / 100, y * guide.height / 100) for x, y in corners]
+            ImageDraw.Draw(guide).polygon(scaled, color)
+        guide.save(IMAGES / f"{name}-guide.png", optimize=True)
+        if name == "nasa-astronaut-1993":
+            labels = np.asarray(guide) == ImageColor.getrgb(BACKGROUND)
+            mask = Image.fromarray(np.uint8(255) * labels.all(axis=-1))
+            mask.save(IMAGES / f"{name}-mask.png", optimize=True)
 
 
 def cell(text: str, height: int) -> Image.Image:
@@ -57,10 +129,10 @@ def figure(rows: list[list[str]]) -> Image.Image:
     """Returns the rows below each other, each scaled to the width of the widest."""
     lines = []
     for row in rows:
-        cells = [cell(text, 320) for text in row]
-        line = Image.new(
-            "RGB", (sum(c.width for c in cells) + GAP * (len(cells) - 1), 320), "white"
-        )
+        height = 620 if row[0].startswith("sweep") else 320
+        cells = [cell(text, height) for text in row]
+        width = sum(c.width for c in cells) + GAP * (len(cells) - 1)
+        line = Image.new("RGB", (width, height), "white")
         x = 0
         for picture in cells:
             line.paste(picture, (x, 0))
@@ -77,5 +149,6 @@ def figure(rows: list[list[str]]) -> Image.Image:
 
 
 if __name__ == "__main__":
+    draw_guides()
     for name in sys.argv[1:] or FIGURES:
         figure(FIGURES[name]).save(IMAGES / f"{name}.jpg", quality=88)
