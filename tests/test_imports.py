@@ -14,6 +14,8 @@ ORDER = [
     *("energy", "lbfgs", "optimize", "color", "pyramid"),
     *(
         "transfer",
+        "match_map",
+        "reconstruction",
         "lanes",
         "winograd",
         "vgg",
@@ -35,7 +37,8 @@ ORDER = [
         "image",
         "guides",
     ),
-    *("paint", "options", "manifest", "ledger", "batch", "report", "ray_engine"),
+    *("paint", "options", "manifest", "ledger", "batch", "page_pictures", "report", "ray_engine"),
+    *("match_colors", "energy_curves", "inspection_page", "inspection"),
     *(
         "web/form",
         "web/runs",
@@ -46,7 +49,7 @@ ORDER = [
         "web/security",
     ),
     *("web/app", "web/server"),
-    *("terminal", "cli_weights", "cli_batch", "cli_serve", "cli"),
+    *("terminal", "cli_weights", "cli_batch", "cli_inspect", "cli_serve", "cli"),
 ]
 FOLDERS = ("jaxmrf", "jaxmrf.formats", "jaxmrf.web")
 CORE = ORDER[: ORDER.index("lanes") + 1]
