@@ -8,7 +8,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from jaxmrf import device as devices
-from jaxmrf import inspection
+from jaxmrf import inspection, reconstruction
 from jaxmrf.inspection import Request
 from jaxmrf.terminal import console, say, user_errors
 from jaxmrf.transfer import Progress
@@ -44,6 +44,13 @@ def command(
     reconstructions: Annotated[
         bool, typer.Option(help="Show what each layer keeps of the photograph.")
     ] = True,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            help="Layers to reconstruct from, by comma or space (default: "
+            f"{','.join(reconstruction.LAYERS)})"
+        ),
+    ] = None,
     size: Annotated[int, typer.Option(min=32, help="Longest side of the reconstructions.")] = 256,
     iterations: Annotated[int, typer.Option(min=1, help="Of each reconstruction.")] = 100,
     weights_file: Annotated[
@@ -62,6 +69,7 @@ def command(
         dict(zip(inspection.INPUTS, given, strict=True)),
         trace,
         reconstructions,
+        tuple((layers or "").replace(",", " ").split()),
         size,
         iterations,
     )

@@ -76,7 +76,7 @@ def draw(records: Sequence[Mapping[str, Any]]) -> bytes:
     for name, values in curves(records).items():
         total = name == "energy"
         style = {"color": "black", "linewidth": 2} if total else {"linewidth": 1.4}
-        # A logarithm has no place for zero: a term of weight 0 has no curve.
+        # A term of weight 0 has no place on a logarithmic scale.
         if any(value > 0 for value in values):
             axes.plot(iterations, values, label=name, **style)
     for index, record in enumerate(records):
@@ -91,7 +91,8 @@ def draw(records: Sequence[Mapping[str, Any]]) -> bytes:
                 fontsize=8,
                 color="0.4",
             )
-    axes.set(yscale="log", xlabel="iteration, over all levels", ylabel="weighted energy")
+    axes.set_yscale("log", nonpositive="mask")
+    axes.set(xlabel="iteration, over all levels", ylabel="weighted energy")
     axes.margins(x=0.01)
     axes.grid(axis="y", color="0.9", zorder=0)
     figure.legend(loc="outside right upper", frameon=False)

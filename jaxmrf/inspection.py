@@ -46,6 +46,7 @@ class Request:
       inputs: files by the names of `INPUTS`, for those that are not found by themselves.
       trace: of the run that made the picture; None: no curves.
       reconstructions: whether to make them.
+      layers: of the reconstructions; empty: `reconstruction.LAYERS`, as far as they are there.
       size: longest side of the reconstructions in pixels.
       iterations: of each reconstruction.
     """
@@ -55,6 +56,7 @@ class Request:
     inputs: Mapping[str, Any]
     trace: Path | None = None
     reconstructions: bool = True
+    layers: tuple[str, ...] = ()
     size: int = 256
     iterations: int = 100
 
@@ -122,6 +124,7 @@ def inspect(
     if request.trace is not None:
         records = energy_curves.read(request.trace)
         energy_curves.check_library()
+    _layers(request, network)
     pictures = _load(job)
     folder = _Folder(request, job, on_file)
     sections = [_overview(job, pictures)]
@@ -130,7 +133,7 @@ def inspect(
     if request.reconstructions:
         sections.append(_reconstructions(folder, request, job, pictures, network, on_progress))
     if records is not None:
-        curves = Figure(energy_curves.draw(records), request.trace.name, "PNG")
+        curves = Figure(energy_curves.draw(records), request.trace.name, "PNG", wide=True)
         folder.write("energy.png", curves.content)
         sections.append(Section("The energy", ENERGY, (curves,)))
     folder.write(PAGE, inspection_page.render(f"Why {job.output.name} is as it is", sections))
@@ -365,6 +368,14 @@ def _name(copy: match_map.Copy, copies: list[match_map.Copy]) -> str:
     return " ".join(parts)
 
 
+def _layers(request: Request, network: weights.Loaded) -> tuple[str, ...]:
+    there = network.network.layers
+    for layer in request.layers:
+        if layer not in there:
+            raise ConfigError(f"the network has no layer {layer!r}; it has {', '.join(there)}")
+    return request.layers or tuple(layer for layer in reconstruction.LAYERS if layer in there)
+
+
 def _reconstructions(
     folder: _Folder,
     request: Request,
@@ -377,9 +388,7 @@ def _reconstructions(
     network = api.with_pooling(network, job.config)
     source = jnp.asarray(pictures.styles[0] if pictures.content is None else pictures.content)
     figures = []
-    for layer in reconstruction.LAYERS:
-        if layer not in network.network.layers:
-            continue
+    for layer in _layers(request, network):
         config = reconstruction.settings(layer, request.size, request.iterations, job.config.seed)
         for progress in reconstruction.reconstruct(
             network.params, source, features=network.network, config=config

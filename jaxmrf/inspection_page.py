@@ -20,11 +20,13 @@ class Figure(NamedTuple):
       content: of a picture file.
       caption: what it is.
       kind: what it is kept as in the page.
+      wide: whether it needs more room than others.
     """
 
     content: bytes
     caption: str
     kind: Literal["JPEG", "PNG"] = "JPEG"
+    wide: bool = False
 
 
 class Section(NamedTuple):
@@ -51,9 +53,10 @@ _PAGE = """<!doctype html>
 body {{ font: 16px/1.5 sans-serif; margin: 2em auto; padding: 0 1em; max-width: 76em; }}
 section > p {{ max-width: 44em; }}
 div {{ display: flex; flex-wrap: wrap; gap: 1.2em; align-items: flex-start; }}
-figure {{ margin: 0; flex: 0 1 auto; max-width: 30em; }}
-figure.wide {{ max-width: 100%; }}
-img {{ display: block; max-width: 100%; height: auto; }}
+figure {{ margin: 0; flex: 1 1 16em; max-width: 23em; }}
+figure.wide {{ max-width: 48em; flex-basis: 24em; }}
+img {{ display: block; width: 100%; height: auto; image-rendering: pixelated; }}
+img[src^="data:image/jpeg"] {{ image-rendering: auto; }}
 figcaption {{ font-size: 14px; padding-top: 0.3em; overflow-wrap: anywhere; }}
 </style>
 <h1>{title}</h1>
@@ -79,6 +82,6 @@ def _section(section: Section) -> str:
 def _figure(figure: Figure) -> str:
     with Image.open(io.BytesIO(figure.content)) as file:
         picture = file.convert("RGB")
-    wide = ' class="wide"' if picture.width > 1.9 * picture.height else ""
+    wide = ' class="wide"' if figure.wide else ""
     shown = embedded(picture, figure.caption, LONGEST, figure.kind)
     return f"<figure{wide}>{shown}<figcaption>{html.escape(figure.caption)}</figcaption></figure>"

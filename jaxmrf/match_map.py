@@ -18,7 +18,6 @@ from jaxmrf.matching import Match
 # The function `jaxmrf.transfer` hides the module of that name from `from jaxmrf import`.
 from jaxmrf.transfer import (
     LevelInputs,
-    Plan,
     at_size,
     level_inputs,
     make_inputs,
@@ -125,7 +124,11 @@ def match_maps(
     if config.color == "keep":
         picture = color.luminance(picture)
     found = _match(params, picture, inputs, features=features, config=config.program())
-    drawn = _drawn(styles, plan, config)
+    drawn = [
+        copy
+        for style, shape in zip(styles, plan.style_shapes[-1], strict=True)
+        for copy in _drawn(at_size(style, shape), config=config)
+    ]
     probed, of_picture, *of_copies = (
         jax.eval_shape(features, params, jax.ShapeDtypeStruct((*shape, 3), np.float32))
         for shape in ((PROBE, PROBE), picture.shape[:2], *(copy.shape[:2] for copy in drawn))
@@ -153,16 +156,12 @@ def _match(
     return mrf.match(activations, targets.style["mrf"], config)
 
 
-def _drawn(styles: Sequence[Array], plan: Plan, config: Config) -> list[Float[Array, "_ _ 5"]]:
+@functools.partial(jax.jit, static_argnames="config")
+def _drawn(style: Float[Array, "h w 3"], *, config: Config) -> list[Float[Array, "_ _ 5"]]:
     """Returns for each copy its pixels and, in two more channels, their place in the style."""
-    found = []
-    for style, (height, width) in zip(styles, plan.style_shapes[-1], strict=True):
-        rows = (jnp.arange(height) + 0.5) / height
-        columns = (jnp.arange(width) + 0.5) / width
-        place = jnp.stack(jnp.meshgrid(rows, columns, indexing="ij"), axis=-1)
-        both = jnp.concatenate([at_size(style, (height, width)), place], axis=-1)
-        found += pyramid.style_copies(both, config)
-    return found
+    rows, columns = ((jnp.arange(side) + 0.5) / side for side in style.shape[:2])
+    place = jnp.stack(jnp.meshgrid(rows, columns, indexing="ij"), axis=-1)
+    return pyramid.style_copies(jnp.concatenate([style, place], axis=-1), config)
 
 
 def _map(
@@ -187,7 +186,7 @@ def _map(
     (height, width), *copy_shapes = layer_shapes
     height, width = height + 2 * around, width + 2 * around
     sheet_columns = max(columns for _, columns in copy_shapes)
-    sheet = _pixel_sheet(drawn, copy_shapes, step, sheet_columns)
+    sheet = np.asarray(_pixel_sheet(drawn, tuple(copy_shapes), step, sheet_columns))
 
     vertical, down = _central(height, config)
     horizontal, across = _central(width, config)
@@ -196,16 +195,16 @@ def _map(
     row, column = row + down[:, None], column + across[None, :]
     first_rows = np.cumsum([0, *(rows for rows, _ in copy_shapes)])
     copy = np.searchsorted(first_rows, row, side="right") - 1
-    cells = np.asarray(sheet[..., 3:]).reshape(-1, step, sheet_columns, step, 2)
+    cells = sheet[..., 3:].reshape(-1, step, sheet_columns, step, 2)
     place = cells.mean(axis=(1, 3))[row, column]
 
     row, column = np.divmod(match.position, sheet_columns)
-    assembled = patches.reassemble(
+    assembled = _reassemble(
         sheet[..., :3],
-        jnp.asarray(row * step * sheet_columns * step + column * step),
-        (height * step, width * step),
-        config.patch_size * step,
-        config.stride * step,
+        (row * sheet_columns * step + column) * step,
+        shape=(height * step, width * step),
+        patch_size=config.patch_size * step,
+        stride=config.stride * step,
     )
     inside = slice(around, height - around), slice(around, width - around)
     pixels = tuple(
@@ -230,10 +229,17 @@ def _central(length: int, config: Config) -> tuple[np.ndarray, np.ndarray]:
     return patch, np.clip(offset, 0, config.patch_size - 1)
 
 
+_reassemble = jax.jit(patches.reassemble, static_argnames=("shape", "patch_size", "stride"))
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
 def _pixel_sheet(
-    pictures: Sequence[Array], layer_shapes: Sequence[tuple[int, int]], step: int, columns: int
+    pictures: Sequence[Array], layer_shapes: tuple[tuple[int, int], ...], step: int, columns: int
 ) -> Float[Array, "_ _ c"]:
-    """Returns pictures one below the other, as `matching` lays out the layers of the copies."""
+    """Returns pictures one below the other, as `matching` lays out the layers of the copies.
+
+    Layers that round odd sides up have cells beyond the picture; its border fills them.
+    """
     sized = []
     for picture, (height, width) in zip(pictures, layer_shapes, strict=True):
         below, right = (
