@@ -10,7 +10,17 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import jaxmrf
-from jaxmrf import cli_batch, cli_serve, cli_sweep, cli_weights, image, options, paint, weights
+from jaxmrf import (
+    cli_batch,
+    cli_inspect,
+    cli_serve,
+    cli_sweep,
+    cli_weights,
+    image,
+    options,
+    paint,
+    weights,
+)
 from jaxmrf import config as settings
 from jaxmrf import device as devices
 from jaxmrf.suitability import Suitability
@@ -29,6 +39,7 @@ app = typer.Typer(
 app.add_typer(cli_weights.app, name="weights")
 app.command("batch", **cli_batch.ARGUMENTS)(cli_batch.command)
 app.command("sweep", **cli_sweep.ARGUMENTS)(cli_sweep.command)
+app.command("inspect")(cli_inspect.command)
 
 PresetName = Literal["default", "paper", "reference"]
 NetworkName = Literal["auto", "vgg16", "vgg19"]

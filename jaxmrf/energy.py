@@ -206,6 +206,22 @@ def no_memory(
     }
 
 
+def activations(
+    image: Float[Array, "h w 3"],
+    params: PyTree,
+    targets: Targets,
+    *,
+    features: Features,
+    config: Config,
+) -> Mapping[str, Float[Array, "_ _ _"]]:
+    """Returns the layers of `image` as its style losses see them.
+
+    What is outside the region is the original, and the layers of a tileable picture go on
+    by the margin (see `exemplars.margin`).
+    """
+    return _activations(params, _within(image, targets.region), features, config)
+
+
 def _shapes(
     params: PyTree, image: Any, features: Features, config: Config
 ) -> Mapping[str, jax.ShapeDtypeStruct]:

@@ -55,11 +55,12 @@ def prepare(exemplars: Exemplars, config: Config) -> Target:
 
 def value(activations: Mapping[str, Array], target: Target, memory: None, config: Config) -> Array:
     """Returns the Gram loss, unweighted: its layers weigh the same (equation 5)."""
-    return sum(
+    terms = (
         target.scale[name]
         * jnp.sum(jnp.square(gram_matrix(within_margin(activations[name], config)) - matrix))
         for name, matrix in target.matrices.items()
     )
+    return sum(terms, jnp.zeros(()))
 
 
 def _scale(matrix: Array, config: Config) -> Array:

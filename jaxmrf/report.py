@@ -1,8 +1,6 @@
 """The report of a batch: one HTML page that needs no other file."""
 
-import base64
 import html
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from PIL import Image
 
 from jaxmrf import image
 from jaxmrf.manifest import Line
+from jaxmrf.page_pictures import embedded
 
 THUMBNAIL = 160
 """Longest side of a thumbnail in pixels."""
@@ -75,8 +74,4 @@ def _thumbnail(path: Path) -> str:
             small = file.convert("RGB")
     except (OSError, SyntaxError, ValueError):
         return html.escape(path.name)
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=85)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return f'<img alt="{html.escape(path.name)}" src="data:image/jpeg;base64,{data}">'
+    return embedded(small, path.name, THUMBNAIL)

@@ -15,6 +15,8 @@ ORDER = [
     *(
         "transfer",
         "suitability",
+        "match_map",
+        "reconstruction",
         "lanes",
         "winograd",
         "vgg",
@@ -36,7 +38,8 @@ ORDER = [
         "image",
         "guides",
     ),
-    *("paint", "options", "manifest", "ledger", "batch", "report", "sweep", "ray_engine"),
+    *("paint", "options", "manifest", "ledger", "batch", "page_pictures", "report", "sweep"),
+    *("ray_engine", "match_colors", "energy_curves", "inspection_page", "inspection"),
     *(
         "web/form",
         "web/runs",
@@ -47,7 +50,7 @@ ORDER = [
         "web/security",
     ),
     *("web/app", "web/server"),
-    *("terminal", "cli_weights", "cli_batch", "cli_sweep", "cli_serve", "cli"),
+    *("terminal", "cli_weights", "cli_batch", "cli_sweep", "cli_inspect", "cli_serve", "cli"),
 ]
 FOLDERS = ("jaxmrf", "jaxmrf.formats", "jaxmrf.web")
 CORE = ORDER[: ORDER.index("lanes") + 1]

@@ -1,0 +1,117 @@
+"""The command `jaxmrf inspect`: arguments and progress."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from jaxmrf import device as devices
+from jaxmrf import inspection, reconstruction
+from jaxmrf.inspection import Request
+from jaxmrf.terminal import console, say, user_errors
+from jaxmrf.transfer import Progress
+
+
+def command(
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="One that jaxmrf made.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the files.")
+    ] = Path("inspection"),
+    content: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The photograph, if it is not beside PICTURE or in this folder."
+        ),
+    ] = None,
+    style: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="The painting, likewise; once for each."),
+    ] = None,
+    content_guide: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The guide of the photograph, likewise.")
+    ] = None,
+    style_guide: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="The guide of a style, likewise; once for each."),
+    ] = None,
+    mask: Annotated[Path | None, typer.Option(metavar="FILE", help="The mask, likewise.")] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw the energy from this --trace of the run."),
+    ] = None,
+    reconstructions: Annotated[
+        bool, typer.Option(help="Show what each layer keeps of the photograph.")
+    ] = True,
+    layers: Annotated[
+        str | None,
+        typer.Option(
+            help="Layers to reconstruct from, by comma or space (default: "
+            f"{','.join(reconstruction.LAYERS)})"
+        ),
+    ] = None,
+    size: Annotated[int, typer.Option(min=32, help="Longest side of the reconstructions.")] = 256,
+    iterations: Annotated[int, typer.Option(min=1, help="Of each reconstruction.")] = 100,
+    weights_file: Annotated[
+        Path | None,
+        typer.Option("--weights", metavar="FILE", help="Weight file that PICTURE was made with."),
+    ] = None,
+    device: Annotated[
+        Literal["auto", "cpu", "gpu", "tpu"], typer.Option(help="Where to compute.")
+    ] = "auto",
+) -> None:
+    """Shows why PICTURE is as it is: what each position took, what each layer keeps."""
+    given = (content, style, content_guide, style_guide, mask)
+    request = Request(
+        picture,
+        output,
+        dict(zip(inspection.INPUTS, given, strict=True)),
+        trace,
+        reconstructions,
+        tuple((layers or "").replace(",", " ").split()),
+        size,
+        iterations,
+    )
+    with user_errors():
+        network = inspection.network_of(picture, weights_file)
+        devices.choose(device)
+        devices.enable_program_cache()
+        with _Display(iterations) as display:
+            inspection.inspect(
+                request,
+                network,
+                on_progress=display.progress,
+                on_file=lambda path: say(f"wrote {path}"),
+            )
+
+
+class _Display:
+    """A progress bar on a terminal; elsewhere the lines of the files are enough."""
+
+    def __init__(self, iterations: int) -> None:
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("matching", total=None)
+        self._total = iterations
+
+    def __enter__(self) -> "_Display":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def progress(self, layer: str, progress: Progress) -> None:
+        """Shows which layer is at which iteration."""
+        self._bar.update(
+            self._task,
+            description=f"reconstruction from {layer}",
+            total=self._total,
+            completed=progress.iteration,
+        )
