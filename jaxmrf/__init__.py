@@ -1,19 +1,37 @@
 """Neural painting with Markov random fields of VGG features, in JAX.
 
 Li & Wand, "Combining Markov Random Fields and Convolutional Neural Networks for Image
-Synthesis" (CVPR 2016, arXiv 1601.04589).
+Synthesis" (CVPR 2016, arXiv 1601.04589). docs/api.md lists the public API.
 """
 
-from jaxmrf.api import Result, synthesize, transfer
+from jaxmrf.api import Result, iterate, synthesize, transfer
 from jaxmrf.config import PRESETS, Config, ConfigError, preset
+from jaxmrf.exemplars import Guides
+from jaxmrf.matchers import MATCHERS, Matcher
+from jaxmrf.optimize import OPTIMIZERS
+from jaxmrf.style_losses import STYLE_LOSSES, StyleLoss
+from jaxmrf.transfer import NonFiniteEnergyError, Plan, Progress
+from jaxmrf.weights import Loaded, WeightsError
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "MATCHERS",
+    "OPTIMIZERS",
     "PRESETS",
+    "STYLE_LOSSES",
     "Config",
     "ConfigError",
+    "Guides",
+    "Loaded",
+    "Matcher",
+    "NonFiniteEnergyError",
+    "Plan",
+    "Progress",
     "Result",
+    "StyleLoss",
+    "WeightsError",
+    "iterate",
     "preset",
     "synthesize",
     "transfer",

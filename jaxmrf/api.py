@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxmrf import memory, pyramid, suitability, weights
+from jaxmrf import memory, pyramid, suitability, vgg, weights
 from jaxmrf.config import Config, ConfigError
 from jaxmrf.exemplars import Guides
 
@@ -120,7 +120,8 @@ def iterate(
       initial: picture to start from instead of what `config.init` says.
       guides: what is where, in the result and in each style.
       mask: where the result may differ from the content (above 0.5).
-      network: from `weights.load`; None loads the best that is there.
+      network: from `weights.load`, or ``Loaded(features, params)`` with a network of your
+        own, whose layers `config` names; None loads the best that is there.
       memory_budget: bytes; None: large pictures are checked against what the device has
         (see `memory.fit`).
       judge_matches: whether to find the share of exact matches (see `transfer.run`).
@@ -198,15 +199,26 @@ def for_network(config: Config, network: weights.Loaded) -> Config:
     for a network with another input range, features and pixels shrink together.
     """
     if "gram" in config.style_losses():
-        there = tuple(name for name in config.gram_layers if name in network.network.layers)
+        picture = jax.ShapeDtypeStruct((64, 64, 3), np.float32)
+        layers = jax.eval_shape(network.network, network.params, picture)
+        there = tuple(name for name in config.gram_layers if name in layers)
         config = dataclasses.replace(config, gram_layers=there)
     if config.normalization == "relative":
         return config
-    return dataclasses.replace(config, pixel_scale=network.network.input_scale)
+    scale = getattr(network.network, "input_scale", 1.0)
+    return dataclasses.replace(config, pixel_scale=scale)
 
 
 def with_pooling(network: weights.Loaded, config: Config) -> weights.Loaded:
-    """Returns the network with the pooling that `config` asks for."""
+    """Returns the network with the pooling that `config` asks for.
+
+    Raises:
+      ConfigError: if it asks for another pooling of a network that is no VGG.
+    """
+    if not isinstance(network.network, vgg.Network):
+        if config.pooling != "max":
+            raise ConfigError(f"pooling is {config.pooling}; only VGG networks have a choice")
+        return network
     pooled = dataclasses.replace(network.network, pooling=config.pooling)
     return dataclasses.replace(network, network=pooled)
 

@@ -10,9 +10,9 @@ from typing import Literal, get_args, get_origin
 
 Normalization = Literal["relative", "authors", "sum"]
 Overlap = Literal["mean", "sum"]
-Matching = Literal["fast", "exact"]
+Matching = Literal["fast", "exact"]  # those that come along; `matchers.MATCHERS` has all
 Initialization = Literal["content", "noise", "shuffle"]
-Optimizer = Literal["lbfgs", "adam"]
+Optimizer = Literal["lbfgs", "adam"]  # those that come along; `optimize.OPTIMIZERS` has all
 LineSearch = Literal["none", "zoom"]
 Preconditioner = Literal["auto", "none", "spectral"]
 Color = Literal["match", "histogram", "keep", "none"]
@@ -61,7 +61,8 @@ class Config:
       stride: distance of neighboring patches in the synthesized picture.
       style_stride: distance of neighboring patches in the style.
       matching: ``exact`` compares every patch with every style patch; so does ``fast``
-        up to about 430×430 pixels, and beyond only with clusters of them.
+        up to about 430×430 pixels, and beyond only with clusters of them. Or the name of
+        another matcher, see `matchers`.
       match_every: matches are found anew in every such iteration of a level, from its
         first on (authors' code: 1).
       metric: ``cosine``, or ``distance``: the nearest patch by its squared distance.
@@ -82,7 +83,7 @@ class Config:
       init: what the coarsest level starts from; ``shuffle``: random pieces of the style.
       tileable: whether the picture continues at its other side, so that it can be repeated.
       pooling: of the network.
-      optimizer: ``lbfgs`` or ``adam``.
+      optimizer: ``lbfgs``, ``adam``, or the name of another, see `optimize.OPTIMIZERS`.
       line_search: of L-BFGS. ``none`` takes steps of length one.
       preconditioner: what L-BFGS starts its inverse Hessian from: ``none``: one number;
         ``spectral``: one for each band of frequencies and color, learned as it runs;
@@ -91,7 +92,7 @@ class Config:
       history: number of L-BFGS corrections.
       taxicab_first_step: the first L-BFGS step is min(1, 1/‖g‖₁) times the
         gradient as in the authors' code, instead of min(1, 1/‖g‖₂).
-      learning_rate: of Adam, in pixel values of range 0 to 1.
+      learning_rate: of Adam and the like, in pixel values of range 0 to 1.
       color: ``match`` maps the content's color distribution to the style's before
         the transfer, by mean and covariance; ``histogram`` each channel's histogram;
         ``keep`` transfers luminance only; ``none`` does none of it.
@@ -116,7 +117,7 @@ class Config:
     patch_size: int = 3
     stride: int = 1
     style_stride: int = 1
-    matching: Matching = "fast"
+    matching: str = "fast"
     match_every: int = 2
     metric: Metric = "cosine"
     variety: float = 0.0
@@ -133,7 +134,7 @@ class Config:
     init: Initialization = "content"
     tileable: bool = False
     pooling: Pooling = "max"
-    optimizer: Optimizer = "lbfgs"
+    optimizer: str = "lbfgs"
     line_search: LineSearch = "none"
     preconditioner: Preconditioner = "auto"
     history: int = 25

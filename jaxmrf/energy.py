@@ -27,7 +27,11 @@ a multiple of every pooling's step, and more than relu4_2 sees around a position
 
 @runtime_checkable
 class Features(Protocol):
-    """A network: hashable, maps parameters and an [H, W, 3] picture to named layers."""
+    """A network: hashable, maps parameters and an [H, W, 3] picture to named layers.
+
+    A function of a module is one. An attribute ``input_scale``, if there is one, is the range
+    of the network's input over that of a pixel value (see `api.for_network`).
+    """
 
     def __call__(
         self, params: PyTree, image: Float[Array, "h w 3"]
@@ -84,7 +88,7 @@ def prepare(
     guides: Guides | None = None,
     region: Region | None = None,
 ) -> Targets:
-    """Returns the targets of one pyramid level.
+    """Returns the targets of one pyramid level; the weights have gradients, the rest has none.
 
     Args:
       params: parameters of the network.
@@ -101,7 +105,7 @@ def prepare(
     Raises:
       ValueError: if a patch does not fit into the features of a style copy.
       KeyError: if the network has no such layer.
-      ConfigError: if there is no such style loss.
+      ConfigError: if there is no such style loss or matcher.
     """
     image = jax.ShapeDtypeStruct((*shape, 3), styles[0].dtype)
     layers = _shapes(params, image, features, config)
@@ -115,14 +119,14 @@ def prepare(
     target = None
     if content is not None:
         activations = _activations(params, content, features, config)
-        target = within_margin(activations[config.content_layer], config)
+        target = lax.stop_gradient(within_margin(activations[config.content_layer], config))
     factors = Weights(
         content=_scalar(weights.content * _content_factor(target, config)),
         style={name: _scalar(weights.style[name]) for name in chosen},
         tv=_scalar(weights.tv * _tv_factor(shape, config)),
     )
     style = {name: loss.prepare(exemplars, config) for name, loss in chosen.items()}
-    return lax.stop_gradient(Targets(target, style, factors, region))
+    return Targets(target, lax.stop_gradient(style), factors, region)
 
 
 def energy(
@@ -198,7 +202,15 @@ def no_memory(
     features: Features,
     config: Config,
 ) -> dict[str, Any]:
-    """Returns a memory of the right shapes for a first call that renews it."""
+    """Returns a memory of the right shapes for a first call that renews it.
+
+    Args:
+      image: a picture of the level's size; only its shape matters.
+      params: parameters of the network.
+      targets: of this pyramid level, from `prepare`.
+      features: the network.
+      config: settings.
+    """
     layers = _shapes(params, image, features, config)
     return {
         name: loss.blank(layers, targets.style[name], config)

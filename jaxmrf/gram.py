@@ -53,8 +53,17 @@ def prepare(exemplars: Exemplars, config: Config) -> Target:
     return Target(matrices, {name: _scale(matrix, config) for name, matrix in matrices.items()})
 
 
-def value(activations: Mapping[str, Array], target: Target, memory: None, config: Config) -> Array:
-    """Returns the Gram loss, unweighted: its layers weigh the same (equation 5)."""
+def value(
+    activations: Mapping[str, Array], target: Target, memory: None, config: Config
+) -> Float[Array, ""]:
+    """Returns the Gram loss, unweighted: its layers weigh the same (equation 5).
+
+    Args:
+      activations: of the picture by layer, [h, w, C] each.
+      target: from `prepare`.
+      memory: None.
+      config: settings.
+    """
     terms = (
         target.scale[name]
         * jnp.sum(jnp.square(gram_matrix(within_margin(activations[name], config)) - matrix))

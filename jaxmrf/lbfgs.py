@@ -49,8 +49,8 @@ class LbfgsState(NamedTuple):
       differences: the y that belong to them.
       products: products[i, j] = s_i · y_j.
       scale: s·y / y·y of the last accepted pair.
-      band_steps: sum over all pairs of |s|² / |y|² by band and color.
-      band_products: sum over all pairs of s·y / |y|² by band and color.
+      band_steps: sum over all pairs of ‖s‖² / ‖y‖² by band and color.
+      band_products: sum over all pairs of s·y / ‖y‖² by band and color.
     """
 
     count: Int[Array, ""]

@@ -4,10 +4,12 @@
 every patch of a feature map the style patch with the highest score: its cosine, or less
 its squared distance, and what speaks for or against a style patch beside likeness. It
 compares all pairs, or, where an index was made, only those of the clusters that look best.
+Both are used through `matchers`, where others can be registered.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -79,7 +81,8 @@ class StylePatches(NamedTuple):
       bias: what speaks for a copy; None: nothing does.
       labels: of the centers of the patches; None without guides.
       mean_square: mean squared length of a feature vector.
-      index: clusters of the patches; None: all pairs are compared.
+      index: what a matcher prepared, see `matchers.Matcher`; for `nearest` an `Index`, or
+        None: all pairs are compared.
     """
 
     sheet: Float[Array, "rows columns c"]
@@ -88,7 +91,7 @@ class StylePatches(NamedTuple):
     bias: Float[Array, "rows columns"] | None
     labels: Int[Array, "rows columns"] | None
     mean_square: Float[Array, ""]
-    index: Index | None
+    index: Any = None
 
 
 class Match(NamedTuple):
@@ -111,7 +114,6 @@ def collect(
     metric: Metric = "cosine",
     bias: Float[Array, " maps"] | None = None,
     labels: tuple[Int[Array, "_ _"], ...] | None = None,
-    indexed: bool = False,
 ) -> StylePatches:
     """Lists the patches of the feature maps of all style copies.
 
@@ -122,14 +124,12 @@ def collect(
       metric: what patches are compared by.
       bias: what speaks for the patches of each map.
       labels: of the positions of each map.
-      indexed: whether to sort the patches into clusters, for an approximate search by the
-        cosine alone.
 
     Raises:
       ValueError: if no patch fits into one of the maps.
     """
     sheet = _sheet(maps)
-    starts = _starts([found.shape[:2] for found in maps], patch_size, stride)
+    starts = _start_mask([found.shape[:2] for found in maps], patch_size, stride)
     squares = jnp.sum(jnp.square(sheet), axis=-1)
     square_norm = _window_sums(squares, patch_size)
     if metric == "cosine":
@@ -147,10 +147,21 @@ def collect(
     if labels is not None:
         labels = _centers(_sheet(tuple(found[..., None] for found in labels))[..., 0], patch_size)
     count = sum(found.shape[0] * found.shape[1] for found in maps)
-    index = None
-    if indexed:
-        index = _make_index(sheet, scale, np.flatnonzero(starts), patch_size)
-    return StylePatches(sheet, scale, offset, bias, labels, jnp.sum(squares) / count, index)
+    return StylePatches(sheet, scale, offset, bias, labels, jnp.sum(squares) / count)
+
+
+def starts(shapes: Sequence[tuple[int, int]], patch_size: int, stride: int) -> np.ndarray:
+    """Returns the flat positions of the sheet where patches start, int [n], see `collect`.
+
+    Args:
+      shapes: (height, width) of the maps.
+      patch_size: side of a patch.
+      stride: distance of neighboring patches.
+
+    Raises:
+      ValueError: if no patch fits into one of the maps.
+    """
+    return np.flatnonzero(_start_mask(shapes, patch_size, stride))
 
 
 def nearest(
@@ -201,35 +212,46 @@ def nearest(
 
 
 def agreement(
-    features: Float[Array, "h w c"], style: StylePatches, patch_size: int, sample: int
+    features: Float[Array, "h w c"],
+    style: StylePatches,
+    match: Match,
+    patch_size: int,
+    stride: int,
+    sample: int,
 ) -> Float[Array, ""]:
-    """Returns the share of matches that are the nearest of all, 0 to 1.
+    """Returns the share of matches that are the nearest of all by likeness alone, 0 to 1.
 
-    Without an index it is 1. With one it is measured on patches of `features`, `sample`
-    of them, evenly spread.
+    Args:
+      features: feature map of the picture.
+      style: from `collect`.
+      match: what a matcher found for them.
+      patch_size: side of a patch.
+      stride: distance of neighboring patches.
+      sample: the share is measured on this many patches, evenly spread.
     """
-    if style.index is None:
-        return jnp.ones(())
-    starts = _starts([features.shape[:2]], patch_size, 1)
-    grid = np.flatnonzero(starts)
-    grid = grid[np.linspace(0, len(grid) - 1, min(len(grid), sample)).astype(int)]
-    _, found = _nearest_of_clusters(features, style, style.index, grid, patch_size)
-    kernel = _gather(features, jnp.asarray(grid), patch_size).T
-    shape = (patch_size, patch_size, features.shape[-1], len(grid))
+    rows, columns = (patches.positions(side, patch_size, stride) for side in features.shape[:2])
+    grid = (rows[:, None] * features.shape[1] + columns).ravel()
+    picked = np.linspace(0, len(grid) - 1, min(len(grid), sample)).astype(int)
+    kernel = _gather(features, jnp.asarray(grid[picked]), patch_size).T
+    shape = (patch_size, patch_size, features.shape[-1], len(picked))
     scores = _project(style.sheet, kernel.reshape(shape)) * style.scale[..., None]
-    best = jnp.where(style.scale[..., None] < 0, -jnp.inf, scores).max(axis=(0, 1))
-    return jnp.mean((found >= best * (1 - ROUNDING)).astype(jnp.float32))
+    if style.offset is not None:
+        scores += style.offset[..., None]
+    scores = jnp.where(style.scale[..., None] < 0, -jnp.inf, scores).reshape(-1, len(picked))
+    found = scores[match.position.ravel()[picked], jnp.arange(len(picked))]
+    best = scores.max(axis=0)
+    return jnp.mean((found >= best - ROUNDING * jnp.abs(best)).astype(jnp.float32))
 
 
-def _starts(shapes: list[tuple[int, int]], patch_size: int, stride: int) -> np.ndarray:
+def _start_mask(shapes: Sequence[tuple[int, int]], patch_size: int, stride: int) -> np.ndarray:
     """Returns where in the sheet a patch starts, bool [rows, columns]."""
-    starts = np.zeros((sum(height for height, _ in shapes), max(w for _, w in shapes)), bool)
+    mask = np.zeros((sum(height for height, _ in shapes), max(w for _, w in shapes)), bool)
     first_row = 0
     for height, width in shapes:
         rows = first_row + patches.positions(height, patch_size, stride)
-        starts[np.ix_(rows, patches.positions(width, patch_size, stride))] = True
+        mask[np.ix_(rows, patches.positions(width, patch_size, stride))] = True
         first_row += height
-    return starts
+    return mask
 
 
 def _window_sums(values: Float[Array, "h w"], size: int) -> Float[Array, "h w"]:
@@ -368,9 +390,15 @@ def _best(index: Int[Array, "tiles m"], score: Float[Array, "tiles m"]) -> tuple
     return tuple(jnp.take_along_axis(found, tile, axis=0)[0] for found in (index, score))
 
 
-def _make_index(sheet: Array, scale: Array, starts: np.ndarray, patch_size: int) -> Index:
-    """Sorts the patches that start at flat positions `starts` into clusters."""
-    scale = scale.ravel()[starts]
+def make_index(style: StylePatches, starts: np.ndarray, patch_size: int) -> Index:
+    """Sorts the patches into clusters, for an approximate search by the cosine alone.
+
+    Args:
+      style: from `collect`.
+      starts: flat positions where the patches start, int [n], see `starts`.
+      patch_size: side of a patch.
+    """
+    sheet, scale = style.sheet, style.scale.ravel()[starts]
     # Principal directions of a sample, evenly spread, are those of all patches nearly.
     sample = np.linspace(0, len(starts) - 1, min(len(starts), SAMPLE)).astype(np.int32)
     flat = _gather(sheet, jnp.asarray(starts[sample]), patch_size) * scale[sample][:, None]

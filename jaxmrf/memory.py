@@ -6,7 +6,7 @@ import math
 import jax
 import psutil
 
-from jaxmrf import style_losses, weights
+from jaxmrf import style_losses, vgg, weights
 from jaxmrf.config import Config, ConfigError
 from jaxmrf.transfer import Plan, memory_needed
 
@@ -83,6 +83,8 @@ def fit(
 
 
 def _in_strips(network: weights.Loaded, config: Config) -> list[weights.Loaded]:
+    if not isinstance(network.network, vgg.Network):
+        return []
     used = (*style_losses.layers(config), config.content_layer)
     if any(name.startswith("relu1_") for name in used):
         return []

@@ -10,13 +10,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from jaxmrf import losses, matching, patches
+from jaxmrf import losses, matchers, matching, patches
 from jaxmrf.config import Config
 from jaxmrf.exemplars import Exemplars, labels_at, margin
 from jaxmrf.matching import Match, StylePatches
-
-EXACT_PAIRS = 2**27
-"""Up to this many pairs of positions ``matching="fast"`` compares all of them too."""
 
 BLEND_STRENGTH = 0.1
 """What a style with e times the weight of another gains in its scores."""
@@ -63,19 +60,23 @@ def layers(config: Config) -> tuple[str, ...]:
 
 
 def prepare(exemplars: Exemplars, config: Config) -> Target:
-    """Lists the patches of the styles.
+    """Lists the patches of the styles and what the matcher wants prepared.
+
+    Args:
+      exemplars: the styles, and the sizes of the picture's activations.
+      config: settings.
 
     Raises:
       ValueError: if a patch does not fit into the features of a style copy.
+      ConfigError: if there is no such matcher.
     """
+    matcher = matchers.chosen(config)
     target = Target({}, {}, {})
     bias = None if exemplars.blend is None else BLEND_STRENGTH * jnp.log(exemplars.blend)
     guides = exemplars.guides
-    plain = bias is None and guides is None and config.metric == "cosine" and not config.variety
     for name in config.layers:
         maps = tuple(found[name] for found in exemplars.maps)
         shape = exemplars.sizes[name]
-        pairs = math.prod(shape) * sum(math.prod(found.shape[:2]) for found in maps)
         labels = None
         if guides is not None:
             target.labels[name] = _picture_labels(guides.picture, shape, config)
@@ -90,15 +91,23 @@ def prepare(exemplars: Exemplars, config: Config) -> Target:
             metric=config.metric,
             bias=bias,
             labels=labels,
-            indexed=config.matching == "fast" and pairs > EXACT_PAIRS and plain,
         )
+        sizes = [found.shape[:2] for found in maps]
+        starts = matching.starts(sizes, config.patch_size, config.style_stride)
+        style = style._replace(index=matcher.index(style, starts, shape, config))
         target.patches[name] = style
         target.scale[name] = jnp.asarray(_scale(style, shape, config), jnp.float32)
     return target
 
 
 def match(activations: Mapping[str, Array], target: Target, config: Config) -> dict[str, Match]:
-    """Returns the nearest style patches by layer; they have no gradient."""
+    """Returns the nearest style patches by layer; they have no gradient.
+
+    Args:
+      activations: of the picture by layer, [h, w, C] each.
+      target: from `prepare`.
+      config: settings.
+    """
     return {name: _match(name, activations[name], target, None, config) for name in target.patches}
 
 
@@ -108,7 +117,14 @@ def remember(
     memory: dict[str, Assembled] | None,
     config: Config,
 ) -> dict[str, Assembled]:
-    """Returns the style features put together at newly found matches."""
+    """Returns the style features put together at newly found matches, by layer.
+
+    Args:
+      activations: of the picture by layer, [h, w, C] each.
+      target: from `prepare`.
+      memory: of the last call; None at first.
+      config: settings.
+    """
     found = {}
     for name, style in target.patches.items():
         uses = None
@@ -126,7 +142,14 @@ def remember(
 def assemble(
     matches: Match, style: StylePatches, shape: tuple[int, int], config: Config
 ) -> Assembled:
-    """Returns the style features of one layer, put together at given matches."""
+    """Returns the style features of one layer, put together at given matches.
+
+    Args:
+      matches: of every patch of the picture.
+      style: the style patches of the layer.
+      shape: (height, width) of the picture's activations.
+      config: settings.
+    """
     squares = jnp.sum(jnp.square(style.sheet), axis=-1, keepdims=True)
     blended, mean_square = (
         patches.reassemble(sheet, matches.position, shape, config.patch_size, config.stride)
@@ -159,6 +182,12 @@ def value(
 
     With the matches fixed its gradient is what the authors' code writes by hand
     (mylib/mrf.lua).
+
+    Args:
+      activations: of the picture by layer, [h, w, C] each.
+      target: from `prepare`.
+      memory: from `remember`.
+      config: settings.
     """
     return sum(
         scale * _one_layer(activations[name], memory[name], config)
@@ -169,17 +198,30 @@ def value(
 def agreement(
     activations: Mapping[str, Array], target: Target, config: Config, sample: int = 256
 ) -> dict[str, Float[Array, ""]]:
-    """Returns for each layer the share of matches that are the nearest of all."""
+    """Returns for each layer the share of matches that are the nearest of all, 0 to 1.
+
+    Measured on `sample` patches by their likeness alone, see `matching.agreement`.
+    """
+    found = match(activations, target, config)
     return {
-        name: matching.agreement(activations[name], style, config.patch_size, sample)
+        name: matching.agreement(
+            activations[name], style, found[name], config.patch_size, config.stride, sample
+        )
         for name, style in target.patches.items()
     }
+
+
+def compares_all(target: Target, config: Config) -> bool:
+    """Returns whether the matches are the nearest of all because all pairs are compared."""
+    if matchers.chosen(config).nearest is not matching.nearest:
+        return False
+    return all(style.index is None for style in target.patches.values())
 
 
 def _match(
     name: str, activations: Array, target: Target, uses: Array | None, config: Config
 ) -> Match:
-    return matching.nearest(
+    return matchers.chosen(config).nearest(
         lax.stop_gradient(activations),
         target.patches[name],
         config.patch_size,

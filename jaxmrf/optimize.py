@@ -1,10 +1,13 @@
-"""L-BFGS and Adam as one init/step pair over optax.
+"""Optimizers by name, and any of them as one init/step pair over optax.
 
     optimizer = make_optimizer(config)
     state = init(image, optimizer)
     state, record = step(state, params, targets, objective=objective, optimizer=optimizer)
 
 `objective(image, *args)` returns (value, anything else). Everything under `step` is pure.
+Another optimizer is registered as in docs/research.md:
+
+    OPTIMIZERS["lion"] = lambda config: optax.lion(config.learning_rate)
 """
 
 import functools
@@ -17,7 +20,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from jaxmrf import lbfgs
-from jaxmrf.config import Config
+from jaxmrf.config import Config, ConfigError
 
 Objective = Callable[..., tuple[Float[Array, ""], Any]]
 
@@ -53,14 +56,7 @@ class Record(NamedTuple):
     finite: jax.Array
 
 
-@functools.lru_cache
-def make_optimizer(config: Config) -> optax.GradientTransformationExtraArgs:
-    """Returns the optax transformation that `config` asks for.
-
-    One object per setting, so that programs compiled for it are found again.
-    """
-    if config.optimizer == "adam":
-        return optax.with_extra_args_support(optax.adam(config.learning_rate))
+def _lbfgs(config: Config) -> optax.GradientTransformation:
     direction = lbfgs.scale_by_lbfgs(
         config.history,
         config.starting(from_noise=False).preconditioner,
@@ -72,6 +68,34 @@ def make_optimizer(config: Config) -> optax.GradientTransformationExtraArgs:
         )
         return optax.chain(direction, optax.scale(-1.0), search)
     return optax.chain(direction, optax.scale(-1.0))
+
+
+OPTIMIZERS: dict[str, Callable[[Config], optax.GradientTransformation]] = {
+    "lbfgs": _lbfgs,
+    "adam": lambda config: optax.adam(config.learning_rate),
+}
+"""Optimizers by name: (config) → optax transformation whose updates are added to the picture."""
+
+
+def make_optimizer(config: Config) -> optax.GradientTransformationExtraArgs:
+    """Returns the optax transformation that `config` asks for.
+
+    Raises:
+      ConfigError: if there is none of that name.
+    """
+    if config.optimizer not in OPTIMIZERS:
+        raise ConfigError(
+            f"there is no optimizer {config.optimizer!r}; choose from {', '.join(OPTIMIZERS)}"
+        )
+    return _made(OPTIMIZERS[config.optimizer], config)
+
+
+@functools.lru_cache
+def _made(
+    build: Callable[[Config], optax.GradientTransformation], config: Config
+) -> optax.GradientTransformationExtraArgs:
+    """Returns one object per setting, so that programs compiled for it are found again."""
+    return optax.with_extra_args_support(build(config))
 
 
 def init(image: Float[Array, "h w c"], optimizer: optax.GradientTransformation) -> State:
@@ -94,7 +118,12 @@ def step(
       state: from `init` or the last step.
       *args: passed to the objective behind the picture, traced.
       objective: returns (value, anything else) of a picture.
-      optimizer: from `make_optimizer`, or any optax transformation.
+      optimizer: from `make_optimizer`, or any optax transformation with extra arguments
+        (`optax.with_extra_args_support`).
+
+    Returns:
+      The new state; where the energy, its gradient or the step is not finite, the picture in
+      it is the old one.
     """
     (value, more), gradient = jax.value_and_grad(objective, has_aux=True)(state.image, *args)
     updates, optimizer_state = optimizer.update(

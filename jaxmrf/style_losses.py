@@ -18,7 +18,8 @@ class StyleLoss(NamedTuple):
     Attributes:
       layers: (config) → names of the layers that it reads.
       prepare: (exemplars, config) → targets of a pyramid level, any arrays.
-      value: (activations by layer, targets, memory, config) → scalar, unweighted.
+      value: (activations by layer, targets, memory, config) → scalar, unweighted. Activations
+        are [h, w, C]; those of a tileable picture go on by `exemplars.margin`.
       remember: (activations without gradient, targets, memory, config) → a new memory:
         what is worth computing in some iterations only, such as matches.
       blank: (activations' shapes by layer, targets' shapes, config) → a first memory.

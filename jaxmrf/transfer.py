@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
-from jaxmrf import color, energy, mrf, optimize, pyramid, style_losses
+from jaxmrf import color, energy, matchers, mrf, optimize, pyramid, style_losses
 from jaxmrf.config import Config, ConfigError
 from jaxmrf.energy import Features, Region, Targets, Weights
 from jaxmrf.exemplars import Guides
@@ -136,10 +136,12 @@ def make_plan(
       guided: whether there is a content picture.
 
     Raises:
-      ConfigError: if no patch fits at the finest level, the network lacks a layer, or the
-        styles are too many or too large.
+      ConfigError: if no patch fits at the finest level, the network lacks a layer, the
+        styles are too many or too large, or there is no such matcher or optimizer.
     """
     _check_styles(len(style_shapes), config)
+    matchers.chosen(config)
+    optimize.make_optimizer(config)
     levels = pyramid.level_count(shape, config)
     iterations = config.iterations_per_level(levels)
     shapes = pyramid.level_shapes(shape, levels)
@@ -189,6 +191,13 @@ def memory_needed(
 
     Compiles the level's programs, for shapes alone; with a persistent compilation cache
     the run itself finds them there.
+
+    Args:
+      plan: from `make_plan`.
+      params: parameters of the network.
+      features: the network.
+      config: settings.
+      guided: whether there is a content picture.
     """
     shape = plan.shapes[-1]
     picture = jax.ShapeDtypeStruct((*shape, 3), np.float32)
@@ -335,7 +344,15 @@ def make_inputs(
     guides: Guides | None = None,
     mask: Float[Array, "_ _"] | None = None,
 ) -> Inputs:
-    """Returns the pictures of a run in the colors that it works on."""
+    """Returns the pictures of a run in the colors that it works on.
+
+    Args:
+      content: content picture of any size, sRGB in 0 to 1; None: un-guided synthesis.
+      styles: style pictures of any size, sRGB in 0 to 1.
+      config: settings, of which the color and the weights of the styles matter.
+      guides: what is where; of any size.
+      mask: where the result may differ from the content (above 0.5); of any size.
+    """
     painted = _colored(content, tuple(styles), _blend(config), config.color)
     return Inputs(*painted, guides, mask, None if mask is None else content)
 
@@ -361,7 +378,14 @@ class LevelInputs(NamedTuple):
 
 
 def level_inputs(inputs: Inputs, plan: Plan, level: int, config: Config) -> LevelInputs:
-    """Returns what the targets of a pyramid level are prepared from, at its size."""
+    """Returns what the targets of a pyramid level are prepared from, at its size.
+
+    Args:
+      inputs: from `make_inputs`.
+      plan: from `make_plan`.
+      level: 0 is the coarsest.
+      config: settings.
+    """
     shape, style_shapes = plan.shapes[level], plan.style_shapes[level]
 
     def copies_of(pictures: Sequence[Array]) -> tuple[Array, ...]:
@@ -389,7 +413,20 @@ def prepare_level(
     features: Features,
     config: Config,
 ) -> Targets:
-    """Returns the targets of a pyramid level of (height, width) `shape`."""
+    """Returns the targets of a pyramid level.
+
+    Args:
+      params: parameters of the network.
+      inputs: from `level_inputs`.
+      shape: (height, width) of the picture at this level.
+      features: the network.
+      config: settings.
+
+    Raises:
+      ValueError: if a patch does not fit into the features of a style copy.
+      KeyError: if the network has no such layer.
+      ConfigError: if there is no such style loss or matcher.
+    """
     content, styles, weights, *more = inputs
     named = dict(zip(("blend", "guides", "region"), more, strict=True))
     return energy.prepare(
@@ -442,8 +479,8 @@ def _exact_matches(
     image: Array, params: PyTree, targets: Targets, *, features: Features, config: Config
 ) -> float:
     matched = targets.style.get("mrf")
-    if matched is None or all(style.index is None for style in matched.patches.values()):
-        return 1.0  # all pairs were compared; nothing to compile and run
+    if matched is None or mrf.compares_all(matched, config):
+        return 1.0  # nothing to compile and run
     shares = _agreement(image, params, targets, features=features, config=config)
     return min(float(share) for share in shares.values())
 
@@ -461,7 +498,9 @@ def _blend(config: Config) -> Array | None:
     return jnp.asarray(config.style_blend, jnp.float32) / max(config.style_blend)
 
 
-def enlarged(picture: Array, shape: tuple[int, int], config: Config) -> Array:
+def enlarged(
+    picture: Float[Array, "_ _ 3"], shape: tuple[int, int], config: Config
+) -> Float[Array, "h w 3"]:
     """Returns the picture of a level at another size; a tileable one stays tileable."""
     if not config.tileable or picture.shape[:2] == tuple(shape):
         return pyramid.resize(picture, shape)
@@ -474,7 +513,7 @@ def _mask_at(mask: Array, shape: tuple[int, int]) -> Array:
 
 
 @functools.partial(jax.jit, static_argnames="shape")
-def at_size(picture: Array, shape: tuple[int, int]) -> Array:
+def at_size(picture: Float[Array, "_ _ c"], shape: tuple[int, int]) -> Float[Array, "h w c"]:
     """Returns a picture resampled to (height, width) `shape`, in 0 to 1."""
     return jnp.clip(pyramid.resize(picture, shape), 0.0, 1.0)
 
@@ -483,9 +522,9 @@ _prepare = jax.jit(prepare_level, static_argnames=("shape", "features", "config"
 
 
 def advance(
-    image: Array,
+    image: Float[Array, "h w 3"],
     optimizer_state: PyTree,
-    iteration: Array,
+    iteration: Int[Array, ""],
     memory: dict[str, Any],
     params: PyTree,
     targets: Targets,
@@ -493,7 +532,22 @@ def advance(
     features: Features,
     config: Config,
 ) -> tuple[optimize.State, optimize.Record, dict[str, Any]]:
-    """Takes one step; returns its state, its record and the memory of the style losses."""
+    """Takes one step of a pyramid level; pure, compiled by `run`.
+
+    Args:
+      image: the picture, sRGB, not clipped.
+      optimizer_state: from `optimize.init` or the last step.
+      iteration: number of steps taken at this level, int32.
+      memory: of the style losses, from `energy.no_memory` or the last step.
+      params: parameters of the network.
+      targets: of this level, from `prepare_level`.
+      features: the network.
+      config: settings.
+
+    Returns:
+      The state with the new picture, the record of the picture that it started from, and the
+      memory for the next step.
+    """
     state, record = optimize.step(
         optimize.State(image, optimizer_state, iteration),
         params,
@@ -519,7 +573,8 @@ _step = jax.jit(
 def _agreement(
     image: Array, params: PyTree, targets: Targets, *, features: Features, config: Config
 ) -> dict[str, Array]:
-    return mrf.agreement(features(params, image), targets.style["mrf"], config)
+    layers = energy.activations(image, params, targets, features=features, config=config)
+    return mrf.agreement(layers, targets.style["mrf"], config)
 
 
 @functools.partial(jax.jit, static_argnames="choice")
@@ -539,8 +594,17 @@ def _colored(
     return content, tuple(jnp.repeat(light, 3, axis=-1) for light in matched)
 
 
-def initial_picture(inputs: Inputs, initial: Array | None, plan: Plan, config: Config) -> Array:
-    """Returns the picture that the coarsest level starts from."""
+def initial_picture(
+    inputs: Inputs, initial: Float[Array, "_ _ 3"] | None, plan: Plan, config: Config
+) -> Float[Array, "h w 3"]:
+    """Returns the picture that the coarsest level starts from, [h, w, 3].
+
+    Args:
+      inputs: from `make_inputs`.
+      initial: picture to start from instead of what `config.init` says, of any size.
+      plan: from `make_plan`.
+      config: settings.
+    """
     shape, key = plan.shapes[0], jax.random.key(config.seed)
     if initial is not None:
         return at_size(initial, shape)

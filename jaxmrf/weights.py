@@ -11,6 +11,7 @@ import platformdirs
 from jaxtyping import PyTree
 
 from jaxmrf import convert, fetch, files, vgg
+from jaxmrf.energy import Features
 from jaxmrf.formats.common import MAX_FILE_BYTES, ConversionError
 from jaxmrf.published import PUBLISHED, Published
 
@@ -32,23 +33,23 @@ class WeightsError(RuntimeError):
 
 @dataclasses.dataclass(frozen=True)
 class Loaded:
-    """A network ready to use.
+    """A network ready to use: from `load`, or one of your own, as ``Loaded(features, params)``.
 
     Attributes:
-      network: the function from parameters and picture to layers.
+      network: the function from parameters and picture to layers, see `energy.Features`.
       params: its parameters, float32.
-      source: where they came from.
+      source: where they came from; this and what follows are empty for your own.
       license: of the weights.
       path: the weight file.
       sha256: digest of the weight file.
     """
 
-    network: vgg.Network
+    network: Features
     params: PyTree
-    source: str
-    license: str
-    path: Path
-    sha256: str
+    source: str = ""
+    license: str = ""
+    path: Path = Path()
+    sha256: str = ""
 
 
 def load(name: str = "auto", file: Path | None = None) -> Loaded:

@@ -6,14 +6,14 @@ import jax
 import numpy as np
 import pytest
 
-from jaxmrf import energy, mrf, optimize, vgg
+from jaxmrf import energy, matchers, optimize, vgg
 from jaxmrf.config import Config
 from jaxmrf.energy import Weights
 
 
 @pytest.mark.parametrize("exact_pairs", [2**27, 0])
 def test_the_whole_step_lowers_for_cuda_and_tpu(exact_pairs, monkeypatch):
-    monkeypatch.setattr(mrf, "EXACT_PAIRS", exact_pairs)
+    monkeypatch.setattr(matchers, "EXACT_PAIRS", exact_pairs)
     config, network = Config(), vgg.Network("vgg19")
     optimizer = optimize.make_optimizer(config)
     static = {"features": network, "config": config}

@@ -10,8 +10,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "jaxmrf"
 
 ORDER = [
-    *("config", "patches", "matching", "losses", "exemplars", "mrf", "gram", "style_losses"),
-    *("energy", "lbfgs", "optimize", "color", "pyramid"),
+    *("config", "patches", "matching", "matchers", "losses", "exemplars", "mrf", "gram"),
+    *("style_losses", "energy", "lbfgs", "optimize", "color", "pyramid"),
     *(
         "transfer",
         "suitability",

@@ -43,7 +43,15 @@ def naive(features, maps, size, stride, style_stride):
 
 def collect(maps, size=3, stride=1, *, indexed=False):
     """Compiled as a whole, and anew each time, since tests change the constants."""
-    return jax.jit(lambda maps: matching.collect(maps, size, stride, indexed=indexed))(maps)
+
+    @jax.jit
+    def collected(maps):
+        style = matching.collect(maps, size, stride)
+        starts = matching.starts([found.shape[:2] for found in maps], size, stride)
+        index = matching.make_index(style, starts, size) if indexed else None
+        return style._replace(index=index)
+
+    return collected(maps)
 
 
 def nearest(features, style, size=3, stride=1):
@@ -112,9 +120,9 @@ def test_agreement_is_the_share_of_nearest_patches(small_clusters, monkeypatch):
     best, found = (nearest(features, style) for style in (exact, indexed))
     share = np.mean(np.asarray(found.score) >= np.asarray(best.score) * (1 - 1e-5))
     assert 0.2 < share < 1
-    agreement = jax.jit(lambda style: matching.agreement(features, style, 3, 10**6))
-    assert agreement(exact) == 1
-    np.testing.assert_allclose(agreement(indexed), share, atol=0.01)
+    agreement = jax.jit(lambda match: matching.agreement(features, exact, match, 3, 1, 10**6))
+    assert agreement(best) == 1
+    np.testing.assert_allclose(agreement(found), share, atol=0.01)
 
 
 @pytest.mark.parametrize("indexed", [False, True])

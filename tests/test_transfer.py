@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxmrf
-from jaxmrf import api, matching, mrf, weights
+from jaxmrf import api, matchers, matching, weights
 from jaxmrf.config import PRESETS, Config, ConfigError
 from jaxmrf.transfer import NonFiniteEnergyError, make_plan, memory_needed, run
 from tests.conftest import ToyNetwork, picture, toy_params
@@ -234,7 +234,7 @@ def test_the_last_record_of_a_level_has_the_share_of_exact_matches(monkeypatch):
     _, progress = records(content, style, judge_matches=True)
     known = [p.exact_matches for p in progress if not np.isnan(p.exact_matches)]
     assert known == [1.0, 1.0]
-    monkeypatch.setattr(mrf, "EXACT_PAIRS", 0)
+    monkeypatch.setattr(matchers, "EXACT_PAIRS", 0)
     monkeypatch.setattr(matching, "CLUSTER_SIZE", 16)
     monkeypatch.setattr(matching, "PROBES", 1)
     config = dataclasses.replace(CONFIG, patch_size=2)  # not the programs compiled above

@@ -1,0 +1,38 @@
+"""The documents say what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import jaxmrf
+from tests.test_imports import CORE
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+BLOCKS = re.findall(r"^```python\n(.*?)^```", (DOCS / "research.md").read_text(), re.M | re.S)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_what_is_shown_is_a_part_of_an_example(block):
+    assert any(block in example.read_text() for example in (DOCS / "examples").glob("*.py"))
+
+
+def test_there_is_something_shown():
+    assert len(BLOCKS) == 5
+
+
+def test_the_public_names_are_listed_and_there():
+    listed = set(re.findall(r"`(\w+)`", (DOCS / "api.md").read_text()))
+    assert set(jaxmrf.__all__) <= listed
+    assert all(hasattr(jaxmrf, name) for name in jaxmrf.__all__)
+
+
+def test_every_module_of_the_core_is_in_the_list():
+    listed = re.findall(r"automodule:: jaxmrf\.(\w+)", (DOCS / "api.md").read_text())
+    assert set(CORE) <= set(listed)
+
+
+def test_every_page_is_on_the_site():
+    pages = {path.stem for path in DOCS.glob("*.md")} - {"index"}
+    tree = re.search(r"```\{toctree\}(.*?)```", (DOCS / "index.md").read_text(), re.S)[1]
+    assert pages == set(re.findall(r"^\w+$", tree, re.M))

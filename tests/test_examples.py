@@ -1,0 +1,164 @@
+"""The examples under docs/ do what docs/research.md says of them."""
+
+import dataclasses
+import functools
+import runpy
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxmrf
+from jaxmrf import Config, ConfigError, image, matchers, matching, optimize, style_losses
+from jaxmrf.energy import Weights
+from jaxmrf.transfer import make_plan
+from tests.conftest import ToyNetwork, picture, toy_params
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
+TOY = jaxmrf.Loaded(ToyNetwork(), toy_params())
+
+
+@pytest.fixture
+def example(monkeypatch):
+    """Returns what loads an example; what it registers is forgotten after the test."""
+    for module, name in (
+        (style_losses, "STYLE_LOSSES"),
+        (optimize, "OPTIMIZERS"),
+        (matchers, "MATCHERS"),
+    ):
+        monkeypatch.setattr(module, name, dict(getattr(module, name)))
+    return lambda name: runpy.run_path(str(EXAMPLES / f"{name}.py"))
+
+
+@pytest.fixture
+def painted(example, tmp_path, monkeypatch):
+    """Returns what runs an example as from a command line, on small pictures, briefly.
+
+    With the toy network in the place of VGG, which takes long to compile, and with Adam unless
+    the example has an optimizer. Gives what the example defines and the records.
+    """
+    paths = [str(tmp_path / name) for name in ("content.png", "style.png", "out.png")]
+    for seed, path in enumerate(paths[:2], start=1):
+        image.save(Path(path), image.Picture(np.asarray(picture(seed, 32, 32))), {})
+    transfer, records = jaxmrf.transfer, []
+
+    def briefly(more, content, style, config, network=TOY):
+        brief = {"levels": 1, "iterations": (8,), "match_every": 1}
+        if network is TOY:
+            brief |= {"layers": ("deep",), "content_layer": "deep"}
+        if config.optimizer == "lbfgs":
+            brief["optimizer"] = "adam"
+        config = dataclasses.replace(config, **(brief | more))
+        return transfer(content, style, config, network=network, callback=records.append)
+
+    def run(name, **more):
+        monkeypatch.setattr(jaxmrf, "transfer", functools.partial(briefly, more))
+        found = example(name)
+        result = found["main"](*paths, size="32")
+        written = image.load(Path(paths[2])).pixels
+        np.testing.assert_allclose(written, result.image, atol=1 / 255)
+        return found, records
+
+    return run
+
+
+def test_a_loss_of_ones_own_is_lowered(painted):
+    alone = {"style_loss": ("sliced_wasserstein",), "content_weight": 0.0}
+    own, records = painted(
+        "sliced_wasserstein", **alone, init="noise", iterations=(20,), optimizer="lbfgs"
+    )
+    values = [record.terms["sliced_wasserstein"] for record in records[1:]]
+    assert values[-1] < 0.5 * values[0]
+    assert style_losses.STYLE_LOSSES["sliced_wasserstein"].value is own["value"]
+
+
+def test_an_optimizer_of_ones_own_takes_its_own_steps(painted):
+    _, records = painted("own_optimizer")
+    assert records[-1].value < records[1].value
+    # All changes of Lion's first step have one length, but for its weight decay.
+    first = np.abs(np.asarray(records[1].image - records[0].image))
+    np.testing.assert_allclose(first, 0.01, rtol=0.01)
+
+
+def test_a_network_of_ones_own_paints(painted):
+    _, records = painted("own_network", layers=("coarse",))  # one compiles sooner
+    assert records[-1].value < records[1].value
+    assert records[-1].config.content_layer == "coarse"
+
+
+def test_a_matcher_of_ones_own_finds_the_matches(painted, monkeypatch):
+    monkeypatch.setattr(matching, "nearest", None)  # a run that calls it, fails
+    own, records = painted("own_matcher")
+    assert records[-1].value < records[1].value
+    monkeypatch.undo()
+    features, style_map = (
+        jnp.maximum(jnp.asarray(np.random.default_rng(seed).standard_normal((12, 12, 8))), 0)
+        for seed in (1, 2)
+    )
+
+    @jax.jit
+    def agreement():
+        style = matching.collect((style_map,), 3, 1)
+        starts = matching.starts([(12, 12)], 3, 1)
+        style = style._replace(index=own["index"](style, starts, (12, 12), Config()))
+        match = own["nearest"](features, style, 3, 1, labels=None)
+        itself = own["nearest"](style_map, style, 3, 1)
+        return matching.agreement(features, style, match, 3, 1, 10**6), itself.position
+
+    share, itself = agreement()
+    assert 0.05 < share < 1  # by chance: 0.01
+    np.testing.assert_array_equal(itself.ravel(), matching.starts([(12, 12)], 3, 1))
+
+
+def test_what_is_not_registered_is_named():
+    for field, message in (
+        ({"optimizer": "lion"}, "no optimizer 'lion'; choose from lbfgs, adam"),
+        ({"matching": "mine"}, "no matcher 'mine'; choose from fast, exact"),
+    ):
+        config = Config(layers=("deep",), content_layer="deep", **field)
+        with pytest.raises(ConfigError, match=message):
+            make_plan((32, 32), [(32, 32)], TOY.params, features=TOY.network, config=config)
+
+
+def test_a_name_means_what_was_registered_last(example):
+    optimize.OPTIMIZERS["own"] = optimize.OPTIMIZERS["adam"]
+    first = optimize.make_optimizer(Config(optimizer="own"))
+    assert optimize.make_optimizer(Config(optimizer="own")) is first
+    optimize.OPTIMIZERS["own"] = optimize.OPTIMIZERS["lbfgs"]
+    assert optimize.make_optimizer(Config(optimizer="own")) is not first
+
+
+def test_pooling_is_refused_for_a_network_that_has_no_choice():
+    pixels = np.asarray(picture(1, 32, 32))
+    with pytest.raises(ConfigError, match="only VGG networks have a choice"):
+        jaxmrf.transfer(pixels, pixels, Config(pooling="average"), network=TOY)
+
+
+def test_a_whole_run_has_the_derivatives_that_differences_show(example):
+    own = example("differentiate_hyperparameters")
+    config = Config(
+        size=16, coarsest=8, layers=("deep",), content_layer="deep", patch_size=2,
+        iterations=(1, 2), match_every=1, optimizer="smooth_adam",
+    )  # fmt: skip
+    content, style = picture(1, 16, 16), picture(2, 16, 16)
+    static = {"features": TOY.network, "config": config}
+    plan = make_plan((16, 16), [(16, 16)], TOY.params, **static)
+    assert len(plan.shapes) == 2
+
+    @jax.jit
+    @jax.value_and_grad
+    def differentiate(factors):
+        factors = Weights(factors[0], {"mrf": factors[1]}, 1.0)
+        return own["distance"](factors, TOY.params, content, style, plan, **static)[0]
+
+    one, step = jnp.ones(2), 0.005
+    derivatives = differentiate(one)[1]
+    differences = [
+        (differentiate(one.at[i].add(step))[0] - differentiate(one.at[i].add(-step))[0])
+        / (2 * step)
+        for i in (0, 1)
+    ]
+    assert np.abs(derivatives).min() > 5e-5
+    np.testing.assert_allclose(derivatives, differences, rtol=0.05)
