@@ -22,7 +22,6 @@ PAIRS = [
 ]
 
 KINDS = ("matches", "assembled")
-KEPT = ("relu2_1", "relu3_1", "relu4_2")
 INSPECTED = f"transfer {PAIRS[1]} --size 256"
 
 # Each row of a figure: pictures of docs/images as they are, or commands that make one; behind
