@@ -3,6 +3,7 @@
 Every picture is made by the command line that docs/gallery.md prints beside it.
 """
 
+import functools
 import shlex
 import subprocess
 import sys
@@ -24,7 +25,11 @@ PAIRS = [
 PORTRAIT, CAT, COFFEE = (f"transfer {pair} --size 256" for pair in PAIRS)
 TARASCON = "vangogh-road-to-tarascon-1888.jpg"
 
-# Each row of a figure: pictures of docs/images as they are, or commands that make one.
+KINDS = ("matches", "assembled")
+INSPECTED = f"transfer {PAIRS[1]} --size 256"
+
+# Each row of a figure: pictures of docs/images as they are, or commands that make one; behind
+# a bar the file that `jaxmrf inspect` writes for it.
 FIGURES: dict[str, list[list[str]]] = {
     "pairs": [[*pair.split(), f"transfer {pair} --size 384"] for pair in PAIRS],
     "content-weight": [[f"{PORTRAIT} --content-weight {w}" for w in ("0.1", "0.25", "0.6", "1.5")]],
@@ -76,7 +81,19 @@ FIGURES: dict[str, list[list[str]]] = {
             PORTRAIT,
         ],
     ],
+    "inspect": [
+        [f"{INSPECTED} | out.png", *(f"{INSPECTED} | {kind}-relu3_1.png" for kind in KINDS)],
+        [f"{INSPECTED} | key.png", *(f"{INSPECTED} | {kind}-relu4_1.png" for kind in KINDS)],
+        [
+            f"{INSPECTED} | reconstruction-{layer}.png"
+            for layer in ("relu2_1", "relu3_1", "relu4_2")
+        ],
+    ],
 }
+
+WIDTHS = {"inspect": 850}
+"""Pixels, of figures that are narrower than the others."""
+
 
 # Label pictures, drawn by hand: corners in hundredths of the picture's sides.
 BACKGROUND, HEAD, BODY = "#2040c0", "#d03030", "#30a040"
@@ -111,21 +128,34 @@ def draw_guides() -> None:
             mask.save(IMAGES / f"{name}-mask.png", optimize=True)
 
 
+def run(*arguments: str) -> None:
+    """Runs jaxmrf in the folder of the pictures."""
+    print(shlex.join(("jaxmrf", *arguments)), flush=True)
+    subprocess.run([sys.executable, "-m", "jaxmrf", *arguments], check=True, cwd=IMAGES)
+
+
+@functools.cache
+def made(command: str, inspected: bool) -> dict[str, Image.Image]:
+    """Returns the picture that a command makes, and what its inspection writes, by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "out.png"
+        run(*shlex.split(command), "-o", str(output))
+        if inspected:
+            run("inspect", str(output), "-o", folder)
+        return {path.name: Image.open(path).convert("RGB") for path in Path(folder).glob("*.png")}
+
+
 def cell(text: str, height: int) -> Image.Image:
     """Returns a picture, made by a command if `text` is one, at a common height."""
     if " " not in text:
         picture = Image.open(IMAGES / text).convert("RGB")
     else:
-        with tempfile.TemporaryDirectory() as folder:
-            output = Path(folder) / "out.png"
-            command = [sys.executable, "-m", "jaxmrf", *shlex.split(text), "-o", str(output)]
-            print(shlex.join(command[2:-2]), flush=True)
-            subprocess.run(command, check=True, cwd=IMAGES)
-            picture = Image.open(output).convert("RGB")
+        command, bar, name = text.partition(" | ")
+        picture = made(command, bool(bar))[name or "out.png"]
     return picture.resize((round(picture.width * height / picture.height), height))
 
 
-def figure(rows: list[list[str]]) -> Image.Image:
+def figure(rows: list[list[str]], widest: int) -> Image.Image:
     """Returns the rows below each other, each scaled to the width of the widest."""
     lines = []
     for row in rows:
@@ -138,7 +168,7 @@ def figure(rows: list[list[str]]) -> Image.Image:
             line.paste(picture, (x, 0))
             x += picture.width + GAP
         lines.append(line)
-    width = min(1200, max(line.width for line in lines))
+    width = min(widest, max(line.width for line in lines))
     lines = [line.resize((width, round(line.height * width / line.width))) for line in lines]
     sheet = Image.new("RGB", (width, sum(line.height + GAP for line in lines) - GAP), "white")
     y = 0
@@ -151,4 +181,4 @@ def figure(rows: list[list[str]]) -> Image.Image:
 if __name__ == "__main__":
     draw_guides()
     for name in sys.argv[1:] or FIGURES:
-        figure(FIGURES[name]).save(IMAGES / f"{name}.jpg", quality=88)
+        figure(FIGURES[name], WIDTHS.get(name, 1200)).save(IMAGES / f"{name}.jpg", quality=88)

@@ -75,6 +75,7 @@ MATCHES = (
     "places; one color all over is one piece used again and again. Several styles share the "
     "colors from left to right."
 )
+NO_MATCHES = "This picture was made without the style loss mrf: no patches were matched."
 ASSEMBLED = (
     "The pixels of the style at the matches, in place of the picture's own; where patches "
     "overlap, their mean. This is what the layer asks the picture to be: sharp where neighbors "
@@ -130,6 +131,8 @@ def inspect(
     sections = [_overview(job, pictures)]
     if "mrf" in job.config.style_losses():
         sections += _matches(folder, job, pictures, network)
+    else:
+        sections.append(Section("Matches", NO_MATCHES, ()))
     if request.reconstructions:
         sections.append(_reconstructions(folder, request, job, pictures, network, on_progress))
     if records is not None:
