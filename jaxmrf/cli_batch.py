@@ -79,7 +79,7 @@ def command(
     own. Started again, it paints only what is missing or changed.
     """
     with user_errors():
-        words, defaults = options.from_arguments(context.args)
+        words, defaults = options.from_arguments(context.args, known(context))
         if len(words) > 1:
             raise ConfigError(f"there is one manifest already; {words[1]!r} is one too many")
         file = Path(words[0]) if words else None
@@ -119,9 +119,12 @@ def run_locally(
     settings: Settings,
     device: str,
     *,
-    reports: bool = True,
+    kept: bool = True,
 ) -> int:
-    """Paints lines on this machine, shows how it goes, and returns the exit code."""
+    """Paints lines on this machine, shows how it goes, and returns the exit code.
+
+    If the outputs are `kept`, a report lies beside them, and what is stopped can go on.
+    """
     if device != "auto":
         devices.choose(device)
     devices.enable_program_cache()
@@ -134,7 +137,7 @@ def run_locally(
             on_message=display.say,
             stop=lambda: bool(received),
         )
-        return _finish(lambda: run.run(lines), lines, ledger, display, received, reports)
+        return _finish(lambda: run.run(lines), lines, ledger, display, received, kept)
 
 
 def _ray(
@@ -172,7 +175,7 @@ def _finish(
     ledger: Ledger,
     display: "_Display",
     received: list[int],
-    reports: bool = True,
+    kept: bool = True,
 ) -> int:
     """Runs the batch, writes report and failures, and returns the exit code."""
     code = 0
@@ -180,12 +183,12 @@ def _finish(
         run()
     except batch.StoppedError:
         code = INTERRUPTED if received[0] == signal.SIGINT else TERMINATED
-        display.say("stopped; start it again to go on")
+        display.say("stopped; start it again to go on" if kept else "stopped")
     except batch.FullError as error:
         display.say(f"error: {error}; make room and start it again")
         code = SOME_FAILED
     failures = [record for record in display.records.values() if "error" in record]
-    if reports:
+    if kept:
         reported = _report(lines, failures, ledger, display)
         code = code or reported
     display.summary()
@@ -208,6 +211,11 @@ def _report(
         display.say(f"error: cannot write the report: {error.strerror}")
         return SOME_FAILED
     return 0
+
+
+def known(context: typer.Context) -> list[str]:
+    """Returns the options that a command has itself, without those of `transfer`."""
+    return [flag.lstrip("-") for parameter in context.command.params for flag in parameter.opts]
 
 
 def lane_count(text: str) -> int | None:

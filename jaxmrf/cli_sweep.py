@@ -3,14 +3,14 @@
 import contextlib
 import shlex
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
 
-from jaxmrf import cli_batch, image, options, paint, sweep, weights
+from jaxmrf import batch, cli_batch, image, options, paint, sweep, weights
 from jaxmrf.batch import Settings
 from jaxmrf.config import ConfigError
 from jaxmrf.image import Picture
@@ -23,6 +23,8 @@ ARGUMENTS = {
     "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True},
 }
 """Of the command: pictures and options of `transfer` pass through."""
+
+NOT_PAINTED = "not painted"
 
 
 def command(
@@ -44,62 +46,78 @@ def command(
     device: Annotated[
         Literal["auto", "cpu", "gpu", "tpu"], typer.Option(help="Where to compute.")
     ] = "auto",
+    config_file: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="TOML file with options, as of transfer."),
+    ] = None,
 ) -> None:
     """Paints CONTENT in the manner of STYLE with every combination of some options.
 
     Every option of `transfer` may have several values, between commas (between semicolons
-    if it takes a list itself): --content-weight 0.1,0.3,1 --iterations "60,30;20".
+    if it takes a list or a file): --content-weight 0.1,0.3,1 --iterations "60,30;20". So may
+    the pictures: "night.jpg;bridge.jpg".
     """
     with user_errors():
-        words, given = options.from_arguments(context.args)
+        words, given = options.from_arguments(context.args, cli_batch.known(context))
         if len(words) < 2:
             raise ConfigError("give a CONTENT and at least one STYLE")
-        content, *styles = map(Path, words)
-        fixed, grid = sweep.axes(given)
-        image.check_output(output)
-        settings = Settings(cli_batch.lane_count(lanes))
+        fixed, grid = sweep.axes({"content": words[0], "style": words[1:], **given})
+        settings = Settings(cli_batch.lane_count(lanes), retry=True)
+        defaults = {} if config_file is None else options.read_toml(config_file)
         with _folder(keep) as folder:
-            lines = sweep.lines(content, styles, grid, fixed, folder)
-            for path in (path for paths in lines[0].inputs.values() for path in paths):
-                if path.resolve() == output.resolve():
-                    raise ConfigError(f"the sheet would overwrite {path}")
+            lines = sweep.lines(grid, fixed, folder, defaults)
+            _check_output(output, lines)
+            places, inputs = sweep.plan(grid, lines, [batch.final_shape(line) for line in lines])
+            image.check_size(output, places.size[::-1])
             loaded = weights.load(network, weights_file)
-            ledger = Ledger(folder, loaded, settings.bucket)
+            try:
+                ledger = Ledger(folder, loaded, settings.bucket)
+            except OSError as error:
+                raise ConfigError(f"cannot write to {folder}: {error.strerror}") from None
             code = cli_batch.run_locally(
-                lines, ledger, loaded, settings, device, reports=keep is not None
+                lines, ledger, loaded, settings, device, kept=keep is not None
             )
-            if code not in (0, cli_batch.SOME_FAILED):
-                raise typer.Exit(code)
-            _write(output, grid, lines, ledger, loaded)
-        again = {**fixed, **next(sweep.cells(grid))}
-        flags = [f"--{name.replace('_', '-')}={value}" for name, value in again.items()]
-        say(f"wrote {output}")
-        say(f"its first cell: {shlex.join(['jaxmrf', 'transfer', *words, *flags])}")
+            records = [ledger.record(line) for line in lines]
+            if any(records):
+                outputs = [
+                    (record or {"error": NOT_PAINTED}).get("error", line.job.output)
+                    for line, record in zip(lines, records, strict=True)
+                ]
+                paper = sweep.sheet(grid, places, outputs, inputs)
+                written = paint.settings_of(lines[0].job, loaded, places.size[::-1])
+                written["sweep"] = {axis.name: axis.values for axis in grid}
+                image.save(output, Picture(np.asarray(paper, np.float32) / 255), written)
+                own = {"network": network, "weights": weights_file, "config": config_file}
+                say(f"wrote {output}")
+                say(f"its first cell: {_transfer({**fixed, **next(sweep.cells(grid)), **own})}")
     raise typer.Exit(code)
 
 
-def _write(
-    output: Path, grid: list[sweep.Axis], lines: list[Line], ledger: Ledger, loaded: weights.Loaded
-) -> None:
-    records = [ledger.record(line) or {"error": "not painted"} for line in lines]
-    found = [
-        record.get("error") or line.job.output for line, record in zip(lines, records, strict=True)
-    ]
-    paper, _ = sweep.sheet(grid, found)
-    first = lines[0].job
-    written = paint.settings_of(first, loaded, (paper.height, paper.width), {})
-    written |= {"sweep": {axis.name: list(axis.values) for axis in grid}}
-    image.save(output, Picture(np.asarray(paper, np.float32) / 255), written)
+def _transfer(values: Mapping[str, Any]) -> str:
+    """Returns the command line that paints one cell by itself."""
+    named = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in values.items()
+        if value not in (None, "auto") and name not in ("content", "style")
+    }
+    pictures = [values["content"], *values["style"]]
+    return shlex.join(["jaxmrf", "transfer", *pictures, *options.to_arguments(named)])
+
+
+def _check_output(output: Path, lines: Sequence[Line]) -> None:
+    """Checks that the sheet can be written and takes no other picture's place."""
+    image.check_output(output)
+    for line in lines:
+        used = [path for paths in line.inputs.values() for path in paths]
+        for path in (*used, line.job.output):
+            if path.resolve() == output.resolve():
+                raise ConfigError(f"the sheet would overwrite {path}")
 
 
 @contextlib.contextmanager
 def _folder(keep: Path | None) -> Iterator[Path]:
     """Gives the folder of the cells, one that goes afterwards if none is named."""
     if keep is not None:
-        try:
-            keep.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"cannot write to the folder {keep}: {error.strerror}") from None
         yield keep
         return
     with tempfile.TemporaryDirectory(prefix="jaxmrf-sweep-") as folder:

@@ -70,7 +70,7 @@ def read(path: Path, folder: Path, defaults: Mapping[str, Any]) -> list[Line]:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"cannot read the manifest {path}: {reason}") from None
     rows = _csv_rows(text) if path.suffix.lower() == ".csv" else _json_rows(text)
-    return checked(rows, path.parent, folder, defaults, source=str(path))
+    return _checked(rows, path.parent, folder, defaults, source=str(path))
 
 
 def pairs(
@@ -89,7 +89,48 @@ def pairs(
         for one in found[0]
         for other in found[1]
     ]
-    return checked(enumerate(rows, 1), Path(), folder, defaults, source="the pairs of the folders")
+    return _checked(enumerate(rows, 1), Path(), folder, defaults, source="the pairs of the folders")
+
+
+def line(number: int, row: Any, base: Path, folder: Path, defaults: Mapping[str, Any]) -> Line:
+    """Returns one line of a batch.
+
+    Args:
+      number: of the line, from 1.
+      row: options by long name, or the fault that was found instead.
+      base: what relative inputs are relative to.
+      folder: of the outputs, which must lie inside.
+      defaults: options that the row may leave out.
+
+    Raises:
+      ConfigError: if an option cannot be used, or a picture is missing.
+    """
+    if isinstance(row, ConfigError):
+        raise row
+    if not isinstance(row, dict):
+        raise ConfigError("not an object with the keys content, style and output")
+    values = dict(defaults)
+    for name, value in row.items():
+        if value is not None:
+            values[name.replace("-", "_")] = value
+    for name in REFUSED:
+        if values.get(name) is not None:
+            raise ConfigError(f"{name} is an option of single runs only")
+    if values.get("style") in ([], ""):
+        values["style"] = None
+    output = values.get("output")
+    if output is not None and not isinstance(output, str):
+        raise ConfigError(f"output is {output!r}; it must be text")
+    job = paint.with_guides(options.job(values, base))
+    name = _inside(folder, output)
+    found = Line(number, name, dataclasses.replace(job, output=folder / name, preview_every=0))
+    inputs = [path for paths in found.inputs.values() for path in paths]
+    missing = [path for path in inputs if not path.is_file()]
+    if missing:
+        raise ConfigError(f"there is no file {missing[0]}")
+    if found.job.output.resolve() in {path.resolve() for path in inputs}:
+        raise ConfigError(f"the output would overwrite {found.job.output}")
+    return found
 
 
 def shard(lines: Sequence[Line], index: int, count: int) -> list[Line]:
@@ -161,34 +202,22 @@ def _csv_rows(text: str) -> Iterator[tuple[int, Any]]:
         yield reader.line_num, ConfigError(f"not CSV: {error}")
 
 
-def checked(
+def _checked(
     rows: Iterable[tuple[int, Any]],
     base: Path,
     folder: Path,
     defaults: Mapping[str, Any],
     source: str,
 ) -> list[Line]:
-    """Returns the lines that rows of options describe.
-
-    Args:
-      rows: number and options of each; what is no dictionary is a fault.
-      base: what relative inputs are relative to.
-      folder: of the outputs.
-      defaults: options of every row that does not have them itself.
-      source: what the rows are called in errors.
-
-    Raises:
-      ConfigError: if there are none, or some cannot be used; all faults.
-    """
     lines, faults = [], []
     first: dict[str, int] = {}
     for number, row in rows:
         try:
-            line = _line(number, row, base, folder, defaults)
-            if line.name in first:
-                raise ConfigError(f"output {line.name!r} is that of line {first[line.name]} too")
-            first[line.name] = number
-            lines.append(line)
+            found = line(number, row, base, folder, defaults)
+            if found.name in first:
+                raise ConfigError(f"output {found.name!r} is that of line {first[found.name]} too")
+            first[found.name] = number
+            lines.append(found)
         except ConfigError as error:
             faults.append(f"line {number}: {error}")
     if not lines and not faults:
@@ -196,38 +225,6 @@ def checked(
     if faults:
         raise ConfigError("\n".join([f"{source} cannot be used:", *faults]))
     return lines
-
-
-def _line(number: int, row: Any, base: Path, folder: Path, defaults: Mapping[str, Any]) -> Line:
-    if isinstance(row, ConfigError):
-        raise row
-    if not isinstance(row, dict):
-        raise ConfigError("not an object with the keys content, style and output")
-    values = dict(defaults)
-    for name, value in row.items():
-        if value is not None:
-            values[name.replace("-", "_")] = value
-    for name in REFUSED:
-        if values.get(name) is not None:
-            raise ConfigError(f"{name} is not an option of a batch")
-    if values.get("style") in ([], ""):
-        values["style"] = None
-    output = values.get("output")
-    if output is not None and not isinstance(output, str):
-        raise ConfigError(f"output is {output!r}; it must be text")
-    job = paint.with_guides(options.job(values, base))
-    name = _inside(folder, output)
-    line = Line(
-        number,
-        name,
-        dataclasses.replace(job, output=folder / name, preview_every=0),
-    )
-    missing = [path for paths in line.inputs.values() for path in paths if not path.is_file()]
-    if missing:
-        raise ConfigError(f"there is no file {missing[0]}")
-    if line.job.output.resolve() in {p.resolve() for paths in line.inputs.values() for p in paths}:
-        raise ConfigError(f"the output would overwrite {line.job.output}")
-    return line
 
 
 def _inside(folder: Path, output: str) -> str:

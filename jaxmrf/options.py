@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -27,6 +27,12 @@ _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 SYNTHESIS_SIZE = "384x384"
 """Width and height of a synthesis that names none."""
 
+_WITH_COMMAS = {
+    *_PATHS,
+    *_PATH_LISTS,
+    *(name for name, kind in _CONFIG.items() if get_origin(kind) is tuple),
+}
+
 
 def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
     """Returns the job that options describe; those that are None or missing are at default.
@@ -45,7 +51,7 @@ def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
     """
     values = {name.replace("-", "_"): value for name, value in values.items() if value is not None}
     for name, value in values.items():
-        check_name(name)
+        _check_name(name)
         if name in (*_PATHS, *_PATH_LISTS, "init", "preset"):
             for text in _listed(value) if name in _PATH_LISTS else [value]:
                 if not isinstance(text, str | Path):
@@ -95,7 +101,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     values = {name.replace("-", "_"): value for name, value in values.items()}
     for name in values:
-        check_name(name)
+        _check_name(name)
     return values
 
 
@@ -111,48 +117,100 @@ def to_toml(written: Mapping[str, Any]) -> str:
     return tomli_w.dumps(config)
 
 
-def from_arguments(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Divides a command line into words and options, ``--name value`` or ``--name=value``.
+def from_arguments(
+    arguments: Iterable[str], others: Iterable[str] = ()
+) -> tuple[list[str], dict[str, Any]]:
+    """Reads a command line: ``--name value``, ``--name=value``, ``--switch``, ``--no-switch``.
+
+    Args:
+      arguments: words of the command line.
+      others: options that the command reads itself; an unknown one may be meant for them.
+
+    Returns:
+      Words that belong to no option; texts by option, a list of them where the option can
+      be given several times.
 
     Raises:
-      ConfigError: if an option has no value, or is none that a job can have.
+      ConfigError: if an option is unknown, has no value, or names a picture that is given
+        without one.
 
     Example:
-      >>> from_arguments(["a.png", "--tv-weight", "0.1"])
-      (['a.png'], {'tv_weight': '0.1'})
+      >>> from_arguments(["a.png", "--tv-weight=0.1", "--tileable", "b.png"])
+      (['a.png', 'b.png'], {'tv_weight': '0.1', 'tileable': 'true'})
     """
     words, found, rest = [], {}, list(arguments)
     while rest:
-        name, separator, value = rest.pop(0).partition("=")
-        if not name.startswith("-"):
-            words.append(name + separator + value)
+        flag, separator, value = rest.pop(0).partition("=")
+        if not flag.startswith("-"):
+            words.append(flag + separator + value)
             continue
-        if not re.fullmatch(r"--[a-z][a-z_-]*", name):
-            raise ConfigError(f"{name!r} is not an option of this command or of transfer")
-        if not separator:
+        if not re.fullmatch(r"--[a-z][a-z_-]*", flag):
+            raise ConfigError(f"{flag!r} is not an option of this command or of transfer")
+        name = flag[2:].replace("-", "_")
+        if not separator and _CONFIG.get(name.removeprefix("no_")) is bool:
+            value = "false" if name.startswith("no_") else "true"
+            name = name.removeprefix("no_")
+            if value == "true" and rest and _is_truth(rest[0]):
+                value = rest.pop(0)
+        _check_name(name, others)
+        if name in ("content", "style", "output"):
+            raise ConfigError(f"pictures are named without {flag}")
+        if not (separator or value):
             if not rest:
-                raise ConfigError(f"the option {name} needs a value")
+                raise ConfigError(f"the option {flag} needs a value")
             value = rest.pop(0)
-        found[name[2:].replace("-", "_")] = value
-    for name in ("content", "style", "output"):
-        if name in found:
-            raise ConfigError(f"pictures are named without --{name}")
+        found[name] = [*found.get(name, ()), value] if name in _PATH_LISTS else value
     return words, found
 
 
-def takes_list(name: str) -> bool:
-    """Whether an option's value is a list itself."""
-    return get_origin(_CONFIG.get(name)) is tuple
+def to_arguments(values: Mapping[str, Any]) -> list[str]:
+    """Returns texts by option as words of a command line, for `from_arguments`.
+
+    Example:
+      >>> to_arguments({"tv_weight": "0.1", "tileable": "no"})
+      ['--tv-weight', '0.1', '--no-tileable']
+    """
+    words = []
+    for name, value in values.items():
+        flag = name.replace("_", "-")
+        if _CONFIG.get(name) is bool:
+            words.append(f"--{flag}" if _converted(name, bool, value) else f"--no-{flag}")
+            continue
+        for text in _listed(value):
+            words += [f"--{flag}", text]
+    return words
 
 
-def check_name(name: str) -> None:
-    """Checks that there is such an option.
+def alternatives(name: str, text: str) -> list[str]:
+    """Returns the values of an option that a sweep goes through, one at least.
+
+    Semicolons are between them. Where there are none commas are, unless values of the
+    option may have commas themselves: lists, and names of files.
 
     Raises:
-      ConfigError: if not; it names the nearest.
+      ConfigError: if a value is missing, or there twice.
+
+    Example:
+      >>> alternatives("seed", "1,2"), alternatives("iterations", "60,40;30")
+      (['1', '2'], ['60,40', '30'])
     """
+    separator = ";" if ";" in text or name in _WITH_COMMAS else ","
+    values = [part.strip() for part in text.split(separator)]
+    for value in values:
+        if not value:
+            raise ConfigError(f"{name} is {text!r}; a value is missing in it")
+        if values.count(value) > 1:
+            raise ConfigError(f"{name} has the value {value!r} twice")
+    return values
+
+
+def _is_truth(text: str) -> bool:
+    return set(re.split("[,;]", text.lower())) <= _TRUTH.keys()
+
+
+def _check_name(name: str, others: Iterable[str] = ()) -> None:
     if name not in NAMES:
-        near = difflib.get_close_matches(name, NAMES, 1)
+        near = difflib.get_close_matches(name, (*NAMES, *others), 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"there is no option {name!r}{hint}")
 

@@ -1,7 +1,9 @@
 """Grids of settings: options with several values to lines of a batch, outputs to a sheet."""
 
+import hashlib
 import itertools
 import math
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from jaxmrf import image, manifest, options
+from jaxmrf import image, manifest, options, pyramid
 from jaxmrf.config import ConfigError
 from jaxmrf.manifest import Line
 
@@ -18,8 +20,14 @@ MOST_CELLS = 100
 LARGEST_CELL = 512
 """Longest side of a picture on the sheet; larger ones are shown smaller."""
 
-FONT_SHARE = 0.065
-"""Height of the letters, of the longest side of a cell."""
+FONT_SHARE, SMALLEST_FONT = 0.065, 11
+"""Height of the letters, of the longest side of a cell, and at least in pixels."""
+
+INPUT_SHARE = 0.4
+"""Height of the content and the styles in the corner, of that of a cell."""
+
+MOST_LETTERS = 32
+"""Of a value on the sheet; of longer ones the middle is left out."""
 
 PAPER, INK, FAULT = "white", "#222222", "#aa0000"
 
@@ -29,37 +37,36 @@ class Axis(NamedTuple):
 
     Attributes:
       name: long name of the option.
-      values: texts of its values.
+      values: its values: texts; several names of files for a blend of styles.
     """
 
     name: str
-    values: tuple[str, ...]
+    values: tuple[Any, ...]
 
 
-def axes(given: Mapping[str, str]) -> tuple[dict[str, str], list[Axis]]:
+def axes(given: Mapping[str, str | Sequence[str]]) -> tuple[dict[str, Any], list[Axis]]:
     """Divides options by name into those with one value and those with several.
 
-    Values stand between commas, or between semicolons for options that take lists.
+    See `options.alternatives` for what is between values. Where an option is given several
+    times, such as the styles of a blend, each time may have several values.
 
     Raises:
-      ConfigError: if an option is unknown, no option has several values, or the grid is
-        too large.
+      ConfigError: if no option has several values, or the grid is too large.
 
     Example:
       >>> axes({"seed": "1,2", "size": "256", "iterations": "60,30;20"})[1]
       [Axis(name='seed', values=('1', '2')), Axis(name='iterations', values=('60,30', '20'))]
     """
     fixed, found = {}, []
-    for name, text in given.items():
-        options.check_name(name)
-        separator = ";" if ";" in text or options.takes_list(name) else ","
-        values = tuple(
-            dict.fromkeys(part.strip() for part in text.split(separator) if part.strip())
-        )
-        if len(values) > 1:
-            found.append(Axis(name, values))
+    for name, value in given.items():
+        if isinstance(value, str):
+            values = options.alternatives(name, value)
         else:
-            fixed[name] = text
+            values = list(itertools.product(*(options.alternatives(name, one) for one in value)))
+        if len(values) > 1:
+            found.append(Axis(name, tuple(values)))
+        else:
+            fixed[name] = values[0]
     if not found:
         raise ConfigError(
             "no option has several values; give one, such as --content-weight 0.1,0.3"
@@ -70,107 +77,216 @@ def axes(given: Mapping[str, str]) -> tuple[dict[str, str], list[Axis]]:
     return fixed, found
 
 
-def lines(
-    content: Path,
-    styles: Sequence[Path],
-    grid: Sequence[Axis],
-    fixed: Mapping[str, Any],
-    folder: Path,
-) -> list[Line]:
-    """Returns a line of a batch for every cell, the last axis changing fastest.
-
-    Raises:
-      ConfigError: if an option cannot be used; all faults.
-    """
-    pictures = {"content": str(content), "style": [str(style) for style in styles]}
-    rows = [
-        {**pictures, **cell, "output": f"{number:03}.png"}
-        for number, cell in enumerate(cells(grid), 1)
-    ]
-    return manifest.checked(enumerate(rows, 1), Path(), folder, fixed, source="the grid")
-
-
-def cells(grid: Sequence[Axis]) -> Iterator[dict[str, str]]:
+def cells(grid: Sequence[Axis]) -> Iterator[dict[str, Any]]:
     """Yields the options of every cell, the last axis changing fastest."""
     for values in itertools.product(*(axis.values for axis in grid)):
         yield {axis.name: value for axis, value in zip(grid, values, strict=True)}
 
 
-class Layout(NamedTuple):
-    """Where things are on a sheet, in pixels.
+def lines(
+    grid: Sequence[Axis], fixed: Mapping[str, Any], folder: Path, defaults: Mapping[str, Any]
+) -> list[Line]:
+    """Returns a line of a batch for every cell, in the order of `cells`.
 
-    Attributes:
-      columns: number of columns: the values of the last axis.
-      cell: (width, height) of a picture.
-      left: width of the names of the rows.
-      top: height of the names of the columns.
-      gap: between pictures.
-    """
-
-    columns: int
-    cell: tuple[int, int]
-    left: int
-    top: int
-    gap: int
-
-    def corner(self, number: int) -> tuple[int, int]:
-        """Returns the (x, y) of the upper left corner of a cell."""
-        row, column = divmod(number, self.columns)
-        step = [side + self.gap for side in self.cell]
-        return self.left + column * step[0], self.top + row * step[1]
-
-
-def sheet(grid: Sequence[Axis], outputs: Sequence[Path | str]) -> tuple[Image.Image, Layout]:
-    """Returns the labeled sheet, and where its cells are.
+    An output's name follows from the values of its cell alone, so that a larger grid finds
+    what a smaller one has painted.
 
     Args:
-      grid: what differs: the last axis between columns, the others between rows.
-      outputs: the picture of every cell, or what went wrong.
+      grid: options with several values.
+      fixed: options with one value.
+      folder: of the outputs.
+      defaults: options that are in neither.
+
+    Raises:
+      ConfigError: if an option cannot be used.
     """
-    pictures = [_small(output) if isinstance(output, Path) else None for output in outputs]
-    sizes = [picture.size for picture in pictures if picture is not None] or [(256, 256)]
-    cell = tuple(max(sides) for sides in zip(*sizes, strict=True))
-    font = ImageFont.load_default(max(11, round(FONT_SHARE * max(cell))))
-    *outer, inner = grid
-    column_names = [f"{_shown(inner.name)} {value}" for value in inner.values]
-    row_names = ["\n".join(f"{_shown(n)} {v}" for n, v in row.items()) for row in cells(outer)]
-    line = font.getbbox("Ag|")[3]
-    gap = line // 2
-    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    left = max(round(pen.multiline_textbbox((0, 0), name, font)[2]) for name in row_names)
-    layout = Layout(len(column_names), cell, left + gap if left else gap, line + 2 * gap, gap)
-    rows = len(row_names)
-    size = (layout.corner(layout.columns - 1)[0], layout.corner((rows - 1) * layout.columns)[1])
-    paper = Image.new(
-        "RGB", tuple(at + side + gap for at, side in zip(size, cell, strict=True)), PAPER
+    return [
+        manifest.line(number, {**fixed, **cell, "output": _name(cell)}, Path(), folder, defaults)
+        for number, cell in enumerate(cells(grid), 1)
+    ]
+
+
+def _name(cell: Mapping[str, Any]) -> str:
+    """Returns the name of a cell's output, with a digest where values cannot be in it."""
+    exact = "_".join(
+        f"{_flag(name)}-{'+'.join([value] if isinstance(value, str) else value)}"
+        for name, value in cell.items()
     )
-    pen = ImageDraw.Draw(paper)
-    for column, name in enumerate(column_names):
-        pen.text((layout.corner(column)[0], gap), _cut(name, cell[0], font), INK, font)
-    for row, name in enumerate(row_names):
-        pen.multiline_text((gap // 2, layout.corner(row * layout.columns)[1]), name, INK, font)
-    for number, (picture, output) in enumerate(zip(pictures, outputs, strict=True)):
-        if picture is not None:
-            paper.paste(picture, layout.corner(number))
+    name = re.sub(r"[^\w.,+-]", "-", exact, flags=re.ASCII)
+    if name != exact or len(name) > 120:
+        name = f"{name[:120]}-{hashlib.sha256(exact.encode()).hexdigest()[:12]}"
+    return f"{name}.png"
+
+
+class Layout(NamedTuple):
+    """Where things are on a sheet, in pixels: (x, y) and (width, height).
+
+    Attributes:
+      size: of the sheet.
+      font: height of the letters.
+      corners: upper left corners of the cells, in the order of `cells`.
+      cell: size of the largest picture in a cell.
+      rows: for each row the middle of the right border of its name.
+      columns: for each column the middle of the lower border of its name.
+      inputs: upper left corners of the pictures that all cells are made from.
+    """
+
+    size: tuple[int, int]
+    font: int
+    corners: tuple[tuple[int, int], ...]
+    cell: tuple[int, int]
+    rows: tuple[tuple[int, int], ...]
+    columns: tuple[tuple[int, int], ...]
+    inputs: tuple[tuple[int, int], ...]
+
+
+def layout(
+    grid: Sequence[Axis], cell: tuple[int, int], inputs: Sequence[tuple[int, int]] = ()
+) -> Layout:
+    """Returns where things are: the last axis between columns, the others between rows.
+
+    Rows and columns are as wide as their names need, if that is more than a cell.
+
+    Args:
+      grid: options with several values.
+      cell: (width, height) of the largest picture in a cell.
+      inputs: (width, height) of pictures for the upper left corner of the sheet.
+    """
+    font = _font_size(cell)
+    gap = font // 2
+    rows, columns = ([_extent(name, font) for name in names] for names in _names(grid))
+    beside = sum(width + gap for width, _ in inputs)
+    left = gap + max(beside, *(width + gap for width, _ in rows))
+    top = 2 * gap + max(height for _, height in (*inputs, *columns))
+    pitch = [
+        gap + max(cell[0], *(width for width, _ in columns)),
+        gap + max(cell[1], *(height for _, height in rows)),
+    ]
+    xs = [left + index * pitch[0] for index in range(len(columns))]
+    ys = [top + index * pitch[1] for index in range(len(rows))]
+    offsets = itertools.accumulate((width + gap for width, _ in inputs), initial=gap)
+    return Layout(
+        size=(xs[-1] + pitch[0], ys[-1] + pitch[1]),
+        font=font,
+        corners=tuple((x + (pitch[0] - gap - cell[0]) // 2, y) for y in ys for x in xs),
+        cell=cell,
+        rows=tuple((left - gap, y + (pitch[1] - gap) // 2) for y in ys),
+        columns=tuple((x + (pitch[0] - gap) // 2, top - gap) for x in xs),
+        inputs=tuple((x, gap) for x, _ in zip(offsets, inputs, strict=False)),
+    )
+
+
+def plan(
+    grid: Sequence[Axis], lines: Sequence[Line], shapes: Sequence[tuple[int, int]]
+) -> tuple[Layout, list[Image.Image]]:
+    """Returns where things are, and the content and styles for the corner, if all cells share them.
+
+    Args:
+      grid: options with several values.
+      lines: of all cells.
+      shapes: (height, width) of their outputs.
+
+    Raises:
+      ImageError: if a picture cannot be read.
+    """
+    cell = tuple(map(max, zip(*(_shown(shape) for shape in shapes), strict=True)))
+    pictures = [
+        _opened(path)
+        for name in ("content", "style")
+        if name not in [axis.name for axis in grid]
+        for path in lines[0].inputs.get(name, ())
+    ]
+    height = max(1, round(INPUT_SHARE * cell[1]))
+    small = [
+        one.resize((max(1, round(one.width * height / one.height)), height)) for one in pictures
+    ]
+    return layout(grid, cell, [one.size for one in small]), small
+
+
+def sheet(
+    grid: Sequence[Axis],
+    places: Layout,
+    outputs: Sequence[Path | str],
+    inputs: Sequence[Image.Image] = (),
+) -> Image.Image:
+    """Returns the labeled sheet.
+
+    Args:
+      grid: options with several values.
+      places: from `plan`.
+      outputs: the picture of every cell, or what went wrong.
+      inputs: the pictures of the corner, from `plan`.
+
+    Raises:
+      ImageError: if a picture cannot be read.
+    """
+    paper = Image.new("RGB", places.size, PAPER)
+    pen, font = ImageDraw.Draw(paper), ImageFont.load_default(places.font)
+    names = _names(grid)
+    for name, at in zip(names[0], places.rows, strict=True):
+        pen.multiline_text(at, name, INK, font, anchor="rm", align="right")
+    for name, at in zip(names[1], places.columns, strict=True):
+        pen.multiline_text(at, name, INK, font, anchor="md", align="center")
+    for picture, at in zip(inputs, places.inputs, strict=True):
+        paper.paste(picture, at)
+    for output, at in zip(outputs, places.corners, strict=True):
+        if isinstance(output, Path):
+            picture = _opened(output)
+            paper.paste(picture.resize(_shown(picture.size[::-1])), at)
         else:
-            text = textwrap.fill(str(output), max(8, cell[0] * 2 // line))
-            pen.multiline_text(layout.corner(number), text, FAULT, font)
-    return paper, layout
+            pen.multiline_text(at, _folded(output, places), FAULT, font)
+    return paper
 
 
-def _small(path: Path) -> Image.Image:
-    with Image.open(path, formats=image.READABLE) as file:
-        picture = file.convert("RGB")
-    picture.thumbnail((LARGEST_CELL, LARGEST_CELL))
-    return picture
+def _names(grid: Sequence[Axis]) -> list[list[str]]:
+    """Returns what is written beside the rows and above the columns."""
+    return [
+        ["\n".join(f"{_flag(n)}\n{_short(_text(v))}" for n, v in cell.items()) for cell in chosen]
+        for chosen in (cells(grid[:-1]), cells(grid[-1:]))
+    ]
 
 
-def _shown(name: str) -> str:
+def _flag(name: str) -> str:
     return name.replace("_", "-")
 
 
-def _cut(text: str, width: int, font: Any) -> str:
-    """Returns a text that is no wider than `width` pixels."""
-    while font.getlength(text) > width and len(text) > 1:
-        text = text[:-2].rstrip("…") + "…"
-    return text
+def _text(value: Any) -> str:
+    """Returns a value as text; of a file its name without folder."""
+    if isinstance(value, str):
+        return Path(value).name or value
+    return " + ".join(map(_text, value))
+
+
+def _short(text: str) -> str:
+    if len(text) <= MOST_LETTERS:
+        return text
+    return f"{text[: MOST_LETTERS // 2]}…{text[1 - MOST_LETTERS // 2 :]}"
+
+
+def _font_size(cell: tuple[int, int]) -> int:
+    return max(SMALLEST_FONT, round(FONT_SHARE * max(cell)))
+
+
+def _extent(text: str, font: int) -> tuple[int, int]:
+    """Returns (width, height) of a text in pixels."""
+    pen = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    box = pen.multiline_textbbox((0, 0), text, ImageFont.load_default(font))
+    return (math.ceil(box[2]), math.ceil(box[3])) if text else (0, 0)
+
+
+def _folded(text: str, places: Layout) -> str:
+    """Returns a text in lines that fit into a cell."""
+    width, height = _extent(text, places.font)
+    letters = int(0.9 * places.cell[0] / (width / len(text)))
+    most = max(1, int(places.cell[1] / (1.4 * height)))
+    return textwrap.fill(text, max(4, letters), max_lines=most, placeholder="…")
+
+
+def _shown(shape: tuple[int, int]) -> tuple[int, int]:
+    """Returns (width, height) on the sheet of a picture of (height, width) `shape`."""
+    height, width = shape if max(shape) <= LARGEST_CELL else pyramid.fit(*shape, LARGEST_CELL)
+    return width, height
+
+
+def _opened(path: Path) -> Image.Image:
+    return Image.fromarray((image.load(path).pixels * 255).round().astype("uint8"))

@@ -1,6 +1,14 @@
 """`jaxmrf sweep`: the grid, its pictures and its sheet."""
 
+import itertools
 import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,12 +17,15 @@ from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
-from jaxmrf import cli, sweep
+from jaxmrf import cli, options, sweep
 from jaxmrf.config import ConfigError
+from jaxmrf.sweep import Axis
 from tests.serving import write_pictures
 
+ROOT = Path(__file__).resolve().parent.parent
 SMALL = ["--size", "64", "--levels", "1", "--iterations", "2"]
 WEIGHTS = ["--content-weight", "0.1,2"]
+PAIR = ["sweep", "content.png", "style.png"]
 
 
 @pytest.fixture
@@ -29,6 +40,11 @@ def pixels(path):
         return np.asarray(file.convert("RGB"))
 
 
+def saved(path):
+    with Image.open(path) as file:
+        return json.loads(file.text["jaxmrf"])
+
+
 @given(st.lists(st.integers(0, 99), min_size=2, max_size=5, unique=True), st.integers(1, 99))
 def test_every_combination_is_a_cell_the_last_axis_fastest(seeds, size):
     given = {"seed": ",".join(map(str, seeds)), "size": str(size), "style_scale": "0.5, 1"}
@@ -38,39 +54,140 @@ def test_every_combination_is_a_cell_the_last_axis_fastest(seeds, size):
     assert found == [(str(seed), scale) for seed in seeds for scale in ("0.5", "1")]
 
 
-def test_options_that_take_lists_have_their_values_between_semicolons():
-    fixed, grid = sweep.axes({"iterations": "60,30;20", "layers": "relu3_1,relu4_1", "seed": "1;2"})
-    assert fixed == {"layers": "relu3_1,relu4_1"}
-    assert [axis.values for axis in grid] == [("60,30", "20"), ("1", "2")]
+NUMBERS = st.integers(1, 99).map(str)
+LISTS = st.lists(NUMBERS, min_size=1, max_size=3).map(",".join)
+FILES = st.text("ab,", min_size=1, max_size=5).map(lambda name: f"{name}.png")
 
 
-def test_the_sheet_has_every_picture_at_its_place(tmp_path):
+@given(
+    st.lists(NUMBERS, min_size=1, max_size=4, unique=True),
+    st.lists(LISTS, min_size=1, max_size=4, unique=True),
+    st.lists(FILES, min_size=1, max_size=4, unique=True),
+)
+def test_commas_are_between_values_semicolons_where_values_have_commas(numbers, lists, names):
+    for separator in (",", ", ", ";"):
+        assert options.alternatives("size", separator.join(numbers)) == numbers
+    for name in ("iterations", "style_blend"):
+        assert options.alternatives(name, ";".join(lists)) == lists
+    for name in ("style", "content", "mask", "style_guide"):
+        assert options.alternatives(name, "; ".join(names)) == names
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "values"),
+    [
+        ("iterations", "60,40", ["60,40"]),
+        ("style_blend", "3,7;1,1", ["3,7", "1,1"]),
+        ("style_loss", "mrf:1,gram:0.2;mrf", ["mrf:1,gram:0.2", "mrf"]),
+        ("layers", "relu3_1 relu4_1;relu4_1", ["relu3_1 relu4_1", "relu4_1"]),
+        ("init", "noise,content", ["noise", "content"]),
+        ("init", "noise;my,start.png", ["noise", "my,start.png"]),
+        ("tileable", "true,false", ["true", "false"]),
+    ],
+)
+def test_values_of_options(name, text, values):
+    assert options.alternatives(name, text) == values
+
+
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "seed": NUMBERS,
+            "iterations": LISTS,
+            "tileable": st.sampled_from(["true", "false"]),
+            "mask": FILES,
+            "style_guide": st.lists(FILES, min_size=1, max_size=3),
+        },
+    ),
+    st.lists(FILES, max_size=3),
+)
+def test_options_go_to_a_command_line_and_back(values, words):
+    line = options.to_arguments(values)
+    assert options.from_arguments([*words, *line]) == (words, values)
+    assert options.from_arguments([*line, *words]) == (words, values)
+
+
+@given(st.data())
+def test_nothing_on_a_sheet_is_over_anything_else(data):
+    names = ("content_weight", "seed", "style_loss")
+    values = st.lists(st.text("0123456789.:,gm", min_size=1, max_size=40), min_size=2, max_size=3)
+    grid = [Axis(name, tuple(data.draw(values))) for name in names[: data.draw(st.integers(1, 3))]]
+    sides = st.integers(8, 200)
+    cell = (data.draw(sides), data.draw(sides))
+    inputs = data.draw(st.lists(st.tuples(sides, st.just(40)), max_size=3))
+    places = sweep.layout(grid, cell, inputs)
+    boxes = [(*at, at[0] + cell[0], at[1] + cell[1]) for at in places.corners]
+    boxes += [
+        (*at, at[0] + size[0], at[1] + size[1])
+        for at, size in zip(places.inputs, inputs, strict=True)
+    ]
+    rows, columns = (
+        [sweep._extent(name, places.font) for name in found] for found in sweep._names(grid)
+    )
+    boxes += [
+        (x - width, y - height // 2, x, y + height // 2)
+        for (x, y), (width, height) in zip(places.rows, rows, strict=True)
+        if width
+    ]
+    boxes += [
+        (x - width // 2, y - height, x + width // 2, y)
+        for (x, y), (width, height) in zip(places.columns, columns, strict=True)
+    ]
+    for left, top, right, bottom in boxes:
+        assert 0 <= left <= right <= places.size[0]
+        assert 0 <= top <= bottom <= places.size[1]
+    for one, other in itertools.combinations(boxes, 2):
+        apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+        assert apart, (one, other)
+
+
+def test_the_sheet_has_every_picture_and_name_at_its_place(tmp_path):
     outputs = []
     for number in range(6):
         color = (40 * number, 255 - 40 * number, 99)
         Image.new("RGB", (90, 50), color).save(tmp_path / f"{number}.png")
         outputs.append(tmp_path / f"{number}.png")
-    outputs[4] = "the energy is not finite"
-    grid = [sweep.Axis("seed", ("1", "2", "3")), sweep.Axis("tv_weight", ("0", "1"))]
-    paper, layout = sweep.sheet(grid, outputs)
-    for number in range(6):
-        x, y = layout.corner(number)
+    outputs[4] = "the energy is not finite; try smaller weights"
+    grid = [Axis("seed", ("1", "2", "3")), Axis("tv_weight", ("0", "1"))]
+    places = sweep.layout(grid, (90, 50), [(30, 20)])
+    paper = sweep.sheet(grid, places, outputs, [Image.new("RGB", (30, 20), "blue")])
+    assert paper.size == places.size
+    for number, (x, y) in enumerate(places.corners):
         inside = np.asarray(paper.crop((x, y, x + 90, y + 50)))
         if number == 4:
             assert (inside != 255).any()
             assert (inside == 255).mean() > 0.5  # a text on paper
         else:
             assert (inside == (40 * number, 255 - 40 * number, 99)).all()
-    names = np.asarray(paper.convert("L"))
-    assert names[: layout.top].min() < 100  # of the columns
-    assert names[layout.corner(2)[1] :, : layout.left].min() < 100  # of the rows
+    ink = np.asarray(paper.convert("L")) < 100
+    (x, y), [left, *_] = places.inputs[0], places.corners
+    assert (np.asarray(paper)[y : y + 20, x : x + 30] == (0, 0, 255)).all()
+    for x, y in places.columns:
+        assert ink[y - 2 * places.font : y, x - 20 : x + 20].any()
+    for x, y in places.rows:
+        assert ink[y - places.font : y + places.font, x - 20 : x].any()
+    around = ink.copy()
+    for x, y in (*places.corners, *places.inputs):
+        around[y : y + 50, x : x + 90] = False
+    assert around[:, : left[0]].any()
+
+
+def test_outputs_are_called_by_their_values(invoke):
+    fixed, grid = sweep.axes({"content": "content.png", "style": ["style.png"], "seed": "1,2"})
+    small = [line.name for line in sweep.lines(grid, fixed, Path("cells"), {})]
+    assert small == ["seed-1.png", "seed-2.png"]
+    fixed, grid = sweep.axes({**fixed, "style": ["style.png"], "seed": "0,1,2"})
+    assert small == [line.name for line in sweep.lines(grid, fixed, Path("cells"), {})][1:]
+    Path("a").mkdir()
+    Path("a/style.png").write_bytes(Path("style.png").read_bytes())
+    fixed, grid = sweep.axes({**fixed, "style": ["style.png;a/style.png"], "seed": "1"})
+    assert len({line.name for line in sweep.lines(grid, fixed, Path("cells"), {})}) == 2
 
 
 def test_a_sweep_has_the_pictures_of_a_batch_and_goes_on_from_them(invoke, tmp_path):
-    done = invoke(
-        "sweep", "content.png", "style.png", *WEIGHTS, "--seed", "0,1", *SMALL, "--init", "noise",
-        "--lanes", "2", "--keep", "cells",
-    )  # fmt: skip
+    more = [*SMALL, "--init", "noise", "--lanes", "2"]
+    done = invoke(*PAIR, *WEIGHTS, "--seed", "0,1", *more, "--keep", "cells")
     assert done.exit_code == 0, done.output
     rows = [
         {"content": "content.png", "style": "style.png", "output": f"{weight}-{seed}.png",
@@ -78,30 +195,73 @@ def test_a_sweep_has_the_pictures_of_a_batch_and_goes_on_from_them(invoke, tmp_p
         for weight in (0.1, 2) for seed in (0, 1)
     ]  # fmt: skip
     (tmp_path / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    batch = invoke("batch", "list.jsonl", "--out", "b", *SMALL, "--init", "noise", "--lanes", "2")
+    batch = invoke("batch", "list.jsonl", "--out", "b", *more)
     assert batch.exit_code == 0, batch.output
-    for number, row in enumerate(rows, 1):
-        cell = pixels(f"cells/{number:03}.png")
-        np.testing.assert_array_equal(cell, pixels(f"b/{row['output']}"))
-    assert (pixels("cells/001.png") != pixels("cells/002.png")).any()
-    again = invoke(
-        "sweep", "content.png", "style.png", *WEIGHTS, "--seed", "0,1", *SMALL, "--init", "noise",
-        "--lanes", "2", "--keep", "cells", "-o", "again.png",
-    )  # fmt: skip
+    painted = [pixels(f"b/{row['output']}") for row in rows]
+    for row, expected in zip(rows, painted, strict=True):
+        name = f"content-weight-{row['content_weight']}_seed-{row['seed']}.png"
+        np.testing.assert_array_equal(pixels(f"cells/{name}"), expected)
+    assert len({picture.tobytes() for picture in painted}) == 4
+    _, grid = sweep.axes({"content_weight": "0.1,2", "seed": "0,1"})
+    sheet = pixels("sheet.png")
+    sizes = [(round(w * 15 / h), 15) for w, h in ((80, 48), (64, 70))]
+    for (x, y), expected in zip(sweep.layout(grid, (64, 38), sizes).corners, painted, strict=True):
+        np.testing.assert_array_equal(sheet[y : y + 38, x : x + 64], expected)
+    assert saved("sheet.png")["sweep"] == {"content_weight": ["0.1", "2"], "seed": ["0", "1"]}
+
+    again = invoke(*PAIR, *WEIGHTS, "--seed", "0,1", *more, "--keep", "cells", "-o", "again.png")
     assert "0 painted, 4 skipped" in again.output
-    np.testing.assert_array_equal(pixels("sheet.png"), pixels("again.png"))
-    with Image.open("sheet.png") as file:
-        assert json.loads(file.text["jaxmrf"])["sweep"]["seed"] == ["0", "1"]
+    np.testing.assert_array_equal(sheet, pixels("again.png"))
+
+
+def test_the_printed_command_paints_the_first_cell(invoke):
+    Image.fromarray(pixels("style.png")[::-1]).save("other.png")
+    Path("few.toml").write_text("levels = 1\niterations = [2]\ncontent_weight = 0.7\n")
+    done = invoke(
+        "sweep", "content.png", "other.png;style.png", "--size", "64", "--config", "few.toml",
+        "--keep", "cells",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    [command] = re.findall("its first cell: jaxmrf (.*)", done.output)
+    assert command == "transfer content.png other.png --size 64 --config few.toml"
+    alone = invoke(*shlex.split(command), "-o", "alone.png")
+    assert alone.exit_code == 0, alone.output
+    assert saved("alone.png")["config"]["content_weight"] == 0.7
+    # A device's only lane computes what a single run does.
+    np.testing.assert_array_equal(pixels("cells/style-other.png.png"), pixels("alone.png"))
+    assert (pixels("cells/style-style.png.png") != pixels("alone.png")).any()
 
 
 def test_a_cell_that_fails_says_so_on_the_sheet(invoke, tmp_path):
-    done = invoke("sweep", "content.png", "style.png", "--style-weight", "1,1e38", *SMALL)
+    done = invoke(*PAIR, "--style-weight", "1,1e38", *SMALL)
     assert done.exit_code == 1
     assert "1 painted, 0 skipped, 1 failed" in done.output
-    assert (tmp_path / "sheet.png").exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "content.png", "sheet.png", "style.png",
     ]  # fmt: skip
+    red = pixels("sheet.png").astype(int)
+    assert ((red[..., 0] > 150) & (red[..., 1:].max(axis=-1) < 30)).any()
+
+
+def test_ctrl_c_leaves_what_is_finished(invoke, tmp_path):
+    run = subprocess.Popen(
+        [sys.executable, str(ROOT / "cli.py"), *PAIR, "--size", "64", "--levels", "1",
+         "--iterations", "1;100000", "--keep", "cells"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        while not list(tmp_path.glob("cells/*.png")):
+            assert run.poll() is None, run.communicate()[0]
+            time.sleep(0.05)
+        run.send_signal(signal.SIGINT)
+        text, _ = run.communicate(timeout=60)
+    finally:
+        run.kill()
+    assert run.returncode == 130, text
+    assert "Traceback" not in text
+    assert "1 painted, 0 skipped, 0 failed, 1 left" in text
+    assert [path.name for path in tmp_path.glob("cells/*.png")] == ["iterations-1.png"]
+    assert pixels("sheet.png").size
 
 
 @pytest.mark.parametrize(
@@ -110,22 +270,42 @@ def test_a_cell_that_fails_says_so_on_the_sheet(invoke, tmp_path):
         (["content.png", *WEIGHTS], "give a CONTENT and at least one STYLE"),
         (["content.png", "style.png"], "no option has several values"),
         (["content.png", "style.png", "--content-wieght", "1,2"], "did you mean 'content_weight'"),
-        (["content.png", "style.png", "--seed", "1,x"], "takes whole numbers"),
+        (["content.png", "style.png", "--kep", "cells"], "did you mean 'keep'"),
+        (["content.png", "style.png", "--style", "a.png"], "pictures are named without --style"),
+        (["content.png", "style.png", "--seed", "1,x"], "error: seed is 'x'; it takes whole"),
+        (["content.png", "style.png", "--seed", "1,,2"], "a value is missing"),
+        (["content.png", "style.png", "--seed", "1,2,1"], "the value '1' twice"),
+        (["content.png", "style.png", "--seed"], "needs a value"),
+        (["content.png", "style.png", "--trace", "t"], "no option has several values"),
+        (["content.png", "style.png", *WEIGHTS, "--trace", "t"], "single runs only"),
         (["content.png", "no.png", *WEIGHTS], "there is no file no.png"),
+        (["content.png", "text.png", *WEIGHTS], "text.png is not a"),
+        (["content.png", "style.png", *WEIGHTS, "--config", "no.toml"], "cannot read no.toml"),
         (["content.png", "style.png", *WEIGHTS, "-o", "a.gif"], "must end in"),
         (["content.png", "style.png", *WEIGHTS, "-o", "style.png"], "would overwrite"),
+        (["content.png", "style.png", "--seed", "1,2", "-o", "cells/seed-2.png"], "no folder"),
         (["content.png", "style.png", *WEIGHTS, "--lanes", "some"], "give auto or a number"),
         (["content.png", "style.png", "--seed", ",".join(map(str, range(101)))], "101 cells"),
     ],
 )
 def test_bad_requests_are_one_line_and_leave_nothing(invoke, tmp_path, arguments, message):
+    (tmp_path / "text.png").write_text("no picture")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    done = invoke("sweep", *arguments)
+    done = invoke("sweep", *arguments, "--keep", "cells")
     assert done.exit_code == 2, done.output
-    assert message in done.output.replace("\n", " ")
+    assert message in done.output
+    assert done.output.count("\n") == 1
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_an_unknown_value_is_an_error_of_its_option():
-    with pytest.raises(ConfigError, match="no option"):
-        sweep.axes({"sede": "1,2"})
+def test_a_sheet_that_its_format_cannot_hold_is_refused_beforehand(invoke, tmp_path):
+    seeds = ",".join(map(str, range(60)))
+    done = invoke(*PAIR, "--size", "512", "--seed", seeds, "-o", "sheet.webp", "--keep", "cells")
+    assert done.exit_code == 2, done.output
+    assert ".webp holds at most" in done.output
+    assert not (tmp_path / "cells").exists()
+
+
+def test_a_grid_needs_an_option_with_several_values():
+    with pytest.raises(ConfigError, match="no option has several values"):
+        sweep.axes({"iterations": "60,40", "layers": "relu3_1,relu4_1"})
