@@ -69,7 +69,11 @@ FIGURES: dict[str, list[list[str]]] = {
         [f"{PORTRAIT} {more}".strip() for more in ("", "--variety 1", "--metric distance")],
         [
             f"{PORTRAIT} {more}"
-            for more in ("--rotations 1", "--style-scale 0.5", "--pooling average --content-weight 1")
+            for more in (
+                "--rotations 1",
+                "--style-scale 0.5",
+                "--pooling average --content-weight 1",
+            )
         ],
     ],
     "sweep": [[f"sweep {PAIRS[0]} --size 192 --content-weight 0.1,0.3,1 --style-scale 0.5,1"]],
