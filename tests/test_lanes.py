@@ -19,10 +19,11 @@ TOY = ToyNetwork()
 
 @pytest.fixture(scope="module")
 def found():
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
     done = subprocess.run(
         [sys.executable, "-m", "tests.lanes_on_devices"],
         cwd=Path(__file__).resolve().parent.parent,
-        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=8"},
+        env={**os.environ, "XLA_FLAGS": flags},
         capture_output=True,
         text=True,
         check=False,
