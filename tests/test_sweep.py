@@ -23,7 +23,18 @@ from jaxmrf.sweep import Axis
 from tests.serving import write_pictures
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL = ["--size", "64", "--levels", "1", "--iterations", "2"]
+# Little of the network and a plain optimizer: programs that are compiled in no time.
+QUICK = [
+    "--levels",
+    "1",
+    "--layers",
+    "relu2_1",
+    "--content-layer",
+    "relu2_1",
+    "--optimizer",
+    "adam",
+]
+SMALL = ["--size", "64", "--iterations", "2", *QUICK]
 WEIGHTS = ["--content-weight", "0.1,2"]
 PAIR = ["sweep", "content.png", "style.png"]
 
@@ -216,14 +227,15 @@ def test_a_sweep_has_the_pictures_of_a_batch_and_goes_on_from_them(invoke, tmp_p
 
 def test_the_printed_command_paints_the_first_cell(invoke):
     Image.fromarray(pixels("style.png")[::-1]).save("other.png")
-    Path("few.toml").write_text("levels = 1\niterations = [2]\ncontent_weight = 0.7\n")
+    Path("few.toml").write_text("iterations = [2]\ncontent_weight = 0.7\n")
     done = invoke(
-        "sweep", "content.png", "other.png;style.png", "--size", "64", "--config", "few.toml",
-        "--keep", "cells",
+        "sweep", "content.png", "other.png;style.png", "--size", "64", *QUICK,
+        "--config", "few.toml", "--keep", "cells",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     [command] = re.findall("its first cell: jaxmrf (.*)", done.output)
-    assert command == "transfer content.png other.png --size 64 --config few.toml"
+    quick = shlex.join(QUICK)
+    assert command == f"transfer content.png other.png --size 64 {quick} --config few.toml"
     alone = invoke(*shlex.split(command), "-o", "alone.png")
     assert alone.exit_code == 0, alone.output
     assert saved("alone.png")["config"]["content_weight"] == 0.7
@@ -245,7 +257,7 @@ def test_a_cell_that_fails_says_so_on_the_sheet(invoke, tmp_path):
 
 def test_ctrl_c_leaves_what_is_finished(invoke, tmp_path):
     run = subprocess.Popen(
-        [sys.executable, str(ROOT / "cli.py"), *PAIR, "--size", "64", "--levels", "1",
+        [sys.executable, str(ROOT / "cli.py"), *PAIR, "--size", "64", *QUICK,
          "--iterations", "1;100000", "--keep", "cells"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
