@@ -164,18 +164,19 @@ def make_plan(
             raise ConfigError(
                 f"the style would have {width}×{height} pixels; choose a smaller style_scale"
             )
-    fits = [
-        _patches_fit(level_shape, level_style_shapes, params, features, config, guided)
-        for level_shape, level_style_shapes in zip(shapes, of_each_level, strict=True)
-    ]
-    if not fits[-1]:
-        height, width = of_each_level[-1][0]
-        raise ConfigError(
-            f"not even one patch of {config.patch_size} features fits: result "
-            f"{shape[1]}×{shape[0]}, style {width}×{height} pixels; "
-            "choose a larger size or a smaller patch"
-        )
-    dropped = max((level + 1 for level in range(levels) if not fits[level]), default=0)
+    # Levels grow, so all behind the first on which a patch fits have room for one too.
+    dropped = 0
+    while not _patches_fit(
+        shapes[dropped], of_each_level[dropped], params, features, config, guided
+    ):
+        dropped += 1
+        if dropped == levels:
+            height, width = of_each_level[-1][0]
+            raise ConfigError(
+                f"not even one patch of {config.patch_size} features fits: result "
+                f"{shape[1]}×{shape[0]}, style {width}×{height} pixels; "
+                "choose a larger size or a smaller patch"
+            )
     return Plan(
         tuple(shapes[dropped:]),
         tuple(of_each_level[dropped:]),
