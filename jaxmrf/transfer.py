@@ -1,18 +1,21 @@
 """One coarse-to-fine run: pictures in, a progress record per iteration out.
 
-The loop over iterations runs on the host, since a step inside `lax.scan` is slower on CPUs
-(docs/design.md); everything under one step is one compiled program.
+Everything under one step is one compiled program. On CPUs the host loops over steps, since a
+step inside `lax.scan` is slower there (docs/design.md); accelerators are given chunks of
+several steps, so that they need not wait for the host.
 """
 
 import dataclasses
 import functools
 import math
+import operator
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
 from jaxmrf import color, energy, matchers, mrf, optimize, pyramid, style_losses
@@ -31,6 +34,13 @@ TILE = 16
 """Sides of tileable pictures are multiples of this: the step of the deepest layers."""
 
 MAX_STYLES = 16
+
+LONGEST_CHUNK = 10
+"""Iterations of a level that an accelerator does in one program, at most."""
+
+CHUNK_PIXELS = 2**22
+"""Pixels of the pictures that such a program hands out, at most: what starts slowly is the
+program of a small picture."""
 
 
 class NonFiniteEnergyError(ArithmeticError):
@@ -219,7 +229,7 @@ def memory_needed(
     )
     programs = (
         _prepare.lower(params, inputs, shape=shape, **static),
-        _step.lower(*state, memory, params, targets, **static),
+        _steps.lower(*state, memory, params, targets, count=1, **static),
     )
     return max(_bytes(program.compile().memory_analysis()) for program in programs)
 
@@ -441,31 +451,41 @@ def _run_level(
     """Yields the records of the iterations of one level, which starts at `progress`."""
     state = optimize.init(progress.image, optimize.make_optimizer(config))
     memory = energy.no_memory(progress.image, params, targets, features=features, config=config)
+    (device,) = progress.image.devices()
+    chunk = chunk_length(device.platform, progress.image.shape[:2], progress.iterations)
     good = progress
-    for iteration in range(progress.iterations):
-        state, record, memory = _step(
-            state.image,
-            state.optimizer,
-            state.iteration,
-            memory,
-            params,
-            targets,
-            features=features,
-            config=config,
+    for done in range(0, progress.iterations, chunk):
+        state, memory, images, records = _steps(
+            *state, memory, params, targets, count=chunk, features=features, config=config
         )
-        record = jax.device_get(record)
-        if not record.finite:
-            raise NonFiniteEnergyError(good)
-        good = progress  # its energy was just found to be finite
-        progress = dataclasses.replace(
-            progress,
-            iteration=iteration + 1,
-            image=state.image,
-            value=float(record.value),
-            terms={name: float(term) for name, term in record.more.items()},
-            gradient_norm=float(record.gradient_norm),
-        )
-        yield progress
+        records = jax.device_get(records)
+        for place in range(chunk):
+            record = jax.tree.map(operator.itemgetter(place), records)
+            if not record.finite:
+                raise NonFiniteEnergyError(good)
+            good = progress  # its energy was just found to be finite
+            progress = dataclasses.replace(
+                progress,
+                iteration=done + place + 1,
+                image=images[place],
+                value=float(record.value),
+                terms={name: float(term) for name, term in record.more.items()},
+                gradient_norm=float(record.gradient_norm),
+            )
+            yield progress
+
+
+def chunk_length(platform: str, shape: tuple[int, int], iterations: int) -> int:
+    """Returns how many iterations of a level go into one program: a divisor of their number.
+
+    Example:
+      >>> chunk_length("gpu", (384, 298), 15), chunk_length("cpu", (384, 298), 15)
+      (5, 1)
+    """
+    if platform == "cpu":
+        return 1
+    longest = min(LONGEST_CHUNK, CHUNK_PIXELS // math.prod(shape))
+    return max((n for n in range(1, longest + 1) if iterations % n == 0), default=1)
 
 
 NOTHING_SEEN = {
@@ -563,11 +583,42 @@ def advance(
 
 
 # The memories are donated; the picture is not, since progress records keep it.
-_step = jax.jit(
-    advance,
-    static_argnames=("features", "config"),
+@functools.partial(
+    jax.jit,
+    static_argnames=("count", "features", "config"),
     donate_argnames=("optimizer_state", "memory"),
 )
+def _steps(
+    image: Float[Array, "h w 3"],
+    optimizer_state: PyTree,
+    iteration: Int[Array, ""],
+    memory: dict[str, Any],
+    params: PyTree,
+    targets: Targets,
+    *,
+    count: int,
+    features: Features,
+    config: Config,
+) -> tuple[optimize.State, dict[str, Any], Array | list[Array], optimize.Record]:
+    """Takes `count` steps, see `advance`.
+
+    Returns:
+      The last state and memory; the picture and the record of each step.
+    """
+
+    def one(carry: tuple[optimize.State, dict[str, Any]], _: None) -> tuple[Any, Any]:
+        state, memory = carry
+        state, record, memory = advance(
+            *state, memory, params, targets, features=features, config=config
+        )
+        return (state, memory), (state.image, record)
+
+    carry = optimize.State(image, optimizer_state, iteration), memory
+    if count > 1:
+        (state, memory), (images, records) = lax.scan(one, carry, length=count)
+        return state, memory, images, records
+    (state, memory), (image, record) = one(carry, None)
+    return state, memory, [image], jax.tree.map(lambda leaf: leaf[None], record)
 
 
 @functools.partial(jax.jit, static_argnames=("features", "config"))
