@@ -11,6 +11,7 @@ import numpy as np
 import typer
 
 from jaxmrf import batch, cli_batch, image, options, paint, sweep, weights
+from jaxmrf import device as devices
 from jaxmrf.batch import Settings
 from jaxmrf.config import ConfigError
 from jaxmrf.image import Picture
@@ -70,13 +71,12 @@ def command(
             places, inputs = sweep.plan(grid, lines, [batch.final_shape(line) for line in lines])
             image.check_size(output, places.size[::-1])
             loaded = weights.load(network, weights_file)
+            devices.choose(device)
             try:
                 ledger = Ledger(folder, loaded, settings.bucket)
             except OSError as error:
                 raise ConfigError(f"cannot write to {folder}: {error.strerror}") from None
-            code = cli_batch.run_locally(
-                lines, ledger, loaded, settings, device, kept=keep is not None
-            )
+            code = cli_batch.run_locally(lines, ledger, loaded, settings, kept=keep is not None)
             records = [ledger.record(line) for line in lines]
             if any(records):
                 outputs = [

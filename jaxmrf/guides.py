@@ -27,9 +27,13 @@ PROPORTIONS = 0.02
 """How far the proportions of a guide may be from those of its picture, relatively."""
 
 
+ENDING = "_sem.png"
+"""Of the name of a guide beside its picture, as in the code of Champandard 2016."""
+
+
 def beside(picture: Path) -> Path | None:
-    """Returns the guide that lies beside a picture, ``NAME_sem.png``, if there is one."""
-    guide = picture.parent / f"{picture.stem}_sem.png"
+    """Returns the guide that lies beside a picture, ``NAME`` with `ENDING`, if there is one."""
+    guide = picture.parent / f"{picture.stem}{ENDING}"
     return guide if guide.is_file() else None
 
 

@@ -8,7 +8,6 @@ several steps, so that they need not wait for the host.
 import dataclasses
 import functools
 import math
-import operator
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -149,9 +148,7 @@ def make_plan(
       ConfigError: if no patch fits at the finest level, the network lacks a layer, the
         styles are too many or too large, or there is no such matcher or optimizer.
     """
-    _check_styles(len(style_shapes), config)
-    matchers.chosen(config)
-    optimize.make_optimizer(config)
+    check_settings(config, len(style_shapes))
     levels = pyramid.level_count(shape, config)
     iterations = config.iterations_per_level(levels)
     shapes = pyramid.level_shapes(shape, levels)
@@ -213,7 +210,7 @@ def memory_needed(
     shape = plan.shapes[-1]
     picture = jax.ShapeDtypeStruct((*shape, 3), np.float32)
     styles = [jax.ShapeDtypeStruct((*each, 3), np.float32) for each in plan.style_shapes[-1]]
-    copies = jax.eval_shape(functools.partial(_copies, config=config), styles)
+    copies = jax.eval_shape(functools.partial(_copies, config=config.copies()), styles)
     weights = level_weights(config, 0, 1)
     inputs = LevelInputs(picture if guided else None, tuple(copies), weights, None, None, None)
     config = config.program()
@@ -401,7 +398,7 @@ def level_inputs(inputs: Inputs, plan: Plan, level: int, config: Config) -> Leve
 
     def copies_of(pictures: Sequence[Array]) -> tuple[Array, ...]:
         sized = (at_size(*each) for each in zip(pictures, style_shapes, strict=True))
-        return tuple(_copies(list(sized), config=config))
+        return tuple(_copies(list(sized), config=config.copies()))
 
     styles = copies_of(inputs.styles)
     blend, guides, region = _blend(config), inputs.guides, None
@@ -460,7 +457,7 @@ def _run_level(
         )
         records = jax.device_get(records)
         for place in range(chunk):
-            record = jax.tree.map(operator.itemgetter(place), records)
+            record = jax.tree.map(lambda leaf, place=place: leaf[place], records)
             if not record.finite:
                 raise NonFiniteEnergyError(good)
             good = progress  # its energy was just found to be finite
@@ -508,7 +505,10 @@ def _exact_matches(
 
 @functools.partial(jax.jit, static_argnames="config")
 def _copies(pictures: Sequence[Array], *, config: Config) -> list[Array]:
-    """Returns the rotated and scaled copies of all styles, those of one style together."""
+    """Returns the rotated and scaled copies of all styles, those of one style together.
+
+    `config` is that of `Config.copies`, or every seed would be a program of its own.
+    """
     return [copy for picture in pictures for copy in pyramid.style_copies(picture, config)]
 
 
@@ -669,7 +669,20 @@ def initial_picture(
     return mean + NOISE_LEVEL * jax.random.normal(key, (*shape, 3))
 
 
-def _check_styles(count: int, config: Config) -> None:
+def check_settings(config: Config, count: int) -> None:
+    """Checks what can be known of settings before pictures and network are seen.
+
+    Args:
+      config: settings.
+      count: number of styles.
+
+    Raises:
+      ConfigError: if styles and their weights do not go together, or there is no such style
+        loss, matcher or optimizer.
+    """
+    style_losses.chosen(config)
+    matchers.chosen(config)
+    optimize.make_optimizer(config)
     if not 0 < count <= MAX_STYLES:
         raise ConfigError(f"there are {count} styles; give 1 to {MAX_STYLES}")
     if config.style_blend and len(config.style_blend) != count:
@@ -688,7 +701,7 @@ def _patches_fit(
     guided: bool,
 ) -> bool:
     styles = [jax.ShapeDtypeStruct((*each, 3), np.float32) for each in style_shapes]
-    copies = jax.eval_shape(functools.partial(_copies, config=config), styles)
+    copies = jax.eval_shape(functools.partial(_copies, config=config.copies()), styles)
     # If a patch fits on the smallest height and width of all, it fits on every picture.
     smallest = np.min([shape, *(copy.shape[:2] for copy in copies)], axis=0)
     picture = jax.ShapeDtypeStruct((*smallest, 3), np.float32)
