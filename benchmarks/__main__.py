@@ -5,6 +5,7 @@
     python -m benchmarks run          # a whole transfer: time, memory, second start
     python -m benchmarks baseline     # against eager PyTorch (bench extra), to its energy
     python -m benchmarks lanes        # transfers side by side: lanes × devices
+    python -m benchmarks rounding     # what rounding does to final energies, and lanes do
 
 Pictures default to a pair in docs/images; --content and --style take others.
 """
@@ -15,7 +16,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from benchmarks import convergence, lanes, parts, process
+from benchmarks import convergence, lanes, parts, process, rounding
 from jaxmrf import image, pyramid
 from jaxmrf.config import Config
 
@@ -56,6 +57,9 @@ def main() -> None:
     if "lanes" in options.which:
         content, style, _ = _pictures(options, (options.size, options.size))
         results["lanes"] = lanes.throughput(content, style, LANES, DEVICES)
+    if "rounding" in options.which:
+        content, style, _ = _pictures(options, (options.size, options.size))
+        results["rounding"] = rounding.spread(content, style)
     _print(results)
     if options.json is not None:
         options.json.write_text(json.dumps(results, indent=2) + "\n")
