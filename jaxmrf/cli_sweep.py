@@ -64,12 +64,16 @@ def command(
         fixed, grid = sweep.axes({"content": words[0], "style": words[1:], **given})
         settings = Settings(cli_batch.lane_count(lanes), retry=True)
         defaults = {} if config_file is None else options.read_toml(config_file)
+        _check_effects({**defaults, **fixed}, grid)
         with _folder(keep) as folder:
             lines = sweep.lines(grid, fixed, folder, defaults)
             _check_output(output, lines)
             places, inputs = sweep.plan(grid, lines, [batch.final_shape(line) for line in lines])
             image.check_size(output, places.size[::-1])
             loaded = weights.load(network, weights_file)
+            sweep.check(grid, lines, loaded, settings.bucket)
+            for note in _notes(lines, {**defaults, **fixed, **dict(grid)}, loaded):
+                say(note)
             try:
                 ledger = Ledger(folder, loaded, settings.bucket)
             except OSError as error:
@@ -91,6 +95,29 @@ def command(
                 say(f"wrote {output}")
                 say(f"its first cell: {_transfer({**fixed, **next(sweep.cells(grid)), **own})}")
     raise typer.Exit(code)
+
+
+def _check_effects(given: Mapping[str, Any], grid: Sequence[sweep.Axis]) -> None:
+    """Checks that no option is without effect in all cells."""
+    found = []
+    for cell in sweep.cells(grid):
+        values = {**given, **cell, "output": "cell.png"}
+        found.append(options.without_effect(values, options.job(values)))
+    for name, reason in found[0].items():
+        if all(name in each for each in found):
+            raise ConfigError(f"{name} has no effect: {reason}; leave it out")
+
+
+def _notes(
+    lines: Sequence[Line], given: Mapping[str, Any], network: weights.Loaded
+) -> dict[str, None]:
+    """Returns, each once, what is done that nobody asked for."""
+    found = {}
+    for line in lines:
+        if line.job.content_guide is not None and "content_guide" not in given:
+            found[paint.guides_found(line.job)] = None
+        found |= dict.fromkeys(paint.layers_left_out(line.job, network))
+    return found
 
 
 def _transfer(values: Mapping[str, Any]) -> str:
