@@ -195,17 +195,16 @@ def result_shape(content_shape: tuple[int, int], config: Config) -> tuple[int, i
 
 
 def measure_suitability(
-    content: Pixels, style: Styles, plan: Plan, config: Config, network: weights.Loaded
+    content: Pixels, style: Styles, config: Config, network: weights.Loaded
 ) -> suitability.Suitability:
     """Returns how well the patches of the style can explain the content.
 
-    Takes a second or two, most of it the first time for a size.
+    Takes a second or two the first time, and less from then on.
 
     Args:
       content: sRGB in 0 to 1, [H, W, 3].
       style: sRGB in 0 to 1, [H, W, 3], or several of these.
-      plan: what `iterate` gives to `on_plan`.
-      config: settings.
+      config: settings, of which only the layers matter, and those for networks of one's own.
       network: from `weights.load`.
     """
     styles = (style,) if isinstance(style, np.ndarray) else tuple(style)
@@ -213,9 +212,8 @@ def measure_suitability(
         network.params,
         jnp.asarray(content),
         tuple(map(jnp.asarray, styles)),
-        plan,
         features=network.network,
-        config=config,
+        layers=config.layers,
     )
 
 

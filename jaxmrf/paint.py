@@ -140,9 +140,7 @@ def paint(
             on_warning(note)
         worth_it = max(shape) >= QUICK_TRY and "mrf" in job.config.style_losses()
         if on_suitability is not None and content is not None and worth_it:
-            on_suitability(
-                api.measure_suitability(content.pixels, styles, plan, job.config, network)
-            )
+            on_suitability(api.measure_suitability(content.pixels, styles, job.config, network))
 
     records = api.iterate(
         None if content is None else content.pixels,
