@@ -6,7 +6,7 @@ pure functions underneath are in `transfer`, `energy`, `matching` and `losses`.
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -38,13 +38,25 @@ class Result:
     progress: Progress
 
 
+class More(TypedDict, total=False):
+    """Arguments of `transfer` and `synthesize` that `iterate` explains."""
+
+    initial: Pixels | None
+    guides: Guides | None
+    mask: Float[np.ndarray, "_ _"] | None
+    network: weights.Loaded | None
+    memory_budget: int | None
+    judge_matches: bool
+    on_plan: Callable[[Plan], Any]
+
+
 def transfer(
     content: Pixels,
     style: Styles,
     config: Config | None = None,
     *,
     callback: Callback | None = None,
-    **more: Any,
+    **more: Unpack[More],
 ) -> Result:
     """Paints `content` in the manner of `style`.
 
@@ -78,7 +90,7 @@ def synthesize(
     config: Config | None = None,
     *,
     callback: Callback | None = None,
-    **more: Any,
+    **more: Unpack[More],
 ) -> Result:
     """Makes a new picture of (height, width) `shape` from the patches of `style`.
 
