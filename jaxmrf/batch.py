@@ -102,8 +102,11 @@ class _Chunk(NamedTuple):
 
 
 class _Prepared(NamedTuple):
+    """A line ready to run, and what its inputs were when they were read."""
+
     lane: lanes.Lane
     alpha: np.ndarray | None
+    identity: dict[str, Any] | None
 
 
 def final_shape(line: Line) -> tuple[int, int]:
@@ -223,6 +226,7 @@ class Batch:
         self._devices = jax.local_devices(backend=None if default is None else default.platform)
         self._mesh = lanes.make_mesh(self._devices)
         self._full: OSError | None = None
+        self._finishing: collections.deque[Future] = collections.deque()
 
     def run(self, lines: Sequence[Line]) -> None:
         """Paints what is missing or changed, and failed lines if they are to be retried.
@@ -237,23 +241,30 @@ class Batch:
                 self._fail(line, error)
 
         groups = group(lines, self._network, self._settings.bucket, unplanned)
+        # All that is done is told before anything is painted.
+        left = [
+            collections.deque(line for line in members if not self._skip(line))
+            for _, members in groups
+        ]
         with ThreadPoolExecutor(THREADS) as readers, ThreadPoolExecutor(THREADS) as writers:
             self._readers, self._writers = readers, writers
-            for shape, members in groups:
-                self._run_group(shape, members)
+            for (shape, members), waiting in zip(groups, left, strict=True):
+                if waiting:
+                    self._run_group(shape, waiting, len(members))
+        while self._finishing:
+            self._finishing.popleft().result()
         self._check()
 
-    def _run_group(self, shape: lanes.Shape, members: list[Line]) -> None:
-        waiting = collections.deque(line for line in members if not self._skip(line))
-        if not waiting:
-            return
+    def _run_group(
+        self, shape: lanes.Shape, waiting: collections.deque[Line], members: int
+    ) -> None:
         try:
             network = self._fitting(shape)
         except ConfigError as error:
             for line in waiting:
                 self._fail(line, error)
             return
-        count = self._lane_count(shape, len(members), network)
+        count = self._lane_count(shape, members, network)
         busy: collections.deque[Line] = collections.deque()
         following = self._next(shape, waiting, busy, count)
         while following is not None:
@@ -345,7 +356,8 @@ class Batch:
             line = candidates.popleft()
             if candidates is not waiting:
                 waiting.remove(line)
-            lock = self._ledger.claim(line)
+            with self._disk():
+                lock = self._ledger.claim(line)
             if lock is None:
                 busy.append(line)
                 continue
@@ -364,6 +376,8 @@ class Batch:
         return _Chunk(lines, locks, pictures, resume)
 
     def _read(self, line: Line, shape: lanes.Shape) -> _Prepared:
+        # Before the pictures: what changes after it is seen as changed by the next batch.
+        identity = self._ledger.identity(line)
         job, finest = line.job, shape.plan.shapes[-1]
         content = None if job.content is None else image.load(job.content)
         styles = [image.load(path).pixels for path in job.styles]
@@ -382,7 +396,7 @@ class Batch:
             alpha = np.clip(alpha, 0.0, 1.0)
         config = _config_of(line, self._network)
         lane = lanes.make_lane(pixels, styles, initial, shape, config, guides=guides, mask=mask)
-        return _Prepared(lane, alpha)
+        return _Prepared(lane, alpha, identity)
 
     def _run_chunk(
         self, shape: lanes.Shape, chunk: _Chunk, count: int, network: weights.Loaded
@@ -426,6 +440,8 @@ class Batch:
                     self._ledger.save_state(first, chunk.lines, count, last.snapshot())
             if stopping:
                 raise StoppedError
+            while self._finishing and self._finishing[0].done():
+                self._finishing.popleft().result()  # an error of ours ends the batch
             if self._full is not None:
                 self._check()
         return last
@@ -455,14 +471,14 @@ class Batch:
                 chunk.locks[line.name].release()
             else:
                 seen = {
-                    "energy": float(value[index]),
+                    "energy": float(value[index]) if np.isfinite(value[index]) else None,
                     "terms": {name: float(term[index]) for name, term in terms.items()},
                     "seconds": round(seconds, 3),
                     "lanes": len(images),
                 }
                 arguments = (line, shape, images[index], found, seen, chunk.locks[line.name])
                 writes.append(self._writers.submit(self._write, *arguments))
-        self._writers.submit(self._finish, chunk, writes)
+        self._finishing.append(self._writers.submit(self._finish, chunk, writes))
 
     def _untouched(self, chunk: _Chunk, prepared: list[_Prepared | None]) -> Sequence[np.ndarray]:
         if chunk.resume is not None:
@@ -485,21 +501,21 @@ class Batch:
     ) -> None:
         """Writes one picture, then its record: with the record it is done."""
         job = line.job
-        config = _config_of(line, self._network)
-        final = final_shape(line)
-        picture = lanes.finished(pixels, found.lane, shape, config)[: final[0], : final[1]]
-        settings = paint.settings_of(job, self._network, final)
-        kind = image.WRITABLE[job.output.suffix.lower()]
         try:
+            config, final = _config_of(line, self._network), final_shape(line)
+            picture = lanes.finished(pixels, found.lane, shape, config)[: final[0], : final[1]]
+            settings = paint.settings_of(job, self._network, final)
+            kind = image.WRITABLE[job.output.suffix.lower()]
             with self._disk():
                 job.output.parent.mkdir(parents=True, exist_ok=True)
                 with files.atomic(job.output) as file:
                     file.write(image.encode(Picture(picture, found.alpha), kind, settings))
-                record = self._ledger.write(line, {**seen, "size": [final[1], final[0]]})
+                seen = {**seen, "size": [final[1], final[0]]}
+                record = self._ledger.write(line, seen, found.identity)
             self._on_event(Event("done", line, record))
         except FullError:
             return  # the batch stops by itself, see `_check`
-        except OSError as error:
+        except (ImageError, OSError) as error:
             self._fail(line, error)
         finally:
             lock.release()
@@ -514,10 +530,7 @@ class Batch:
 
     def _fail(self, line: Line, error: Exception) -> None:
         with contextlib.suppress(FullError), self._disk():
-            try:
-                record = self._ledger.write(line, {"error": str(error)})
-            except FileNotFoundError:  # an input is gone: there is nothing to compare with
-                record = {"output": line.name, "line": line.number, "error": str(error)}
+            record = self._ledger.write(line, {"error": str(error)}, self._ledger.identity(line))
             self._on_event(Event("failed", line, record))
 
     @contextlib.contextmanager
@@ -559,5 +572,8 @@ def _padded(pixels: np.ndarray, final: tuple[int, int], shape: tuple[int, int]) 
 
 
 def _config(shape: lanes.Shape) -> Config:
+    """Returns the settings of a group: of its programs and of its style copies."""
     names = ("rotations", "rotation_step", "scales", "scale_step")
-    return dataclasses.replace(shape.config, **dict(zip(names, shape.copies, strict=True)))
+    return dataclasses.replace(
+        shape.config, **{name: getattr(shape.copies, name) for name in names}
+    )

@@ -72,6 +72,10 @@ def command(
     device: Annotated[
         Literal["auto", "cpu", "gpu", "tpu"], typer.Option(help="Where to compute.")
     ] = "auto",
+    config_file: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="TOML file with options of all lines."),
+    ] = None,
 ) -> None:
     """Paints all of a MANIFEST, or every pair of --contents and --styles.
 
@@ -89,22 +93,28 @@ def command(
         if file is None and (contents is None or styles is None):
             raise ConfigError("--contents and --styles belong together")
         settings = Settings(lane_count(lanes), bucket, checkpoint_every, retry)
-        if file is not None:
-            lines = manifest.read(file, out, defaults)
-        else:
-            lines = manifest.pairs(contents, styles, out, defaults)
-        if part is not None:
-            lines = manifest.shard(lines, *part)
+        if workers is not None and workers < 1:
+            raise ConfigError(f"workers is {workers}; it must be at least 1")
+        if config_file is not None:
+            defaults = options.read_toml(config_file) | defaults
         if engine == "ray":
             # This process only plans; the accelerators' memory is for the actors.
             jax.config.update("jax_platforms", "cpu")
         loaded = weights.load(network, weights_file)
+        if file is not None:
+            lines = manifest.read(file, out, defaults, loaded.network.layers)
+        else:
+            lines = manifest.pairs(contents, styles, out, defaults, loaded.network.layers)
+        if part is not None:
+            lines = manifest.shard(lines, *part)
+        if engine == "local":
+            devices.choose(device)
         try:
             ledger = Ledger(out, loaded, bucket)
         except OSError as error:
             raise ConfigError(f"cannot write to the folder {out}: {error.strerror}") from None
         if engine == "local":
-            code = run_locally(lines, ledger, loaded, settings, device)
+            code = run_locally(lines, ledger, loaded, settings)
         else:
             from jaxmrf import ray_engine
 
@@ -117,7 +127,6 @@ def run_locally(
     ledger: Ledger,
     loaded: weights.Loaded,
     settings: Settings,
-    device: str,
     *,
     kept: bool = True,
 ) -> int:
@@ -125,8 +134,6 @@ def run_locally(
 
     If the outputs are `kept`, a report lies beside them, and what is stopped can go on.
     """
-    if device != "auto":
-        devices.choose(device)
     devices.enable_program_cache()
     with _signals() as received, _Display(len(lines)) as display:
         run = batch.Batch(
@@ -188,7 +195,7 @@ def _finish(
         display.say(f"error: {error}; make room and start it again")
         code = SOME_FAILED
     failures = [record for record in display.records.values() if "error" in record]
-    if kept:
+    if kept and code != TERMINATED:  # whoever terminates does not wait for thumbnails
         reported = _report(lines, failures, ledger, display)
         code = code or reported
     display.summary()
@@ -289,7 +296,8 @@ class _Display:
                 say(f"line {event.line.number}: {event.line.name} failed: {event.record['error']}")
             elif event.kind == "done" and not console.is_terminal:
                 record = event.record
-                say(f"{event.line.name} energy {record['energy']:.4g} ({self._rate()})")
+                energy = "" if record["energy"] is None else f" energy {record['energy']:.4g}"
+                say(f"{event.line.name}{energy} ({self._rate()})")
 
     def summary(self) -> None:
         """Says what was done, skipped, failed and left."""

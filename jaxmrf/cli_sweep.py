@@ -11,6 +11,7 @@ import numpy as np
 import typer
 
 from jaxmrf import batch, cli_batch, image, options, paint, sweep, weights
+from jaxmrf import device as devices
 from jaxmrf.batch import Settings
 from jaxmrf.config import ConfigError
 from jaxmrf.image import Picture
@@ -71,6 +72,7 @@ def command(
             places, inputs = sweep.plan(grid, lines, [batch.final_shape(line) for line in lines])
             image.check_size(output, places.size[::-1])
             loaded = weights.load(network, weights_file)
+            devices.choose(device)
             sweep.check(grid, lines, loaded, settings.bucket)
             for note in _notes(lines, {**defaults, **fixed, **dict(grid)}, loaded):
                 say(note)
@@ -78,9 +80,7 @@ def command(
                 ledger = Ledger(folder, loaded, settings.bucket)
             except OSError as error:
                 raise ConfigError(f"cannot write to {folder}: {error.strerror}") from None
-            code = cli_batch.run_locally(
-                lines, ledger, loaded, settings, device, kept=keep is not None
-            )
+            code = cli_batch.run_locally(lines, ledger, loaded, settings, kept=keep is not None)
             records = [ledger.record(line) for line in lines]
             if any(records):
                 outputs = [
@@ -132,13 +132,17 @@ def _transfer(values: Mapping[str, Any]) -> str:
 
 
 def _check_output(output: Path, lines: Sequence[Line]) -> None:
-    """Checks that the sheet can be written and takes no other picture's place."""
+    """Checks that the sheet can be written, and that no output takes an input's place."""
     image.check_output(output)
+    outputs = {line.job.output.resolve() for line in lines}
     for line in lines:
         used = [path for paths in line.inputs.values() for path in paths]
         for path in (*used, line.job.output):
             if path.resolve() == output.resolve():
                 raise ConfigError(f"the sheet would overwrite {path}")
+        for path in used:
+            if path.resolve() in outputs:
+                raise ConfigError(f"a cell would overwrite {path}; choose another --keep")
 
 
 @contextlib.contextmanager

@@ -231,6 +231,11 @@ class Config:
             return self
         return dataclasses.replace(self, preconditioner="none" if from_noise else "spectral")
 
+    def copies(self) -> "Config":
+        """Returns the settings that the style copies depend on, the rest at default."""
+        kept = ("rotations", "rotation_step", "scales", "scale_step")
+        return Config(**{name: getattr(self, name) for name in kept})
+
     def program(self) -> "Config":
         """Returns the settings that a compiled program depends on, the rest at default.
 

@@ -25,9 +25,13 @@ SMALLEST_SHARE = 0.001
 """Colors that cover less of a guide are blur at the edges, no label."""
 
 
+ENDING = "_sem.png"
+"""Of the name of a guide beside its picture, as in the code of Champandard 2016."""
+
+
 def beside(picture: Path) -> Path | None:
-    """Returns the guide that lies beside a picture, ``NAME_sem.png``, if there is one."""
-    guide = picture.parent / f"{picture.stem}_sem.png"
+    """Returns the guide that lies beside a picture, ``NAME`` with `ENDING`, if there is one."""
+    guide = picture.parent / f"{picture.stem}{ENDING}"
     return guide if guide.is_file() else None
 
 

@@ -46,13 +46,13 @@ class Shape:
     Attributes:
       plan: sizes and iterations of the levels.
       has: which pictures and weights there are beside the styles.
-      copies: rotations, rotation_step, scales and scale_step of the style copies.
+      copies: settings of the style copies, see `Config.copies`.
       config: settings that programs depend on, see `Config.program`.
     """
 
     plan: Plan
     has: frozenset[str]
-    copies: tuple[float, ...]
+    copies: Config
     config: Config
 
 
@@ -132,7 +132,7 @@ def shape_of(
     return Shape(
         plan=dataclasses.replace(plan, dropped=0),
         has=frozenset(name for name, found in there.items() if found),
-        copies=(config.rotations, config.rotation_step, config.scales, config.scale_step),
+        copies=config.copies(),
         config=config.program(),
     )
 

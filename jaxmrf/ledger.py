@@ -4,6 +4,7 @@ All of it is in a hidden folder of the outputs', so that a batch that was killed
 one on the same folder, knows what is left.
 """
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -19,6 +20,7 @@ import numpy as np
 
 import jaxmrf
 from jaxmrf import files, weights
+from jaxmrf.config import ConfigError
 from jaxmrf.lanes import Snapshot
 from jaxmrf.manifest import Line
 
@@ -35,18 +37,21 @@ class Ledger:
         for name in ("records", "locks", "states"):
             (self._own / name).mkdir(parents=True, exist_ok=True)
 
-    def identity(self, line: Line) -> dict[str, Any]:
+    def identity(self, line: Line) -> dict[str, Any] | None:
         """Returns what an output follows from; it is made anew if that changes.
 
-        Raises:
-          OSError: if an input cannot be read.
+        None if an input cannot be read: there is nothing to compare with later.
         """
         config = dataclasses.asdict(line.job.config)
-        return {
-            "inputs": {
+        try:
+            inputs = {
                 kind: [_digest(path, *_stamp(path)) for path in paths]
                 for kind, paths in line.inputs.items()
-            },
+            }
+        except OSError:
+            return None
+        return {
+            "inputs": inputs,
             "shape": line.job.shape,
             "config": config,
             "config_sha256": _sha256(config),
@@ -60,8 +65,8 @@ class Ledger:
         The record of an output that is gone or not the one that was written does not count.
         """
         try:
-            found = json.loads(self._record(line).read_text(encoding="utf-8"))
-            if found["identity_sha256"] != _sha256(self.identity(line)):
+            found = json.loads(self._record(line.name).read_text(encoding="utf-8"))
+            if found["identity_sha256"] != self._identity_sha256(line):
                 return None
             if "error" not in found and (
                 files.digest(line.job.output, "sha256") != found["output_sha256"]
@@ -71,24 +76,30 @@ class Ledger:
             return None
         return found
 
-    def write(self, line: Line, seen: Mapping[str, Any]) -> dict[str, Any]:
+    def write(
+        self, line: Line, seen: Mapping[str, Any], identity: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
         """Writes the record of an output that is there, or of a failure, and returns it.
+
+        Args:
+          line: whose output it is.
+          seen: what is to be known of it; with ``error`` for a failure.
+          identity: from `identity`, taken before the inputs were read.
 
         Raises:
           OSError: if it cannot be written.
         """
-        identity = self.identity(line)
         found = {
             "output": line.name,
             "line": line.number,
             "jaxmrf": jaxmrf.__version__,
-            "identity_sha256": _sha256(identity),
-            **identity,
             **seen,
         }
+        if identity is not None:
+            found |= {"identity_sha256": _sha256(identity), **identity}
         if "error" not in seen:
             found["output_sha256"] = files.digest(line.job.output, "sha256")
-        with files.atomic(self._record(line)) as file:
+        with files.atomic(self._record(line.name)) as file:
             file.write(json.dumps(found, indent=1, sort_keys=True).encode() + b"\n")
         return found
 
@@ -97,6 +108,10 @@ class Ledger:
 
         The lock goes with the process that holds it, however that ends. What a killed one
         left half-written is removed here, since nobody else can be writing it now.
+
+        Raises:
+          ConfigError: if the folder may not be written to.
+          OSError: if the disk is full, or else cannot be written.
         """
         path = self._own / "locks" / f"{_key(line.name)}.lock"
         # Taken and given back by different threads.
@@ -105,7 +120,9 @@ class Ledger:
             lock.acquire(timeout=0)
         except filelock.Timeout:
             return None
-        for path in (line.job.output, self._record(line), self._state(line)):
+        except PermissionError as error:
+            raise ConfigError(f"cannot write to {path.parent}: {error.strerror}") from None
+        for path in (line.job.output, self._record(line.name), self._state(line.name)):
             files.clear(path)
         return lock
 
@@ -117,7 +134,7 @@ class Ledger:
         """
         arrays = {f"array{index}": array for index, array in enumerate(snapshot.arrays)}
         about = {"lines": [self._named(line) for line in lines], "lanes": lanes}
-        with files.atomic(self._state(first)) as file:
+        with files.atomic(self._state(first.name)) as file:
             np.savez(
                 file,
                 about=np.frombuffer(json.dumps(about).encode(), np.uint8),
@@ -142,7 +159,7 @@ class Ledger:
             return None
         rows = [saved.index(self._named(line)) for line in lines]
         rows += rows[:1] * (lanes - len(rows))
-        with np.load(self._state(lines[0]), allow_pickle=False) as file:
+        with np.load(self._state(lines[0].name), allow_pickle=False) as file:
             count = sum(name.startswith("array") for name in file.files)
             arrays = [file[f"array{index}"] for index in range(count)]
             level, iteration = file["position"].tolist()
@@ -151,8 +168,16 @@ class Ledger:
         return Snapshot(level, iteration, arrays, value[rows], finite[rows])
 
     def drop_state(self, line: Line) -> None:
-        """Removes what was saved under the name of a line."""
-        self._state(line).unlink(missing_ok=True)
+        """Removes what was saved under the name of a line that is done.
+
+        If lines that were saved with it are not done, it becomes theirs.
+        """
+        for name, identity in self._about(line.name).get("lines", []):
+            if name != line.name and not self._settled(name, identity):
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(self._state(line.name), self._state(name))
+                return
+        self._state(line.name).unlink(missing_ok=True)
 
     def publish(self, name: str, content: bytes) -> None:
         """Writes a file of the whole batch, such as its report, beside the outputs.
@@ -168,21 +193,37 @@ class Ledger:
 
     def _saved(self, first: Line, lanes: int) -> list[list[str]]:
         """Returns what was saved under the name of a line; nothing if for other lanes."""
+        about = self._about(first.name)
+        return about["lines"] if about.get("lanes") == lanes else []
+
+    def _about(self, name: str) -> dict[str, Any]:
+        """Returns of what lines and lanes the state under a name is; empty if there is none."""
         try:
-            with np.load(self._state(first), allow_pickle=False) as file:
-                about = json.loads(file["about"].tobytes())
+            with np.load(self._state(name), allow_pickle=False) as file:
+                return json.loads(file["about"].tobytes())
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            return []
-        return about["lines"] if about["lanes"] == lanes else []
+            return {}
 
-    def _named(self, line: Line) -> list[str]:
-        return [line.name, _sha256(self.identity(line))]
+    def _settled(self, name: str, identity: str) -> bool:
+        """Whether an output is there, or failed, with inputs and settings of this digest."""
+        try:
+            record = json.loads(self._record(name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return record.get("identity_sha256") == identity
 
-    def _record(self, line: Line) -> Path:
-        return self._own / "records" / f"{_key(line.name)}.json"
+    def _identity_sha256(self, line: Line) -> str | None:
+        identity = self.identity(line)
+        return None if identity is None else _sha256(identity)
 
-    def _state(self, line: Line) -> Path:
-        return self._own / "states" / f"{_key(line.name)}.npz"
+    def _named(self, line: Line) -> list[str | None]:
+        return [line.name, self._identity_sha256(line)]
+
+    def _record(self, name: str) -> Path:
+        return self._own / "records" / f"{_key(name)}.json"
+
+    def _state(self, name: str) -> Path:
+        return self._own / "states" / f"{_key(name)}.npz"
 
 
 def _key(name: str) -> str:

@@ -4,18 +4,22 @@ Nothing runs before the whole list is found to be sound: all faults are told at 
 with its line.
 """
 
+import collections
 import csv
 import dataclasses
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxmrf import image, options, paint
+from jaxmrf import guides, image, options, paint
 from jaxmrf.config import ConfigError
 from jaxmrf.paint import Job
+
+# The function `jaxmrf.transfer` hides the module of that name from `from jaxmrf import`.
+from jaxmrf.transfer import check_settings
 
 REFUSED = ("trace", "preview_every", "memory", "shape")
 """Options of one run that a line of a batch cannot have."""
@@ -53,13 +57,16 @@ class Line:
         return given | {name: list(paths) for name, paths in lists.items() if paths}
 
 
-def read(path: Path, folder: Path, defaults: Mapping[str, Any]) -> list[Line]:
+def read(
+    path: Path, folder: Path, defaults: Mapping[str, Any], layers: Container[str] | None = None
+) -> list[Line]:
     """Returns the lines of a manifest: CSV if it ends in ``.csv``, else JSON Lines.
 
     Args:
       path: the manifest; content, style and init are relative to its folder.
       folder: of the outputs, which are relative to it and must lie inside.
       defaults: options of every line that does not have them itself.
+      layers: that the network has; None: not compared.
 
     Raises:
       ConfigError: if the manifest cannot be used; all faults, each with its line number.
@@ -70,29 +77,47 @@ def read(path: Path, folder: Path, defaults: Mapping[str, Any]) -> list[Line]:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"cannot read the manifest {path}: {reason}") from None
     rows = _csv_rows(text) if path.suffix.lower() == ".csv" else _json_rows(text)
-    return _checked(rows, path.parent, folder, defaults, source=str(path))
+    return _checked(rows, path.parent, folder, defaults, layers, source=str(path))
 
 
 def pairs(
-    contents: Path, styles: Path, folder: Path, defaults: Mapping[str, Any], suffix: str = ".png"
+    contents: Path,
+    styles: Path,
+    folder: Path,
+    defaults: Mapping[str, Any],
+    layers: Container[str] | None = None,
 ) -> list[Line]:
     """Returns a line for every pair of a picture in one folder and a style in another.
 
-    The outputs are called ``content-style.png``.
+    The outputs are called ``content-style.png``, with the endings of pictures that differ in
+    nothing else. Label pictures (``NAME_sem.png``) are no pictures to paint.
 
     Raises:
-      ConfigError: if a folder has no pictures, or an option cannot be used.
+      ConfigError: if a folder has no pictures or is that of the outputs, or an option cannot
+        be used.
     """
-    found = [_pictures(contents), _pictures(styles)]
+    for inputs in (contents, styles):
+        if inputs.resolve() == folder.resolve():
+            raise ConfigError(
+                f"the outputs would be the next inputs of {inputs}; choose another --out"
+            )
     rows = [
-        {"content": str(one), "style": str(other), "output": f"{one.stem}-{other.stem}{suffix}"}
-        for one in found[0]
-        for other in found[1]
+        {"content": str(one), "style": str(other), "output": f"{name}-{style_name}.png"}
+        for one, name in _pictures(contents).items()
+        for other, style_name in _pictures(styles).items()
     ]
-    return _checked(enumerate(rows, 1), Path(), folder, defaults, source="the pairs of the folders")
+    source = "the pairs of the folders"
+    return _checked(enumerate(rows, 1), Path(), folder, defaults, layers, source)
 
 
-def line(number: int, row: Any, base: Path, folder: Path, defaults: Mapping[str, Any]) -> Line:
+def line(
+    number: int,
+    row: Any,
+    base: Path,
+    folder: Path,
+    defaults: Mapping[str, Any],
+    layers: Container[str] | None = None,
+) -> Line:
     """Returns one line of a batch.
 
     Args:
@@ -101,9 +126,11 @@ def line(number: int, row: Any, base: Path, folder: Path, defaults: Mapping[str,
       base: what relative inputs are relative to.
       folder: of the outputs, which must lie inside.
       defaults: options that the row may leave out.
+      layers: that the network has; None: not compared.
 
     Raises:
       ConfigError: if an option cannot be used, or a picture is missing.
+      OSError: if the name of a picture cannot be that of a file.
     """
     if isinstance(row, ConfigError):
         raise row
@@ -122,14 +149,16 @@ def line(number: int, row: Any, base: Path, folder: Path, defaults: Mapping[str,
     if output is not None and not isinstance(output, str):
         raise ConfigError(f"output is {output!r}; it must be text")
     job = paint.with_guides(options.job(values, base))
+    check_settings(job.config, len(job.styles))
+    _check_layers(job, layers)
+    if (job.content_guide is None) != (not job.style_guides):
+        raise ConfigError("a content guide and style guides are of use only together")
     name = _inside(folder, output)
     found = Line(number, name, dataclasses.replace(job, output=folder / name, preview_every=0))
     inputs = [path for paths in found.inputs.values() for path in paths]
     missing = [path for path in inputs if not path.is_file()]
     if missing:
         raise ConfigError(f"there is no file {missing[0]}")
-    if found.job.output.resolve() in {path.resolve() for path in inputs}:
-        raise ConfigError(f"the output would overwrite {found.job.output}")
     return found
 
 
@@ -162,25 +191,36 @@ def _hash(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _check_layers(job: Job, layers: Container[str] | None) -> None:
+    used = (*job.config.layers, job.config.content_layer)
+    missing = [] if layers is None else [name for name in used if name not in layers]
+    if missing:
+        raise ConfigError(f"the network has no layer {missing[0]!r}")
+
+
+def _pictures(folder: Path) -> dict[Path, str]:
+    """Returns the pictures of a folder, each with a name of its own."""
     if not folder.is_dir():
         raise ConfigError(f"there is no folder {folder}")
     found = sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in image.WRITABLE and not path.name.startswith(".")
+        if path.suffix.lower() in image.WRITABLE
+        and not path.name.startswith(".")
+        and not path.name.endswith(guides.ENDING)
     )
     if not found:
         raise ConfigError(f"there are no pictures in {folder}")
-    return found
+    stems = collections.Counter(path.stem for path in found)
+    return {path: path.stem if stems[path.stem] == 1 else path.name for path in found}
 
 
 def _json_rows(text: str) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
                 yield number, json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 yield number, ConfigError(f"not JSON: {error}")
 
 
@@ -199,7 +239,8 @@ def _csv_rows(text: str) -> Iterator[tuple[int, Any]]:
                     values[name] = [part for part in parts if part]
             yield number, values
     except csv.Error as error:
-        yield reader.line_num, ConfigError(f"not CSV: {error}")
+        # The last row that was whole is not the one with the fault.
+        yield reader.reader.line_num, ConfigError(f"not CSV: {error}")
 
 
 def _checked(
@@ -207,24 +248,41 @@ def _checked(
     base: Path,
     folder: Path,
     defaults: Mapping[str, Any],
+    layers: Container[str] | None,
     source: str,
 ) -> list[Line]:
     lines, faults = [], []
     first: dict[str, int] = {}
     for number, row in rows:
         try:
-            found = line(number, row, base, folder, defaults)
+            found = line(number, row, base, folder, defaults, layers)
             if found.name in first:
                 raise ConfigError(f"output {found.name!r} is that of line {first[found.name]} too")
             first[found.name] = number
             lines.append(found)
-        except ConfigError as error:
-            faults.append(f"line {number}: {error}")
+        except (ConfigError, OSError, UnicodeEncodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            faults.append(f"line {number}: {reason}")
+    faults += _clashes(lines)
     if not lines and not faults:
         faults = ["it is empty"]
     if faults:
         raise ConfigError("\n".join([f"{source} cannot be used:", *faults]))
     return lines
+
+
+def _clashes(lines: Sequence[Line]) -> Iterator[str]:
+    """Yields where the output of a line is in the way of another one."""
+    numbers = {each.job.output.resolve(): each.number for each in lines}
+    for each in lines:
+        for path in (path for paths in each.inputs.values() for path in paths):
+            number = numbers.get(path.resolve())
+            if number is not None:
+                reader = "" if number == each.number else f", which line {each.number} reads"
+                yield f"line {number}: the output would overwrite {path}{reader}"
+        for number in (numbers.get(folder) for folder in each.job.output.resolve().parents):
+            if number is not None:
+                yield f"line {number}: the output is the name of a folder of line {each.number}"
 
 
 def _inside(folder: Path, output: str) -> str:

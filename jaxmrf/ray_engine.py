@@ -8,6 +8,7 @@ of an actor that died go to another one, which skips what is there.
 import collections
 import contextlib
 import os
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +26,9 @@ MOST_DEATHS = 3
 """Deaths of actors over the same lines until those lines fail."""
 
 POLL_SECONDS = 0.5
+
+CONNECT_SECONDS = 10
+"""Until a cluster that does not answer counts as not there."""
 
 
 class Worker:
@@ -100,6 +104,8 @@ def run(
         import ray
     except ImportError:
         raise ConfigError('--engine ray needs Ray: pip install "jaxmrf[ray]"') from None
+    if address is not None:
+        check_address(address)
     try:
         ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
     except ConnectionError as error:
@@ -110,6 +116,21 @@ def run(
         )
     finally:
         ray.shutdown()
+
+
+def check_address(address: str) -> None:
+    """Checks that something listens at ``host:port``; Ray would try for minutes.
+
+    Raises:
+      ConfigError: if nothing does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal()):
+        return  # such as auto
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"cannot reach the Ray cluster {address}: {error}") from None
 
 
 class _Engine:
@@ -129,12 +150,18 @@ class _Engine:
             str(ledger.folder.resolve()), str(network.path.resolve()), settings.bucket, device,
         )  # fmt: skip
         resources = ray.cluster_resources()
+        self._cpus = resources.get("CPU", 1)
         self._accelerators = {kind: resources.get(kind, 0) for kind in ("GPU", "TPU")}
 
     def run(self, lines: Sequence[Line], workers: int | None, stop: Callable[[], bool]) -> None:
         waiting = collections.deque(self._parts(lines))
-        count = workers or max(1, int(sum(self._accelerators.values())))
-        idle = [self._actor() for _ in range(min(count, len(waiting)))]
+        accelerators = int(sum(self._accelerators.values()))
+        if workers is not None and accelerators and workers > accelerators:
+            raise ConfigError(
+                f"the cluster has {accelerators} accelerator(s) for {workers} workers"
+            )
+        self._workers = min(workers or max(1, accelerators), len(waiting))
+        idle = [self._actor() for _ in range(self._workers)]
         for actor in idle:
             self._ray.get(actor.process.remote())
         self._say(f"{len(idle)} Ray workers")
@@ -196,10 +223,20 @@ class _Engine:
 
     def _fail(self, line: Line, error: str) -> None:
         with contextlib.suppress(OSError):
-            self._on_event(Event("failed", line, self._ledger.write(line, {"error": error})))
+            self._on_event(
+                Event(
+                    "failed",
+                    line,
+                    self._ledger.write(line, {"error": error}, self._ledger.identity(line)),
+                )
+            )
 
     def _actor(self) -> Any:
-        options: dict[str, Any] = {"num_cpus": 1, "max_restarts": 0}
+        # More actors than processors share them, or the last ones would wait for ever.
+        options: dict[str, Any] = {
+            "num_cpus": min(1, self._cpus / self._workers),
+            "max_restarts": 0,
+        }
         if self._accelerators["GPU"]:
             options["num_gpus"] = 1
         elif self._accelerators["TPU"]:

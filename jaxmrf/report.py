@@ -4,8 +4,9 @@ import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from jaxmrf import image
 from jaxmrf.manifest import Line
@@ -55,15 +56,14 @@ def _row(line: Line, record: Mapping[str, Any] | None) -> str:
     start = f"<tr><td class=number>{line.number}<td>{name}"
     if record is None:
         return f"{start}<td colspan=5>left to do"
-    if "error" in record:
-        return f"{start}<td class=failed colspan=5>failed: {html.escape(record['error'])}"
     content = "" if line.job.content is None else _thumbnail(line.job.content)
-    styles = " ".join(map(_thumbnail, line.job.styles))
-    link = f'<a href="{html.escape(line.name)}">{_thumbnail(line.job.output)}</a>'
-    return (
-        f"{start}<td>{content}<td>{styles}<td>{link}"
-        f"<td class=number>{record['energy']:.4g}<td class=number>{record['seconds']:.1f}"
-    )
+    start += f"<td>{content}<td>{' '.join(map(_thumbnail, line.job.styles))}"
+    if "error" in record:
+        return f"{start}<td class=failed colspan=3>failed: {html.escape(record['error'])}"
+    # A name may have signs that mean something in an address.
+    link = f'<a href="./{quote(line.name)}">{_thumbnail(line.job.output)}</a>'
+    energy = "–" if record["energy"] is None else f"{record['energy']:.4g}"
+    return f"{start}<td>{link}<td class=number>{energy}<td class=number>{record['seconds']:.1f}"
 
 
 def _thumbnail(path: Path) -> str:
@@ -71,7 +71,7 @@ def _thumbnail(path: Path) -> str:
     try:
         with Image.open(path, formats=image.READABLE) as file:
             file.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))
-            small = file.convert("RGB")
+            small = ImageOps.exif_transpose(file).convert("RGB")
     except (OSError, SyntaxError, ValueError):
         return html.escape(path.name)
     return embedded(small, path.name, THUMBNAIL)

@@ -104,10 +104,15 @@ def lines(
     Raises:
       ConfigError: if an option cannot be used.
     """
-    return [
-        manifest.line(number, {**fixed, **cell, "output": _name(cell)}, Path(), folder, defaults)
-        for number, cell in enumerate(cells(grid), 1)
-    ]
+    found, faults = [], {}
+    for number, cell in enumerate(cells(grid), 1):
+        row = {**fixed, **cell, "output": _name(cell)}
+        try:
+            found.append(manifest.line(number, row, Path(), folder, defaults))
+        except ConfigError as error:
+            faults[number] = str(error)
+    _refuse(grid, faults)
+    return found
 
 
 def check(
@@ -137,14 +142,17 @@ def check(
         except (ConfigError, ImageError) as error:
             note(line, error)
     batch.group(lines, network, bucket, note)
-    if not faults:
-        return
-    if len(faults) == len(lines) and len(set(faults.values())) == 1:
-        raise ConfigError(faults[lines[0].number])
-    for line, cell in zip(lines, cells(grid), strict=True):
-        if line.number in faults:
+    _refuse(grid, faults)
+
+
+def _refuse(grid: Sequence[Axis], faults: Mapping[int, str]) -> None:
+    """Raises the first fault, if there is one, with its cell unless all cells have it."""
+    every = list(cells(grid))
+    alike = len(faults) == len(every) and len(set(faults.values())) == 1
+    for number, cell in enumerate(every, 1):
+        if number in faults:
             named = ", ".join(f"{_flag(name)} {_text(value)}" for name, value in cell.items())
-            raise ConfigError(f"the cell {named}: {faults[line.number]}")
+            raise ConfigError(faults[number] if alike else f"the cell {named}: {faults[number]}")
 
 
 def _inputs(job: Job) -> tuple[Job, tuple[int, int]]:

@@ -1,7 +1,8 @@
 """One coarse-to-fine run: pictures in, a progress record per iteration out.
 
-The loop over iterations runs on the host, since a step inside `lax.scan` is slower on CPUs
-(docs/design.md); everything under one step is one compiled program.
+Everything under one step is one compiled program. On CPUs the host loops over steps, since a
+step inside `lax.scan` is slower there (docs/design.md); accelerators are given chunks of
+several steps, so that they need not wait for the host.
 """
 
 import dataclasses
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
 from jaxmrf import color, energy, matchers, mrf, optimize, pyramid, style_losses
@@ -31,6 +33,13 @@ TILE = 16
 """Sides of tileable pictures are multiples of this: the step of the deepest layers."""
 
 MAX_STYLES = 16
+
+LONGEST_CHUNK = 10
+"""Iterations of a level that an accelerator does in one program, at most."""
+
+CHUNK_PIXELS = 2**22
+"""Pixels of the pictures that such a program hands out, at most: what starts slowly is the
+program of a small picture."""
 
 
 class NonFiniteEnergyError(ArithmeticError):
@@ -139,9 +148,7 @@ def make_plan(
       ConfigError: if no patch fits at the finest level, the network lacks a layer, the
         styles are too many or too large, or there is no such matcher or optimizer.
     """
-    _check_styles(len(style_shapes), config)
-    matchers.chosen(config)
-    optimize.make_optimizer(config)
+    check_settings(config, len(style_shapes))
     levels = pyramid.level_count(shape, config)
     iterations = config.iterations_per_level(levels)
     shapes = pyramid.level_shapes(shape, levels)
@@ -164,18 +171,19 @@ def make_plan(
             raise ConfigError(
                 f"the style would have {width}×{height} pixels; choose a smaller style_scale"
             )
-    fits = [
-        _patches_fit(level_shape, level_style_shapes, params, features, config, guided)
-        for level_shape, level_style_shapes in zip(shapes, of_each_level, strict=True)
-    ]
-    if not fits[-1]:
-        height, width = of_each_level[-1][0]
-        raise ConfigError(
-            f"not even one patch of {config.patch_size} features fits: result "
-            f"{shape[1]}×{shape[0]}, style {width}×{height} pixels; "
-            "choose a larger size or a smaller patch"
-        )
-    dropped = max((level + 1 for level in range(levels) if not fits[level]), default=0)
+    # Levels grow, so all behind the first on which a patch fits have room for one too.
+    dropped = 0
+    while not _patches_fit(
+        shapes[dropped], of_each_level[dropped], params, features, config, guided
+    ):
+        dropped += 1
+        if dropped == levels:
+            height, width = of_each_level[-1][0]
+            raise ConfigError(
+                f"not even one patch of {config.patch_size} features fits: result "
+                f"{shape[1]}×{shape[0]}, style {width}×{height} pixels; "
+                "choose a larger size or a smaller patch"
+            )
     return Plan(
         tuple(shapes[dropped:]),
         tuple(of_each_level[dropped:]),
@@ -202,7 +210,7 @@ def memory_needed(
     shape = plan.shapes[-1]
     picture = jax.ShapeDtypeStruct((*shape, 3), np.float32)
     styles = [jax.ShapeDtypeStruct((*each, 3), np.float32) for each in plan.style_shapes[-1]]
-    copies = jax.eval_shape(functools.partial(_copies, config=config), styles)
+    copies = jax.eval_shape(functools.partial(_copies, config=config.copies()), styles)
     weights = level_weights(config, 0, 1)
     inputs = LevelInputs(picture if guided else None, tuple(copies), weights, None, None, None)
     config = config.program()
@@ -218,7 +226,7 @@ def memory_needed(
     )
     programs = (
         _prepare.lower(params, inputs, shape=shape, **static),
-        _step.lower(*state, memory, params, targets, **static),
+        _steps.lower(*state, memory, params, targets, count=1, **static),
     )
     return max(_bytes(program.compile().memory_analysis()) for program in programs)
 
@@ -390,7 +398,7 @@ def level_inputs(inputs: Inputs, plan: Plan, level: int, config: Config) -> Leve
 
     def copies_of(pictures: Sequence[Array]) -> tuple[Array, ...]:
         sized = (at_size(*each) for each in zip(pictures, style_shapes, strict=True))
-        return tuple(_copies(list(sized), config=config))
+        return tuple(_copies(list(sized), config=config.copies()))
 
     styles = copies_of(inputs.styles)
     blend, guides, region = _blend(config), inputs.guides, None
@@ -440,31 +448,41 @@ def _run_level(
     """Yields the records of the iterations of one level, which starts at `progress`."""
     state = optimize.init(progress.image, optimize.make_optimizer(config))
     memory = energy.no_memory(progress.image, params, targets, features=features, config=config)
+    (device,) = progress.image.devices()
+    chunk = chunk_length(device.platform, progress.image.shape[:2], progress.iterations)
     good = progress
-    for iteration in range(progress.iterations):
-        state, record, memory = _step(
-            state.image,
-            state.optimizer,
-            state.iteration,
-            memory,
-            params,
-            targets,
-            features=features,
-            config=config,
+    for done in range(0, progress.iterations, chunk):
+        state, memory, images, records = _steps(
+            *state, memory, params, targets, count=chunk, features=features, config=config
         )
-        record = jax.device_get(record)
-        if not record.finite:
-            raise NonFiniteEnergyError(good)
-        good = progress  # its energy was just found to be finite
-        progress = dataclasses.replace(
-            progress,
-            iteration=iteration + 1,
-            image=state.image,
-            value=float(record.value),
-            terms={name: float(term) for name, term in record.more.items()},
-            gradient_norm=float(record.gradient_norm),
-        )
-        yield progress
+        records = jax.device_get(records)
+        for place in range(chunk):
+            record = jax.tree.map(lambda leaf, place=place: leaf[place], records)
+            if not record.finite:
+                raise NonFiniteEnergyError(good)
+            good = progress  # its energy was just found to be finite
+            progress = dataclasses.replace(
+                progress,
+                iteration=done + place + 1,
+                image=images[place],
+                value=float(record.value),
+                terms={name: float(term) for name, term in record.more.items()},
+                gradient_norm=float(record.gradient_norm),
+            )
+            yield progress
+
+
+def chunk_length(platform: str, shape: tuple[int, int], iterations: int) -> int:
+    """Returns how many iterations of a level go into one program: a divisor of their number.
+
+    Example:
+      >>> chunk_length("gpu", (384, 298), 15), chunk_length("cpu", (384, 298), 15)
+      (5, 1)
+    """
+    if platform == "cpu":
+        return 1
+    longest = min(LONGEST_CHUNK, CHUNK_PIXELS // math.prod(shape))
+    return max((n for n in range(1, longest + 1) if iterations % n == 0), default=1)
 
 
 NOTHING_SEEN = {
@@ -487,7 +505,10 @@ def _exact_matches(
 
 @functools.partial(jax.jit, static_argnames="config")
 def _copies(pictures: Sequence[Array], *, config: Config) -> list[Array]:
-    """Returns the rotated and scaled copies of all styles, those of one style together."""
+    """Returns the rotated and scaled copies of all styles, those of one style together.
+
+    `config` is that of `Config.copies`, or every seed would be a program of its own.
+    """
     return [copy for picture in pictures for copy in pyramid.style_copies(picture, config)]
 
 
@@ -562,11 +583,42 @@ def advance(
 
 
 # The memories are donated; the picture is not, since progress records keep it.
-_step = jax.jit(
-    advance,
-    static_argnames=("features", "config"),
+@functools.partial(
+    jax.jit,
+    static_argnames=("count", "features", "config"),
     donate_argnames=("optimizer_state", "memory"),
 )
+def _steps(
+    image: Float[Array, "h w 3"],
+    optimizer_state: PyTree,
+    iteration: Int[Array, ""],
+    memory: dict[str, Any],
+    params: PyTree,
+    targets: Targets,
+    *,
+    count: int,
+    features: Features,
+    config: Config,
+) -> tuple[optimize.State, dict[str, Any], Array | list[Array], optimize.Record]:
+    """Takes `count` steps, see `advance`.
+
+    Returns:
+      The last state and memory; the picture and the record of each step.
+    """
+
+    def one(carry: tuple[optimize.State, dict[str, Any]], _: None) -> tuple[Any, Any]:
+        state, memory = carry
+        state, record, memory = advance(
+            *state, memory, params, targets, features=features, config=config
+        )
+        return (state, memory), (state.image, record)
+
+    carry = optimize.State(image, optimizer_state, iteration), memory
+    if count > 1:
+        (state, memory), (images, records) = lax.scan(one, carry, length=count)
+        return state, memory, images, records
+    (state, memory), (image, record) = one(carry, None)
+    return state, memory, [image], jax.tree.map(lambda leaf: leaf[None], record)
 
 
 @functools.partial(jax.jit, static_argnames=("features", "config"))
@@ -617,7 +669,20 @@ def initial_picture(
     return mean + NOISE_LEVEL * jax.random.normal(key, (*shape, 3))
 
 
-def _check_styles(count: int, config: Config) -> None:
+def check_settings(config: Config, count: int) -> None:
+    """Checks what can be known of settings before pictures and network are seen.
+
+    Args:
+      config: settings.
+      count: number of styles.
+
+    Raises:
+      ConfigError: if styles and their weights do not go together, or there is no such style
+        loss, matcher or optimizer.
+    """
+    style_losses.chosen(config)
+    matchers.chosen(config)
+    optimize.make_optimizer(config)
     if not 0 < count <= MAX_STYLES:
         raise ConfigError(f"there are {count} styles; give 1 to {MAX_STYLES}")
     if config.style_blend and len(config.style_blend) != count:
@@ -636,7 +701,7 @@ def _patches_fit(
     guided: bool,
 ) -> bool:
     styles = [jax.ShapeDtypeStruct((*each, 3), np.float32) for each in style_shapes]
-    copies = jax.eval_shape(functools.partial(_copies, config=config), styles)
+    copies = jax.eval_shape(functools.partial(_copies, config=config.copies()), styles)
     # If a patch fits on the smallest height and width of all, it fits on every picture.
     smallest = np.min([shape, *(copy.shape[:2] for copy in copies)], axis=0)
     picture = jax.ShapeDtypeStruct((*smallest, 3), np.float32)

@@ -5,6 +5,7 @@ convolution of the third block.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -212,13 +213,7 @@ class Network:
         self, params: PyTree, image: Float[Array, "h w 3"]
     ) -> dict[str, Float[Array, "_ _ _"]]:
         """Returns activations by layer name of an sRGB picture in 0 to 1."""
-        normalized = (image - jnp.asarray(self.mean)) / jnp.asarray(self.std)
-        if not self.in_strips:
-            blocks = VGG(self.architecture, self.deepest, pooling=self.pooling)
-            return blocks.apply({"params": params}, normalized)
-        pooled = first_block_in_strips(params, normalized, self.pooling)
-        blocks = VGG(self.architecture, self.deepest, first_block=2, pooling=self.pooling)
-        return blocks.apply({"params": params}, pooled)
+        return _activations(params, image, network=self)
 
     @property
     def layers(self) -> list[str]:
@@ -235,3 +230,16 @@ class Network:
         """Returns He-initialized parameters, for tests."""
         image = jnp.zeros((32, 32, 3))
         return VGG(self.architecture, self.deepest).init(key, image)["params"]
+
+
+@functools.partial(jax.jit, static_argnames="network", inline=True)
+def _activations(
+    params: PyTree, image: Float[Array, "h w 3"], *, network: Network
+) -> dict[str, Float[Array, "_ _ _"]]:
+    """Returns activations by layer; jit so that a network is traced once for each size."""
+    normalized = (image - jnp.asarray(network.mean)) / jnp.asarray(network.std)
+    settings = {"deepest": network.deepest, "pooling": network.pooling}
+    if network.in_strips:
+        normalized = first_block_in_strips(params, normalized, network.pooling)
+        settings["first_block"] = 2
+    return VGG(network.architecture, **settings).apply({"params": params}, normalized)

@@ -1,6 +1,8 @@
 """`jaxmrf batch` as a process that is killed, and with failures injected."""
 
+import base64
 import errno
+import io
 import json
 import os
 import random
@@ -17,10 +19,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from jaxmrf import batch, cli, files, image, lanes, manifest, weights
+from jaxmrf import batch, cli, files, image, lanes, manifest, report, weights
+from jaxmrf.config import Config
 from jaxmrf.ledger import Ledger
+from jaxmrf.paint import Job
 from tests.conftest import picture
 
+transfer = sys.modules["jaxmrf.transfer"]  # the function of that name hides it
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ["--size", "64", "--levels", "1", "--iterations", "3", "--lanes", "2"]
 
@@ -189,6 +194,73 @@ def test_a_full_disk_stops_cleanly_and_the_rest_is_painted_later(invoke, picture
     assert len(outputs(pictures / "out")) == 6
 
 
+def test_a_disk_without_room_for_a_lock_stops_cleanly(invoke, pictures, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Ledger, "claim", full)
+    done = invoke(*PAIRS, "--out", "out")
+    assert done.exit_code == 1
+    assert "the disk is full" in done.output
+    assert "Traceback" not in done.output
+
+
+def test_an_error_of_ours_in_a_writer_ends_the_batch(invoke, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(lanes, "finished", broken)
+    done = invoke(*PAIRS, "--out", "out")
+    assert isinstance(done.exception, ZeroDivisionError)
+
+
+def test_a_picture_that_changes_while_it_is_painted_is_painted_again(invoke, pictures, monkeypatch):
+    run, changed = lanes.run, pictures / "contents" / "c0.png"
+
+    def slow(*arguments, **more):
+        paint(changed, 77)
+        return run(*arguments, **more)
+
+    monkeypatch.setattr(lanes, "run", slow)
+    assert invoke(*PAIRS, "--out", "out", "--lanes", "6").exit_code == 0
+    monkeypatch.setattr(lanes, "run", run)
+    done = invoke(*PAIRS, "--out", "out", "--lanes", "6")
+    assert "2 painted, 4 skipped" in done.output
+
+
+def test_a_saved_state_goes_to_the_lines_that_are_not_done(pictures, network):
+    """As after a kill between the records of two pictures of one state."""
+    lines = manifest.pairs(pictures / "contents", pictures / "styles", pictures / "out", {})[:3]
+    ledger = Ledger(pictures / "out", network, 1)
+    arrays = [np.arange(3.0)[:, None]]
+    state = lanes.Snapshot(0, 7, arrays, np.arange(3.0), np.ones(3, bool))
+    ledger.save_state(lines[0], lines, 3, state)
+    ledger.write(lines[0], {"error": "no"}, ledger.identity(lines[0]))
+    ledger.drop_state(lines[0])
+    assert ledger.load_state(lines[:1], 3) is None
+    found = ledger.load_state(lines[1:], 3)
+    assert (found.level, found.iteration) == (0, 7)
+    assert found.value.tolist() == [1, 2, 1]
+    for line in lines[1:]:
+        ledger.write(line, {"error": "no"}, ledger.identity(line))
+        ledger.drop_state(line)
+    assert not left_over(pictures)
+
+
+def test_the_report_leads_to_pictures_of_any_name_as_a_person_sees_them(pictures):
+    camera = pictures / "camera.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    Image.new("RGB", (64, 32)).save(camera, exif=exif)
+    job = Job((camera,), pictures / "50%#1.png", Config(), content=camera)
+    record = {"energy": None, "seconds": 1.0}
+    page = report.render([manifest.Line(1, "50%#1.png", job)], {"50%#1.png": record}).decode()
+    assert 'href="./50%25%231.png"' in page
+    first = base64.b64decode(page.split("base64,")[1].split('"')[0])
+    with Image.open(io.BytesIO(first)) as thumbnail:
+        assert thumbnail.height > thumbnail.width
+
+
 def test_several_styles_and_a_lane_that_is_not_finite(invoke, pictures):
     rows = [
         {"content": "contents/c0.png", "style": ["styles/s0.png", "styles/s1.png"]},
@@ -301,6 +373,7 @@ def soak(pictures, network, count):
         memory.append(me.memory_info().rss)
         opened.append(me.num_fds())
         compiled.append(lanes._advance._cache_size())
+        assert transfer._copies._cache_size() <= 2  # seeds and weights are no programs
 
     before = lanes._advance._cache_size()
     ledger = Ledger(pictures / "out", network, 1)

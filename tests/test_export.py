@@ -1,4 +1,4 @@
-"""The step lowers for accelerators that are not here."""
+"""The steps lower for accelerators that are not here."""
 
 import functools
 
@@ -9,10 +9,11 @@ import pytest
 from jaxmrf import energy, matchers, optimize, vgg
 from jaxmrf.config import Config
 from jaxmrf.energy import Weights
+from jaxmrf.transfer import _steps
 
 
 @pytest.mark.parametrize("exact_pairs", [2**27, 0])
-def test_the_whole_step_lowers_for_cuda_and_tpu(exact_pairs, monkeypatch):
+def test_a_chunk_of_whole_steps_lowers_for_cuda_and_tpu(exact_pairs, monkeypatch):
     monkeypatch.setattr(matchers, "EXACT_PAIRS", exact_pairs)
     config, network = Config(), vgg.Network("vgg19")
     optimizer = optimize.make_optimizer(config)
@@ -20,14 +21,6 @@ def test_the_whole_step_lowers_for_cuda_and_tpu(exact_pairs, monkeypatch):
     shape = (176, 168)
     picture = jax.ShapeDtypeStruct((*shape, 3), np.float32)
     params = jax.eval_shape(network.random_params, jax.random.key(0))
-
-    @jax.jit
-    def step(state, params, targets, memory):
-        objective = functools.partial(energy.energy_and_memory, **static)
-        renew = state.iteration % config.match_every == 0
-        return optimize.step(
-            state, params, targets, memory, renew, objective=objective, optimizer=optimizer
-        )
 
     targets = jax.eval_shape(
         functools.partial(energy.prepare, shape=shape, **static),
@@ -39,7 +32,9 @@ def test_the_whole_step_lowers_for_cuda_and_tpu(exact_pairs, monkeypatch):
     assert (targets.style["mrf"].patches["relu3_1"].index is None) == bool(exact_pairs)
     state = jax.eval_shape(functools.partial(optimize.init, optimizer=optimizer), picture)
     memory = jax.eval_shape(lambda x: energy.no_memory(x, params, targets, **static), picture)
-    exported = jax.export.export(step, platforms=["cuda", "tpu"])(state, params, targets, memory)
+    exported = jax.export.export(_steps, platforms=["cuda", "tpu"])(
+        *state, memory, params, targets, count=5, **static
+    )
     module = exported.mlir_module()
     assert exported.platforms == ("cuda", "tpu")
     assert "callback" not in module  # nothing asks the host in the middle of a step

@@ -69,6 +69,64 @@ def test_all_faults_are_told_with_their_lines(folder):
         assert part in line
 
 
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"optimizer": "sgd"}, "no optimizer 'sgd'"),
+        ({"matching": "foo"}, "no matcher 'foo'"),
+        ({"style_loss": "mrf:1,foo:2"}, "no style loss 'foo'"),
+        ({"layers": "relu9_9"}, "no layer 'relu9_9'"),
+        ({"style_blend": "1,2"}, "2 weights for 1 style"),
+        ({"content_guide": "c.png"}, "together"),
+        ({"content": 300 * "a"}, "File name too long"),
+        ({"output": "\ud800.png"}, "encode"),
+        ({"output": "b.png"}, "overwrite"),
+        ({"output": "y.png/x.png"}, "line 2: the output is the name of a folder of line 1"),
+    ],
+)
+def test_settings_and_names_that_cannot_work_are_found_before_anything_runs(folder, row, told):
+    good = {"content": "a.png", "style": "b.png", "output": "x.png"}
+    rows = [json.dumps(each) for each in ({**good, **row}, {**good, "output": "y.png"})]
+    (folder / "list.jsonl").write_text("\n".join(rows))
+    with pytest.raises(ConfigError, match=r"^\S+ cannot be used:\nline \d: ") as error:
+        manifest.read(folder / "list.jsonl", folder, {}, ("relu3_1", "relu4_1", "relu4_2"))
+    assert told in str(error.value)
+
+
+def test_no_output_takes_the_place_of_what_another_line_reads(folder):
+    rows = [
+        {"content": "a.png", "style": "b.png", "output": "c.png"},
+        {"content": "c.png", "style": "b.png", "output": "d.png"},
+    ]
+    (folder / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(
+        ConfigError, match=r"line 1: .* would overwrite .*c.png, which line 2 reads"
+    ):
+        manifest.read(folder / "list.jsonl", folder, {})
+    assert len(read(folder, "\n".join(map(json.dumps, rows)))) == 2  # into another folder
+
+
+def test_lines_are_counted_as_editors_do(folder):
+    row = {"content": "a.png", "style": "b.png", "output": "1\u20282.png"}
+    [line] = read(folder, json.dumps(row, ensure_ascii=False))
+    assert line.name == "1\u20282.png"
+    with pytest.raises(ConfigError, match="line 1: not JSON"):
+        read(folder, 100_000 * "[")
+    table = 'content,style,output\na.png,b.png,x.png\na.png,"b"c.png,y.png\n'
+    with pytest.raises(ConfigError, match="line 3: not CSV"):
+        read(folder, table, "list.csv")
+
+
+def test_pairs_have_names_of_their_own_and_guides_are_no_pictures(folder):
+    for name in ("one/b.png", "one/b.jpg", "one/b_sem.png", "two/s.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"")
+    lines = manifest.pairs(folder / "one", folder / "two", folder / "out", {})
+    assert [line.name for line in lines] == ["b.jpg-s.png", "b.png-s.png"]
+    with pytest.raises(ConfigError, match="next inputs"):
+        manifest.pairs(folder / "one", folder / "two", folder / "one", {})
+
+
 @pytest.mark.parametrize("text", ["", "\n\n"])
 def test_an_empty_manifest_is_a_fault(folder, text):
     with pytest.raises(ConfigError, match="empty"):

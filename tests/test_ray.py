@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -24,6 +25,15 @@ def test_without_ray_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"jaxmrf\[ray\]"):
         ray_engine.run([], None, None, None)
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        ray_engine.check_address(f"ray://127.0.0.1:{port}")
+    with pytest.raises(ConfigError, match="cannot reach"):
+        ray_engine.check_address(f"127.0.0.1:{port}")
+    ray_engine.check_address("auto")
 
 
 @pytest.mark.slow

@@ -52,6 +52,10 @@ def pixels(path):
         return np.asarray(file.convert("RGB"))
 
 
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def saved(path):
     with Image.open(path) as file:
         return json.loads(file.text["jaxmrf"])
@@ -296,9 +300,10 @@ def test_ctrl_c_leaves_what_is_finished(invoke, tmp_path):
         (["content.png", "style.png", *WEIGHTS, "--config", "no.toml"], "cannot read no.toml"),
         (["content.png", "style.png", *WEIGHTS, "-o", "a.gif"], "must end in"),
         (["content.png", "style.png", *WEIGHTS, "-o", "style.png"], "would overwrite"),
-        (["content.png", "style.png", "--seed", "1,2", "-o", "cells/seed-2.png"], "no folder"),
+        (["content.png", "style.png", "--seed", "1,2", "-o", "nowhere/sheet.png"], "no folder"),
         (["content.png", "style.png", *WEIGHTS, "--lanes", "some"], "give auto or a number"),
         (["content.png", "style.png", "--seed", ",".join(map(str, range(101)))], "101 cells"),
+        (["cells/seed-1.png", "style.png", "--seed", "1,2"], "a cell would overwrite cells/seed-1"),
         ([*PICTURES, *WEIGHTS, "--mask", "black.png"], "error: the mask black.png is black every"),
         ([*PICTURES, *WEIGHTS, "--mask", "style.png"], "must have the same proportions"),
         (
@@ -326,12 +331,14 @@ def test_ctrl_c_leaves_what_is_finished(invoke, tmp_path):
 def test_bad_requests_are_one_line_and_leave_nothing(invoke, tmp_path, arguments, message):
     (tmp_path / "text.png").write_text("no picture")
     Image.new("RGB", (80, 48)).save(tmp_path / "black.png")
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    (tmp_path / "cells").mkdir()
+    Image.new("RGB", (80, 48)).save(tmp_path / "cells" / "seed-1.png")
+    before = contents(tmp_path)
     done = invoke("sweep", *arguments, "--keep", "cells")
     assert done.exit_code == 2, done.output
     assert message in done.output
     assert done.output.count("\n") == 1
-    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert contents(tmp_path) == before
 
 
 def test_what_has_an_effect_in_some_cells_may_be_asked_for(invoke):

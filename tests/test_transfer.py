@@ -1,4 +1,5 @@
 import dataclasses
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import jaxmrf
 from jaxmrf import api, matchers, matching, weights
 from jaxmrf.config import PRESETS, Config, ConfigError
-from jaxmrf.transfer import NonFiniteEnergyError, make_plan, memory_needed, run
+from jaxmrf.transfer import NonFiniteEnergyError, chunk_length, make_plan, memory_needed, run
 from tests.conftest import ToyNetwork, picture, toy_params
 
 CONFIG = Config(
@@ -147,6 +148,34 @@ def test_a_step_that_blows_up_is_taken_back():
     np.testing.assert_array_equal(
         caught.value.progress.image, records(picture(1, 48, 36), picture(2, 40, 40))[1][0].image
     )
+
+
+def test_chunks_of_steps_do_what_single_steps_do(monkeypatch):
+    """As accelerators run them: several steps in one program."""
+    arguments = picture(1, 48, 36), picture(2, 40, 40)
+    _, single = records(*arguments)
+    monkeypatch.setattr(sys.modules["jaxmrf.transfer"], "chunk_length", lambda *_: 4)
+    _, chunked = records(*arguments)
+    assert [p.iteration for p in chunked] == [p.iteration for p in single]
+    for a, b in zip(single, chunked, strict=True):
+        if a.iteration:
+            np.testing.assert_allclose(sum(b.terms.values()), b.value, rtol=1e-5)
+        if a.iteration in (1, 2, 3) and a.level == 0:  # later a match that is a tie may flip
+            np.testing.assert_allclose(a.value, b.value, rtol=1e-5)
+            np.testing.assert_allclose(a.image, b.image, atol=1e-4)
+    params = toy_params()
+    params["second"] = params["second"] * jnp.inf
+    with pytest.raises(NonFiniteEnergyError) as caught:
+        records(*arguments, params=params)
+    np.testing.assert_array_equal(caught.value.progress.image, single[0].image)
+
+
+@pytest.mark.parametrize("iterations", [0, 1, 15, 60, 97])
+def test_a_chunk_divides_the_iterations_of_a_level(iterations):
+    for shape in ((96, 80), (1080, 1920), (2160, 3840)):
+        length = chunk_length("tpu", shape, iterations)
+        assert iterations % length == 0
+        assert length == 1 or length * math.prod(shape) <= 2**22
 
 
 def test_settings_of_the_wrong_type_are_named():
