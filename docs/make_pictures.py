@@ -4,6 +4,7 @@ Every picture is made by the command line that docs/gallery.md prints beside it.
 """
 
 import functools
+import re
 import shlex
 import subprocess
 import sys
@@ -28,8 +29,14 @@ TARASCON = "vangogh-road-to-tarascon-1888.jpg"
 KINDS = ("matches", "assembled")
 INSPECTED = f"transfer {PAIRS[1]} --size 256"
 
+GUIDED = (
+    f"{PORTRAIT} --content-guide nasa-astronaut-1993-guide.png "
+    "--style-guide vangogh-pere-tanguy-1887-guide.png"
+)
+TILE = f"synthesize {TARASCON} --size 192x192 --iterations 60"
+
 # Each row of a figure: pictures of docs/images as they are, or commands that make one; behind
-# a bar the file that `jaxmrf inspect` writes for it.
+# a bar the file that `jaxmrf inspect` writes for it, or how often the picture is repeated.
 FIGURES: dict[str, list[list[str]]] = {
     "pairs": [[*pair.split(), f"transfer {pair} --size 384"] for pair in PAIRS],
     "content-weight": [[f"{PORTRAIT} --content-weight {w}" for w in ("0.1", "0.25", "0.6", "1.5")]],
@@ -48,10 +55,10 @@ FIGURES: dict[str, list[list[str]]] = {
             "nasa-astronaut-1993-guide.png",
             "vangogh-pere-tanguy-1887-guide.png",
             PORTRAIT,
-            f"{PORTRAIT} --content-guide nasa-astronaut-1993-guide.png "
-            "--style-guide vangogh-pere-tanguy-1887-guide.png",
+            GUIDED,
         ],
     ],
+    "guide-weight": [[f"{GUIDED} --guide-weight {weight}" for weight in ("0", "0.05", "1")]],
     "mask": [
         ["nasa-astronaut-1993-mask.png", f"{PORTRAIT} --mask nasa-astronaut-1993-mask.png"],
     ],
@@ -64,6 +71,11 @@ FIGURES: dict[str, list[list[str]]] = {
                 for more in ("", "--init shuffle", "--tileable")
             ),
         ]
+    ],
+    "wide": [[f"synthesize {TARASCON} --size 448x192 --iterations 60"]],
+    "tileable": [[f"{TILE} | 2x2", f"{TILE} --tileable | 2x2"]],
+    "scales": [
+        [f"{PORTRAIT} {more}".strip() for more in ("", "--scales 2", "--rotations 1 --scales 2")]
     ],
     "patches": [
         [f"{PORTRAIT} {more}".strip() for more in ("", "--variety 1", "--metric distance")],
@@ -85,6 +97,7 @@ FIGURES: dict[str, list[list[str]]] = {
             PORTRAIT,
         ],
     ],
+    "energy": [[f"{INSPECTED} | energy.png"]],
     "inspect": [
         [f"{INSPECTED} | out.png", *(f"{INSPECTED} | {kind}-relu3_1.png" for kind in KINDS)],
         [f"{INSPECTED} | key.png", *(f"{INSPECTED} | {kind}-relu4_1.png" for kind in KINDS)],
@@ -95,7 +108,7 @@ FIGURES: dict[str, list[list[str]]] = {
     ],
 }
 
-WIDTHS = {"inspect": 850}
+WIDTHS = {"inspect": 850, "wide": 800, "tileable": 800, "energy": 850}
 """Pixels, of figures that are narrower than the others."""
 
 
@@ -139,23 +152,46 @@ def run(*arguments: str) -> None:
 
 
 @functools.cache
-def made(command: str, inspected: bool) -> dict[str, Image.Image]:
-    """Returns the picture that a command makes, and what its inspection writes, by name."""
+def made(command: str, *inspection: str) -> dict[str, Image.Image]:
+    """Returns the picture that a command makes, and what its inspection writes, by name.
+
+    Args:
+      command: without the output.
+      inspection: options of `jaxmrf inspect`; none: it is not called. ``--trace`` alone, without
+        its file, takes the trace of the run.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "out.png"
-        run(*shlex.split(command), "-o", str(output))
-        if inspected:
-            run("inspect", str(output), "-o", folder)
+        output, trace = Path(folder) / "out.png", str(Path(folder) / "run.jsonl")
+        traced = ("--trace", trace) if "--trace" in inspection else ()
+        run(*shlex.split(command), *traced, "-o", str(output))
+        if inspection:
+            plain = (option for option in inspection if option != "--trace")
+            run("inspect", str(output), "-o", folder, *plain, *traced)
         return {path.name: Image.open(path).convert("RGB") for path in Path(folder).glob("*.png")}
+
+
+def repeated(picture: Image.Image, columns: int, rows: int) -> Image.Image:
+    """Returns a picture beside and below itself."""
+    whole = Image.new("RGB", (columns * picture.width, rows * picture.height))
+    for row in range(rows):
+        for column in range(columns):
+            whole.paste(picture, (column * picture.width, row * picture.height))
+    return whole
 
 
 def cell(text: str, height: int) -> Image.Image:
     """Returns a picture, made by a command if `text` is one, at a common height."""
-    if " " not in text:
+    command, _, name = text.partition(" | ")
+    if " " not in command:
         picture = Image.open(IMAGES / text).convert("RGB")
+    elif re.fullmatch(r"\d+x\d+", name):
+        picture = repeated(made(command)["out.png"], *map(int, name.split("x")))
+    elif name == "energy.png":
+        picture = made(command, "--trace", "--no-reconstructions")[name]
+    elif name:
+        picture = made(command, "--reconstructions")[name]
     else:
-        command, bar, name = text.partition(" | ")
-        picture = made(command, bool(bar))[name or "out.png"]
+        picture = made(command)["out.png"]
     return picture.resize((round(picture.width * height / picture.height), height))
 
 
@@ -163,7 +199,8 @@ def figure(rows: list[list[str]], widest: int) -> Image.Image:
     """Returns the rows below each other, each scaled to the width of the widest."""
     lines = []
     for row in rows:
-        height = 620 if row[0].startswith("sweep") else 320
+        tall = row[0].startswith("sweep") or row[0].endswith(("energy.png", "2x2"))
+        height = 620 if tall else 320
         cells = [cell(text, height) for text in row]
         width = sum(c.width for c in cells) + GAP * (len(cells) - 1)
         line = Image.new("RGB", (width, height), "white")

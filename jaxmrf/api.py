@@ -6,7 +6,7 @@ pure functions underneath are in `transfer`, `energy`, `matching` and `losses`.
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +15,10 @@ from jaxtyping import Float
 
 from jaxmrf import memory, pyramid, suitability, vgg, weights
 from jaxmrf.config import Config, ConfigError
-from jaxmrf.exemplars import Guides
+from jaxmrf.exemplars import Guides, same_proportions
 
 # The function `jaxmrf.transfer` hides the module of that name from `from jaxmrf import`.
-from jaxmrf.transfer import Plan, Progress, make_plan, run
+from jaxmrf.transfer import TILE, Plan, Progress, make_plan, run
 
 Pixels = Float[np.ndarray, "_ _ 3"]
 Styles = Pixels | Sequence[Pixels]
@@ -38,13 +38,25 @@ class Result:
     progress: Progress
 
 
+class More(TypedDict, total=False):
+    """Arguments of `transfer` and `synthesize` that `iterate` explains."""
+
+    initial: Pixels | None
+    guides: Guides | None
+    mask: Float[np.ndarray, "_ _"] | None
+    network: weights.Loaded | None
+    memory_budget: int | None
+    judge_matches: bool
+    on_plan: Callable[[Plan], Any]
+
+
 def transfer(
     content: Pixels,
     style: Styles,
     config: Config | None = None,
     *,
     callback: Callback | None = None,
-    **more: Any,
+    **more: Unpack[More],
 ) -> Result:
     """Paints `content` in the manner of `style`.
 
@@ -68,7 +80,7 @@ def transfer(
     """
     config = config or Config()
     check_pixels("content", content)
-    shape = pyramid.fit(*content.shape[:2], config.size)
+    shape = result_shape(content.shape[:2], config)
     return _finish(iterate(content, style, shape, config, **more), callback)
 
 
@@ -78,7 +90,7 @@ def synthesize(
     config: Config | None = None,
     *,
     callback: Callback | None = None,
-    **more: Any,
+    **more: Unpack[More],
 ) -> Result:
     """Makes a new picture of (height, width) `shape` from the patches of `style`.
 
@@ -137,7 +149,9 @@ def iterate(
         if pixels is not None:
             check_pixels(name, pixels)
     if mask is not None:
-        _check_mask(mask, content)
+        _check_mask(mask, content, shape)
+    if guides is not None:
+        _check_guides(guides, shape, [each.shape[:2] for each in styles])
     network = network or weights.load()
     config = for_network(config, network)
     network = with_pooling(network, config)
@@ -166,18 +180,43 @@ def iterate(
     )
 
 
+def result_shape(content_shape: tuple[int, int], config: Config) -> tuple[int, int]:
+    """Returns (height, width) of the result of a transfer.
+
+    Args:
+      content_shape: (height, width) of the content picture.
+      config: settings.
+
+    Raises:
+      ConfigError: if a picture of these sides cannot be tiled.
+    """
+    shape = pyramid.fit(*content_shape, config.size)
+    if not config.tileable or not any(side % TILE for side in shape):
+        return shape
+    longest = pyramid.size_in_steps(*content_shape, near=config.size, step=TILE)
+    if longest is None:
+        height, width = (max(1, round(side / TILE)) * TILE for side in shape)
+        advice = f"crop the photograph to the proportions of {width}×{height}"
+    else:
+        height, width = pyramid.fit(*content_shape, longest)
+        advice = f"size {longest} gives {width}×{height}"
+    raise ConfigError(
+        f"the sides of a tileable picture must be multiples of {TILE}, {shape[1]}×{shape[0]} "
+        f"are not; {advice}"
+    )
+
+
 def measure_suitability(
-    content: Pixels, style: Styles, plan: Plan, config: Config, network: weights.Loaded
+    content: Pixels, style: Styles, config: Config, network: weights.Loaded
 ) -> suitability.Suitability:
     """Returns how well the patches of the style can explain the content.
 
-    Takes a second or two, most of it the first time for a size.
+    Takes a second or two the first time, and less from then on.
 
     Args:
       content: sRGB in 0 to 1, [H, W, 3].
       style: sRGB in 0 to 1, [H, W, 3], or several of these.
-      plan: what `iterate` gives to `on_plan`.
-      config: settings.
+      config: settings, of which only the layers matter, and those for networks of one's own.
       network: from `weights.load`.
     """
     styles = (style,) if isinstance(style, np.ndarray) else tuple(style)
@@ -185,23 +224,31 @@ def measure_suitability(
         network.params,
         jnp.asarray(content),
         tuple(map(jnp.asarray, styles)),
-        plan,
         features=network.network,
-        config=config,
+        layers=config.layers,
     )
 
 
 def for_network(config: Config, network: weights.Loaded) -> Config:
     """Returns `config` with what depends on the network: Gram layers and pixel range.
 
-    Layers that the network lacks are left out of the Gram loss. The presets `paper` and
-    `reference` weigh pixels against features of a network whose input has a range of 256;
-    for a network with another input range, features and pixels shrink together.
+    Of the default layers of the Gram loss, those that the network lacks are left out; others
+    are taken as they are, and `transfer.make_plan` refuses what is not there. The presets
+    `paper` and `reference` weigh pixels against features of a network whose input has a range
+    of 256; for a network with another input range, features and pixels shrink together.
+
+    Raises:
+      ConfigError: if the network has none of the default layers of the Gram loss.
     """
-    if "gram" in config.style_losses():
+    if "gram" in config.style_losses() and config.gram_layers == Config().gram_layers:
         picture = jax.ShapeDtypeStruct((64, 64, 3), np.float32)
         layers = jax.eval_shape(network.network, network.params, picture)
         there = tuple(name for name in config.gram_layers if name in layers)
+        if not there:
+            raise ConfigError(
+                f"the network has no layer of the Gram loss; choose gram_layers from "
+                f"{', '.join(layers)}"
+            )
         config = dataclasses.replace(config, gram_layers=there)
     if config.normalization == "relative":
         return config
@@ -230,11 +277,37 @@ def _finish(records: Iterator[Progress], callback: Callback | None) -> Result:
     return Result(np.asarray(progress.picture()), progress)
 
 
-def _check_mask(mask: np.ndarray, content: np.ndarray | None) -> None:
+def _check_mask(mask: np.ndarray, content: np.ndarray | None, shape: tuple[int, int]) -> None:
     if content is None:
         raise ConfigError("a mask needs a content picture, which stays where the mask is black")
     if mask.ndim != 2 or not (mask > 0.5).any():
         raise ConfigError("the mask must be [height, width] and white somewhere")
+    _check_proportions("the mask", mask.shape, shape)
+
+
+def _check_guides(
+    guides: Guides, shape: tuple[int, int], style_shapes: Sequence[tuple[int, int]]
+) -> None:
+    if len(guides.styles) != len(style_shapes):
+        raise ConfigError(f"{len(guides.styles)} style guide(s) for {len(style_shapes)} style(s)")
+    found = (guides.picture, *guides.styles)
+    if any(each.ndim != 3 for each in found) or len({each.shape[2] for each in found}) > 1:
+        shapes = ", ".join(str(each.shape) for each in found)
+        raise ConfigError(
+            f"the guides have shapes {shapes}; each must be [height, width, labels], with as "
+            "many labels as the others"
+        )
+    _check_proportions("the guide of the picture", guides.picture.shape, shape)
+    for number, (guide, style) in enumerate(zip(guides.styles, style_shapes, strict=True), 1):
+        _check_proportions(f"the guide of style {number}", guide.shape, style)
+
+
+def _check_proportions(name: str, found: tuple[int, ...], shape: tuple[int, int]) -> None:
+    if not same_proportions(found[:2], shape):
+        raise ConfigError(
+            f"{name} has {found[1]}×{found[0]} pixels, its picture {shape[1]}×{shape[0]}; "
+            "they must have the same proportions"
+        )
 
 
 def check_pixels(name: str, pixels: np.ndarray) -> None:

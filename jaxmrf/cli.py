@@ -1,5 +1,6 @@
 """The command line: parses arguments, prints progress and errors, nothing else."""
 
+import functools
 import importlib.metadata
 import sys
 from pathlib import Path
@@ -23,13 +24,15 @@ from jaxmrf import (
 )
 from jaxmrf import config as settings
 from jaxmrf import device as devices
+from jaxmrf.config import ConfigError
 from jaxmrf.suitability import Suitability
-from jaxmrf.terminal import console, say, user_errors
+from jaxmrf.terminal import Group, console, say, user_errors
 from jaxmrf.transfer import Plan
 from jaxmrf.transfer import Progress as Record
 
 app = typer.Typer(
     name="jaxmrf",
+    cls=Group,
     help="Paints a photograph in the manner of a painting, by local patches of VGG features.",
     no_args_is_help=True,
     add_completion=False,
@@ -315,27 +318,26 @@ def _run(context: typer.Context) -> None:
     """Runs `transfer` or `synthesize` with the values of its options."""
     params = context.params
     with user_errors():
-        job = options.job(_options(context))
+        values = _options(context)
+        job = options.job(values)
+        for name, reason in options.without_effect(values, job).items():
+            raise ConfigError(f"{name} has no effect: {reason}; leave it out")
         network = weights.load(params["network"], params["weights_file"])
         devices.choose(params["device"])
         devices.enable_program_cache()
-        say(
-            f"network {network.network.architecture} to {network.network.deepest} "
-            f"({network.source})"
-        )
-        with _Display() as display:
+        with _Display(network) as display:
             paint.paint(
                 job,
                 network,
                 on_plan=display.plan,
                 on_progress=display.progress,
                 on_warning=say,
-                on_suitability=_advise,
+                on_suitability=functools.partial(_advise, job),
             )
         say(f"wrote {job.output}")
 
 
-def _advise(found: Suitability) -> None:
+def _advise(job: paint.Job, found: Suitability) -> None:
     """Says beforehand that a picture will come out poorly, and what may help."""
     if found.alien:
         say(
@@ -344,9 +346,10 @@ def _advise(found: Suitability) -> None:
             "or a higher --content-weight"
         )
     elif found.monotonous:
+        variety = "" if job.config.variety else "--variety 1 or "
         say(
             f"advice: few patches of the painting stand for the whole photograph "
-            f"({found.distinct:.0%} of those possible); try --variety 1 or another painting"
+            f"({found.distinct:.0%} of those possible); try {variety}another painting"
         )
 
 
@@ -361,13 +364,18 @@ def _options(context: typer.Context) -> dict[str, Any]:
         for name, value in values.items()
         if context.get_parameter_source(name).name == "COMMANDLINE"
     }
-    return values | options.read_toml(context.params["config_file"]) | given
+    file = context.params["config_file"]
+    read = options.read_toml(file)
+    if "content" in read and "content" not in context.params:
+        raise ConfigError(f"{file} has a content; use jaxmrf transfer, or take it out")
+    return values | read | given
 
 
 class _Display:
     """A progress bar on a terminal, else one line per level."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: weights.Loaded) -> None:
+        self._network = network
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -387,7 +395,9 @@ class _Display:
         self._bar.stop()
 
     def plan(self, plan: Plan) -> None:
-        """Announces the levels; the bar advances by pixels times iterations."""
+        """Announces network and levels; the bar advances by pixels times iterations."""
+        found = self._network.network
+        say(f"network {found.architecture} to {found.deepest} ({self._network.source})")
         if plan.dropped:
             say(f"left out {plan.dropped} coarse level(s): no patch fits there")
         self._costs = [height * width for height, width in plan.shapes]
@@ -404,4 +414,5 @@ class _Display:
         advance = self._costs[record.level] if record.iteration else 0
         self._bar.update(self._task, description=position, terms=terms, advance=advance)
         if not console.is_terminal and record.iteration == record.iterations:
-            say(f"{position} energy {record.value:.4g} {terms}")
+            energy = f" energy {record.value:.4g} {terms}" if record.iterations else ""
+            say(f"{position}{energy}")

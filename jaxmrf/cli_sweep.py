@@ -65,6 +65,7 @@ def command(
         fixed, grid = sweep.axes({"content": words[0], "style": words[1:], **given})
         settings = Settings(cli_batch.lane_count(lanes), retry=True)
         defaults = {} if config_file is None else options.read_toml(config_file)
+        _check_effects({**defaults, **fixed}, grid)
         with _folder(keep) as folder:
             lines = sweep.lines(grid, fixed, folder, defaults)
             _check_output(output, lines)
@@ -72,6 +73,9 @@ def command(
             image.check_size(output, places.size[::-1])
             loaded = weights.load(network, weights_file)
             devices.choose(device)
+            sweep.check(grid, lines, loaded, settings.bucket)
+            for note in _notes(lines, {**defaults, **fixed, **dict(grid)}, loaded):
+                say(note)
             try:
                 ledger = Ledger(folder, loaded, settings.bucket)
             except OSError as error:
@@ -93,6 +97,29 @@ def command(
     raise typer.Exit(code)
 
 
+def _check_effects(given: Mapping[str, Any], grid: Sequence[sweep.Axis]) -> None:
+    """Checks that no option is without effect in all cells."""
+    found = []
+    for cell in sweep.cells(grid):
+        values = {**given, **cell, "output": "cell.png"}
+        found.append(options.without_effect(values, options.job(values)))
+    for name, reason in found[0].items():
+        if all(name in each for each in found):
+            raise ConfigError(f"{name} has no effect: {reason}; leave it out")
+
+
+def _notes(
+    lines: Sequence[Line], given: Mapping[str, Any], network: weights.Loaded
+) -> dict[str, None]:
+    """Returns, each once, what is done that nobody asked for."""
+    found = {}
+    for line in lines:
+        if line.job.content_guide is not None and "content_guide" not in given:
+            found[paint.guides_found(line.job)] = None
+        found |= dict.fromkeys(paint.layers_left_out(line.job, network))
+    return found
+
+
 def _transfer(values: Mapping[str, Any]) -> str:
     """Returns the command line that paints one cell by itself."""
     named = {
@@ -105,13 +132,17 @@ def _transfer(values: Mapping[str, Any]) -> str:
 
 
 def _check_output(output: Path, lines: Sequence[Line]) -> None:
-    """Checks that the sheet can be written and takes no other picture's place."""
+    """Checks that the sheet can be written, and that no output takes an input's place."""
     image.check_output(output)
+    outputs = {line.job.output.resolve() for line in lines}
     for line in lines:
         used = [path for paths in line.inputs.values() for path in paths]
         for path in (*used, line.job.output):
             if path.resolve() == output.resolve():
                 raise ConfigError(f"the sheet would overwrite {path}")
+        for path in used:
+            if path.resolve() in outputs:
+                raise ConfigError(f"a cell would overwrite {path}; choose another --keep")
 
 
 @contextlib.contextmanager

@@ -179,6 +179,10 @@ class Config:
         for weight in self.style_blend:
             _check_range("style_blend", weight, above=0.0)
         self.style_losses()
+        if not self.gram_layers:
+            raise ConfigError("gram_layers needs at least one layer")
+        if len(set(self.gram_layers)) < len(self.gram_layers):
+            raise ConfigError(f"gram_layers names a layer twice: {', '.join(self.gram_layers)}")
         if self.rotations * self.rotation_step > 45:
             raise ConfigError("rotations times rotation_step may be at most 45 degrees")
 
@@ -201,7 +205,15 @@ class Config:
             losses[name] = number
         if not losses:
             raise ConfigError("style_loss needs at least one loss")
+        if not any(losses.values()):
+            raise ConfigError(
+                f"style_loss is {','.join(self.style_loss)!r}; one weight must be above 0"
+            )
         return losses
+
+    def matches_patches(self) -> bool:
+        """Returns whether a style loss may match patches: any but the Gram loss alone."""
+        return any(weight and name != "gram" for name, weight in self.style_losses().items())
 
     def iterations_per_level(self, levels: int) -> tuple[int, ...]:
         """Returns the iterations of each of `levels` pyramid levels, coarsest first."""
@@ -254,8 +266,9 @@ def _check_type(name: str, kind: object, value: object) -> None:
         return
     allowed = {int | None: (int, type(None)), float: (int, float)}.get(kind, kind)
     if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
-        expected = "a whole number" if kind in (int, int | None) else "a number"
-        raise ConfigError(f"{name} is {value!r}; it must be {'text' if kind is str else expected}")
+        named = {int: "a whole number", int | None: "a whole number", str: "text"}
+        expected = {**named, bool: "true or false"}.get(kind, "a number")
+        raise ConfigError(f"{name} is {value!r}; it must be {expected}")
 
 
 def _check_range(

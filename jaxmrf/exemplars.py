@@ -9,6 +9,9 @@ from jaxtyping import Array, Float, Int
 
 from jaxmrf.config import Config
 
+PROPORTIONS = 0.02
+"""How far the proportions of a guide or mask may be from those of its picture, relatively."""
+
 
 class Guides(NamedTuple):
     """What is where, in picture and styles: one channel per label, in 0 to 1.
@@ -36,6 +39,16 @@ class Exemplars(NamedTuple):
     sizes: Mapping[str, tuple[int, int]]
     blend: Float[Array, " copies"] | None = None
     guides: Guides | None = None
+
+
+def same_proportions(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Returns whether two pictures of (height, width) have the same proportions, nearly.
+
+    Example:
+      >>> same_proportions((100, 150), (341, 512))
+      True
+    """
+    return abs(one[0] * other[1] / (one[1] * other[0]) - 1.0) <= PROPORTIONS
 
 
 def margin(config: Config) -> int:

@@ -12,7 +12,8 @@ from jaxtyping import Float
 
 from jaxmrf import image
 from jaxmrf.config import ConfigError
-from jaxmrf.exemplars import Guides
+from jaxmrf.exemplars import Guides, same_proportions
+from jaxmrf.transfer import at_size
 
 MAX_LABELS = 16
 
@@ -22,9 +23,6 @@ anti-aliased edges blur them."""
 
 SMALLEST_SHARE = 0.001
 """Colors that cover less of a guide are blur at the edges, no label."""
-
-PROPORTIONS = 0.02
-"""How far the proportions of a guide may be from those of its picture, relatively."""
 
 
 ENDING = "_sem.png"
@@ -53,7 +51,8 @@ def load(
 
     Raises:
       ImageError: if a file cannot be read.
-      ConfigError: if proportions differ, labels are too many, or one is in no style.
+      ConfigError: if proportions differ, there are no labels or too many, or one is in no
+        style.
     """
     if len(styles) != len(style_shapes):
         raise ConfigError(f"{len(styles)} style guide(s) for {len(style_shapes)} style(s)")
@@ -67,28 +66,46 @@ def load(
     in_content = channels[0].sum(axis=(0, 1)) > 0
     in_styles = sum(found.sum(axis=(0, 1)) for found in channels[1:]) > 0
     for color in palette[(in_content & ~in_styles)[: len(palette)]]:
-        code = "#{:02x}{:02x}{:02x}".format(*np.rint(color * 255).astype(int))
-        raise ConfigError(f"the label {code} of {content} is in no style guide")
+        raise ConfigError(f"the label {code(color)} of {content} is in no style guide")
     return Guides(channels[0], tuple(channels[1:]))
 
 
+def code(color: Float[np.ndarray, " 3"]) -> str:
+    """Returns a color as text.
+
+    Example:
+      >>> code(np.array([1.0, 0.5, 0.0]))
+      '#ff8000'
+    """
+    return "#{:02x}{:02x}{:02x}".format(*np.rint(color * 255).astype(int))
+
+
 def load_mask(path: Path, shape: tuple[int, int]) -> Float[np.ndarray, "h w"]:
-    """Reads a mask, white where the picture may change; (height, width) `shape` as in `load`.
+    """Reads a mask, white where the picture may change.
+
+    Args:
+      path: the mask.
+      shape: (height, width) of the result.
 
     Raises:
       ImageError: if the file cannot be read.
-      ConfigError: if its proportions differ or it is black everywhere.
+      ConfigError: if its proportions differ or nothing of it is white at the size of the result.
     """
     mask = _load(path, shape).mean(axis=-1)
     if not (mask > 0.5).any():
         raise ConfigError(f"the mask {path} is black everywhere; white is what may change")
+    if not (np.asarray(at_size(mask[..., None], shape)) > 0.5).any():
+        raise ConfigError(
+            f"what is white in the mask {path} vanishes at {shape[1]}×{shape[0]} pixels; "
+            "paint more of it white, or choose a larger size"
+        )
     return mask
 
 
 def _load(path: Path, shape: tuple[int, int]) -> np.ndarray:
     pixels = image.load(path).pixels
     height, width = pixels.shape[:2]
-    if abs(height * shape[1] / (width * shape[0]) - 1.0) > PROPORTIONS:
+    if not same_proportions((height, width), shape):
         raise ConfigError(
             f"{path} has {width}×{height} pixels, its picture {shape[1]}×{shape[0]}; "
             "they must have the same proportions"
@@ -99,6 +116,8 @@ def _load(path: Path, shape: tuple[int, int]) -> np.ndarray:
 def _with_colors_of(pixels: np.ndarray, palette: np.ndarray, path: Path) -> np.ndarray:
     """Returns the palette with the colors of a guide that it does not have yet."""
     colors, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
+    if counts.max() < SMALLEST_SHARE * counts.sum():
+        raise ConfigError(f"{path} has no label; paint each thing in it in one flat color")
     for index in np.argsort(-counts, kind="stable"):
         if counts[index] < SMALLEST_SHARE * counts.sum():
             break

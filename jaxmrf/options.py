@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin
 import tomli_w
 
 from jaxmrf import config as settings
+from jaxmrf import paint
 from jaxmrf.config import Config, ConfigError
 from jaxmrf.paint import Job
 
@@ -22,7 +23,22 @@ _NOT_BY_NAME = {"config", "shape", "initial", *_PATH_LISTS.values()}
 NAMES = ("preset", *_PATH_LISTS, *(_CONFIG | _JOB).keys() - _NOT_BY_NAME)
 """Every option that a job can have."""
 
+_DEFAULTS = dataclasses.asdict(Config())
+_INPUTS = ("content", "style", "content_guide", "style_guide", "mask", "init")
+
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+COMMAND_ONLY = ("network", "device", "weights")
+"""Options of a command, not of a job: they choose what computes it."""
+
+OF_PATCHES = (
+    *("layers", "patch_size", "stride", "style_stride", "matching", "match_every", "overlap"),
+    *("metric", "variety", "guide_weight", "content_guide", "style_guide"),
+)
+"""Options without effect where no patches are matched."""
+
+OF_CONTENT = ("color", "content_weight", "content_layer", "content_level_factor", "mask")
+"""Options without effect where there is no content picture."""
 
 SYNTHESIS_SIZE = "384x384"
 """Width and height of a synthesis that names none."""
@@ -56,6 +72,8 @@ def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
             for text in _listed(value) if name in _PATH_LISTS else [value]:
                 if not isinstance(text, str | Path):
                     raise ConfigError(f"{name} is {text!r}; it must be text")
+                if not str(text).strip():
+                    raise ConfigError(f"{name} is empty; leave it out, or give it a value")
     for name in ("style", "output"):
         if name not in values:
             raise ConfigError(f"the option {name!r} is missing")
@@ -63,6 +81,11 @@ def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
     if "content" not in values:
         shape = parse_shape(str(values.get("size", SYNTHESIS_SIZE)))
         values["size"] = max(shape)
+    elif re.search("[x×]", str(values.get("size", ""))):
+        raise ConfigError(
+            f"size is {values['size']!r}, that of a synthesis; a transfer takes the longest side, "
+            "such as 512"
+        )
     initial = None
     if "init" in values and values["init"] not in get_args(settings.Initialization):
         initial = values.pop("init")
@@ -79,16 +102,49 @@ def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
     for name, field in _PATH_LISTS.items():
         if name in values:
             own[field] = tuple(folder / value for value in _listed(values[name]))
+    _check_numbers(own)
+    config = dataclasses.replace(settings.preset(values.get("preset", "default")), **chosen)
+    # What has no effect is always the same: pictures that are equal have equal settings.
+    plain = {name: _DEFAULTS[name] for name in _idle(config, shape is None) & _CONFIG.keys()}
     return Job(
-        config=dataclasses.replace(settings.preset(values.get("preset", "default")), **chosen),
+        config=dataclasses.replace(config, **plain),
         shape=shape,
         initial=None if initial is None else folder / initial,
         **own,
     )
 
 
+def without_effect(values: Mapping[str, Any], job: Job) -> dict[str, str]:
+    """Returns the options that were given and have no effect, each with the reason.
+
+    Args:
+      values: options by long name, as for `job`; those that are None or an empty
+        list do not count.
+      job: what `job` made of them.
+    """
+    given = {
+        name.replace("-", "_"): value
+        for name, value in values.items()
+        if value not in (None, [], ())
+    }
+    reasons = {
+        "gram_layers": "the style loss gram is not used",
+        **dict.fromkeys(OF_PATCHES, "the style loss mrf is not used"),
+        **dict.fromkeys(OF_CONTENT, "a synthesis has no content picture"),
+    }
+    idle = _idle(job.config, job.content is not None)
+    found = {name: reasons[name] for name in given if name in idle}
+    if job.content is None and given.get("init") == "content":
+        found["init content"] = reasons["mask"]
+    guided = paint.with_guides(job)
+    weighs = "guide_weight" in given and job.config.guide_weight
+    if weighs and not (guided.content_guide or guided.style_guides):
+        found.setdefault("guide_weight", "there are no guides")
+    return found
+
+
 def read_toml(path: Path) -> dict[str, Any]:
-    """Returns the options of a TOML file by name.
+    """Returns the options of a TOML file by name; inputs are relative to its folder.
 
     Raises:
       ConfigError: if it cannot be read or an option is unknown.
@@ -100,8 +156,11 @@ def read_toml(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     values = {name.replace("-", "_"): value for name, value in values.items()}
-    for name in values:
+    for name, value in values.items():
         _check_name(name)
+        if name in _INPUTS and not (name == "init" and value in get_args(settings.Initialization)):
+            found = [_beside(path, one) for one in _listed(value)]
+            values[name] = found if isinstance(value, list) else found[0]
     return values
 
 
@@ -111,10 +170,21 @@ def to_toml(written: Mapping[str, Any]) -> str:
     Args:
       written: what is stored in the picture, see `paint.paint`.
     """
-    config = {name: value for name, value in written["config"].items() if value is not None}
-    if written["command"] == "synthesize":
-        config["size"] = f"{written['width']}x{written['height']}"
-    return tomli_w.dumps(config)
+    values = {name: value for name, value in written["config"].items() if value is not None}
+    synthesis = written["command"] == "synthesize"
+    idle = _idle(Config(style_loss=tuple(values["style_loss"])), not synthesis)
+    if not written.get("content_guide") and values.get("guide_weight"):
+        idle.add("guide_weight")
+    if synthesis:
+        values["size"] = f"{written['width']}x{written['height']}"
+        if values["init"] == "content":  # what a run is called that starts from noise here
+            idle.add("init")
+    values = {name: value for name, value in values.items() if name not in idle}
+    files = {"content_guide": "content_guide", "style_guide": "style_guides", "mask": "mask"}
+    for name, stored in {**files, "init": "initial"}.items():
+        if written.get(stored):
+            values[name] = written[stored]
+    return tomli_w.dumps(values)
 
 
 def from_arguments(
@@ -208,7 +278,32 @@ def _is_truth(text: str) -> bool:
     return set(re.split("[,;]", text.lower())) <= _TRUTH.keys()
 
 
+def _idle(config: Config, has_content: bool) -> set[str]:
+    """Returns the options that have no effect, whatever they are."""
+    idle = set() if config.style_losses().get("gram") else {"gram_layers"}
+    if not config.matches_patches():
+        idle.update(OF_PATCHES)
+    if not has_content:
+        idle.update(OF_CONTENT)
+    return idle
+
+
+def _beside(file: Path, value: Any) -> Any:
+    """Returns a name in a file relative to its folder; what is no name is refused later."""
+    return str(file.parent / value) if isinstance(value, str) and value.strip() else value
+
+
+def _check_numbers(own: Mapping[str, Any]) -> None:
+    every, memory = own.get("preview_every", 0), own.get("memory", 1.0)
+    if not isinstance(every, int) or isinstance(every, bool) or every < 0:
+        raise ConfigError(f"preview_every is {every!r}; it must be a whole number, 0 for none")
+    if not isinstance(memory, int | float) or isinstance(memory, bool):
+        raise ConfigError(f"memory is {memory!r}; it must be a number of gigabytes")
+
+
 def _check_name(name: str, others: Iterable[str] = ()) -> None:
+    if name in COMMAND_ONLY:
+        raise ConfigError(f"{name} can only be given on the command line: --{name}")
     if name not in NAMES:
         near = difflib.get_close_matches(name, (*NAMES, *others), 1)
         hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -14,7 +14,7 @@ from typing import Any, TextIO
 import numpy as np
 
 import jaxmrf
-from jaxmrf import api, guides, image, pyramid, weights
+from jaxmrf import api, guides, image, label_coverage, pyramid, weights
 from jaxmrf.config import Config, ConfigError
 from jaxmrf.exemplars import Guides
 from jaxmrf.image import ImageError, Picture
@@ -95,7 +95,9 @@ def paint(
       titles: what the output calls an input, where that is not the name of its file.
       on_plan: called once, before the first iteration.
       on_progress: called when a level starts and after each iteration.
-      on_warning: called with a line if previews or trace cannot be written any more.
+      on_warning: called with a line when something is done that nobody asked for, such as
+        guides that are found beside the pictures, or layers left out; and if previews or trace
+        cannot be written any more.
       on_suitability: called before the first iteration of a transfer by the MRF loss that
         is no quick try, with what its style patches can do; None: not measured.
 
@@ -110,12 +112,13 @@ def paint(
     """
     if job.memory is not None and not 0 < job.memory < math.inf:
         raise ConfigError(f"memory is {job.memory}; it must be a number of gigabytes above 0")
+    notes = [] if with_guides(job) == job else [guides_found(with_guides(job))]
     job = with_guides(job)
     _check_files(job)
     content = None if job.content is None else image.load(job.content)
     styles = [image.load(path).pixels for path in job.styles]
     initial = None if job.initial is None else image.load(job.initial)
-    shape = job.shape or pyramid.fit(*content.pixels.shape[:2], job.config.size)
+    shape = job.shape or api.result_shape(content.pixels.shape[:2], job.config)
     image.check_size(job.output, shape)
     loaded = load_guides(job, shape, [style.shape[:2] for style in styles])
     mask = None if job.mask is None else guides.load_mask(job.mask, shape)
@@ -123,13 +126,21 @@ def paint(
     last: Progress | None = None
     watch = _Watch(job, settings, on_warning)
 
+    def loose(plan: Plan) -> list[str]:
+        if loaded is None or not (job.config.guide_weight and job.config.matches_patches()):
+            return []
+        found = label_coverage.unmatched(
+            loaded, plan, network.params, features=network.network, config=job.config
+        )
+        return [_loose_label(job, loaded, label, plan.shapes[found[label]]) for label in found]
+
     def planned(plan: Plan) -> None:
         on_plan(plan)
+        for note in (*notes, *layers_left_out(job, network), *loose(plan)):
+            on_warning(note)
         worth_it = max(shape) >= QUICK_TRY and "mrf" in job.config.style_losses()
         if on_suitability is not None and content is not None and worth_it:
-            on_suitability(
-                api.measure_suitability(content.pixels, styles, plan, job.config, network)
-            )
+            on_suitability(api.measure_suitability(content.pixels, styles, job.config, network))
 
     records = api.iterate(
         None if content is None else content.pixels,
@@ -237,13 +248,32 @@ def _check_files(job: Job) -> None:
 
 
 def with_guides(job: Job) -> Job:
-    """Returns the job with the guides that lie beside all of its pictures, if it has none."""
-    if job.content_guide or job.style_guides or job.content is None or not job.config.guide_weight:
+    """Returns the job with the guides that lie beside all of its pictures, if it has none.
+
+    They are not taken where they have no effect.
+    """
+    given = job.content_guide or job.style_guides or job.content is None
+    if given or not job.config.guide_weight or not job.config.matches_patches():
         return job
     found = [guides.beside(path) for path in (job.content, *job.styles)]
     if None in found:
         return job
     return dataclasses.replace(job, content_guide=found[0], style_guides=tuple(found[1:]))
+
+
+def guides_found(job: Job) -> str:
+    """Returns a line that says which guides were taken without being asked for."""
+    names = ", ".join(path.name for path in (job.content_guide, *job.style_guides))
+    return f"guides found beside the pictures: {names} (--guide-weight 0 leaves them out)"
+
+
+def layers_left_out(job: Job, network: weights.Loaded) -> list[str]:
+    """Returns a line that says which layers of the Gram loss the network lacks, if it does."""
+    there = api.for_network(job.config, network).gram_layers
+    missing = [name for name in job.config.gram_layers if name not in there]
+    if not missing:
+        return []
+    return [f"left out {', '.join(missing)} of the Gram loss: the network has no such layer"]
 
 
 def load_guides(
@@ -265,6 +295,16 @@ def load_guides(
     if job.content_guide is None or not job.style_guides:
         raise ConfigError("a content guide and style guides are of use only together")
     return guides.load(job.content_guide, job.style_guides, shape, style_shapes)
+
+
+def _loose_label(job: Job, loaded: Guides, label: int, shape: tuple[int, int]) -> str:
+    """Returns a line that says where a label of the content guide is in no style patch."""
+    pixels = image.load(job.content_guide).pixels
+    color = guides.code(np.median(pixels[loaded.picture[..., label] > 0], axis=0))
+    return (
+        f"the label {color} of {job.content_guide} is in no style patch at {shape[1]}×{shape[0]} "
+        "pixels: there it matches anything"
+    )
 
 
 def _deliver(

@@ -27,6 +27,23 @@ def fit(height: int, width: int, longest: int) -> tuple[int, int]:
     return max(1, _round(height * ratio)), max(1, _round(width * ratio))
 
 
+def size_in_steps(height: int, width: int, near: int, step: int) -> int | None:
+    """Returns the longest side nearest to `near` for which `fit` gives multiples of `step`.
+
+    None if there is none between half and twice of it.
+
+    Example:
+      >>> size_in_steps(67, 100, near=100, step=16)
+      96
+    """
+    fitting = [
+        longest
+        for longest in range(step, 2 * near + 1, step)
+        if 2 * longest >= near and not any(side % step for side in fit(height, width, longest))
+    ]
+    return min(fitting, key=lambda longest: abs(longest - near), default=None)
+
+
 def level_count(shape: tuple[int, int], config: Config) -> int:
     """Returns how many levels a picture of this height and width gets."""
     if config.levels is not None:

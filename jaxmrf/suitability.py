@@ -11,25 +11,39 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, PyTree
 
-from jaxmrf import matching
-from jaxmrf.config import Config
+from jaxmrf import color, matching
 from jaxmrf.energy import Features
-from jaxmrf.transfer import Plan, at_size, make_inputs
+from jaxmrf.transfer import at_size
+
+SIDE = 96
+"""Pixels of both sides of the pictures that are compared, whatever size and proportions they
+have: the numbers of all runs compare with each other, and all share one compiled program."""
+
+LAYER = "relu4_1"
+"""Where patches are compared; in networks without it, in the deepest of the style's layers."""
+
+PATCH_SIZE = 3
 
 FEWEST_MATCHES = 16
 """Fewer matches than this say nothing about a picture."""
 
-POOR_SCORE = 0.235
+POOR_SCORE = 0.24
 """Scores below this, with VGG-16, came with poor pictures; docs/gallery.md shows some."""
 
-POOR_SHARE = 0.2
-"""Share of distinct style patches below which a few stand for the whole picture."""
+POOR_SHARE = 0.385
+"""Share of distinct style patches below which a few stand for the whole picture: paintings had
+0.40 or more, noise 0.27 to 0.41 (`benchmarks/suitability.py`)."""
+
+PLAIN_SCORE, PLAIN_SHARE = 0.6, 0.7
+"""Above this score, below this share a style has nothing but plain areas. Pairs of pictures had
+scores up to 0.33, a flat color from 0.69 on; a picture and itself have 1 and a share of 1."""
 
 
 class Suitability(NamedTuple):
-    """What the matches at the coarsest level say of a content and its styles.
+    """What the matches at a small size say of a content and its styles.
 
     Attributes:
       score: median cosine of the matches of the deepest layer, 0 to 1.
@@ -49,53 +63,58 @@ class Suitability(NamedTuple):
     @property
     def monotonous(self) -> bool:
         """Whether a few style patches stand for the whole content."""
-        return self.matches >= FEWEST_MATCHES and self.distinct < POOR_SHARE
+        plain = self.score > PLAIN_SCORE and self.distinct < PLAIN_SHARE
+        return self.matches >= FEWEST_MATCHES and (plain or self.distinct < POOR_SHARE)
 
 
 def measure(
     params: PyTree,
     content: Float[Array, "_ _ 3"],
     styles: Sequence[Float[Array, "_ _ 3"]],
-    plan: Plan,
     *,
     features: Features,
-    config: Config,
+    layers: Sequence[str],
 ) -> Suitability:
-    """Matches the content with its styles, as they are, at the coarsest level.
+    """Matches the content with its styles, all at one small size; no setting has a part in it.
 
     Args:
       params: parameters of the network.
       content: content picture of any size, sRGB in 0 to 1.
       styles: style pictures of any size, sRGB in 0 to 1.
-      plan: from `transfer.make_plan`.
       features: the network.
-      config: settings; guides, weights, rotations and scales of styles play no part here.
+      layers: of the style, for networks that do not have `LAYER`.
     """
-    inputs = make_inputs(content, styles, config)
     found = _measure(
         params,
-        at_size(inputs.content, plan.shapes[0]),
-        tuple(at_size(*each) for each in zip(inputs.styles, plan.style_shapes[0], strict=True)),
+        at_size(content, (SIDE, SIDE)),
+        tuple(at_size(style, (SIDE, SIDE)) for style in styles),
         features=features,
-        config=config.program(),
+        layers=tuple(layers),
     )
     return Suitability(*(number.item() for number in jax.device_get(found)))
 
 
-@functools.partial(jax.jit, static_argnames=("features", "config"))
+@functools.partial(jax.jit, static_argnames=("features", "layers"))
 def _measure(
     params: PyTree,
     content: Array,
     styles: tuple[Array, ...],
     *,
     features: Features,
-    config: Config,
+    layers: tuple[str, ...],
 ) -> tuple[Array, Array, Array]:
-    layers = features(params, content)
-    deepest = [name for name in layers if name in config.layers][-1]
-    maps = tuple(features(params, style)[deepest] for style in styles)
-    style = matching.collect(maps, config.patch_size, config.style_stride)
-    found = matching.nearest(layers[deepest], style, config.patch_size, config.stride)
+    # One after the other: several styles then compile no longer than one.
+    pictures = jnp.stack([color.match_distribution(content, styles, None), *styles])
+    activations = lax.map(lambda picture: _activations(params, picture, features, layers), pictures)
+    style = matching.collect(tuple(activations[1:]), PATCH_SIZE, 1)
+    found = matching.nearest(activations[0], style, PATCH_SIZE, 1)
     used = jnp.zeros(style.scale.size, bool).at[found.position.ravel()].set(True)
     possible = jnp.minimum(found.score.size, jnp.sum(style.scale >= 0))
     return jnp.median(found.score), jnp.sum(used) / possible, jnp.asarray(found.score.size)
+
+
+def _activations(
+    params: PyTree, picture: Array, features: Features, layers: tuple[str, ...]
+) -> Array:
+    found = features(params, picture)
+    return found[LAYER] if LAYER in found else found[[n for n in found if n in layers][-1]]

@@ -1,5 +1,7 @@
 """Grids of settings: options with several values to lines of a batch, outputs to a sheet."""
 
+import dataclasses
+import functools
 import hashlib
 import itertools
 import math
@@ -11,9 +13,11 @@ from typing import Any, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from jaxmrf import image, manifest, options, pyramid
-from jaxmrf.config import ConfigError
+from jaxmrf import api, batch, guides, image, manifest, options, paint, pyramid, weights
+from jaxmrf.config import Config, ConfigError
+from jaxmrf.image import ImageError
 from jaxmrf.manifest import Line
+from jaxmrf.paint import Job
 
 MOST_CELLS = 100
 
@@ -100,10 +104,71 @@ def lines(
     Raises:
       ConfigError: if an option cannot be used.
     """
-    return [
-        manifest.line(number, {**fixed, **cell, "output": _name(cell)}, Path(), folder, defaults)
-        for number, cell in enumerate(cells(grid), 1)
-    ]
+    found, faults = [], {}
+    for number, cell in enumerate(cells(grid), 1):
+        row = {**fixed, **cell, "output": _name(cell)}
+        try:
+            found.append(manifest.line(number, row, Path(), folder, defaults))
+        except ConfigError as error:
+            faults[number] = str(error)
+    _refuse(grid, faults)
+    return found
+
+
+def check(
+    grid: Sequence[Axis], lines: Sequence[Line], network: weights.Loaded, bucket: int
+) -> None:
+    """Checks all that can be known of the cells before one is painted.
+
+    Args:
+      grid: options with several values.
+      lines: of all cells.
+      network: from `weights.load`.
+      bucket: see `batch.Settings`.
+
+    Raises:
+      ConfigError: if a cell cannot be painted; it names the cell, unless all have that fault.
+    """
+    faults: dict[int, str] = {}
+
+    def note(line: Line, error: Exception) -> None:
+        faults.setdefault(line.number, str(error))
+
+    # Cells share their files, and mostly their shapes.
+    once = functools.cache(_check_inputs)
+    for line in lines:
+        try:
+            once(*_inputs(line.job))
+        except (ConfigError, ImageError) as error:
+            note(line, error)
+    batch.group(lines, network, bucket, note)
+    _refuse(grid, faults)
+
+
+def _refuse(grid: Sequence[Axis], faults: Mapping[int, str]) -> None:
+    """Raises the first fault, if there is one, with its cell unless all cells have it."""
+    every = list(cells(grid))
+    alike = len(faults) == len(every) and len(set(faults.values())) == 1
+    for number, cell in enumerate(every, 1):
+        if number in faults:
+            named = ", ".join(f"{_flag(name)} {_text(value)}" for name, value in cell.items())
+            raise ConfigError(faults[number] if alike else f"the cell {named}: {faults[number]}")
+
+
+def _inputs(job: Job) -> tuple[Job, tuple[int, int]]:
+    """Returns a job that has the files of another and no settings, and the result's shape."""
+    shape = job.shape
+    if job.content is not None:
+        shape = api.result_shape(image.shape_of(job.content), job.config)
+    return dataclasses.replace(job, output=Path(), config=Config(), shape=None), shape
+
+
+def _check_inputs(job: Job, shape: tuple[int, int]) -> None:
+    if job.initial is not None:
+        image.shape_of(job.initial)
+    paint.load_guides(job, shape, [image.shape_of(path) for path in job.styles])
+    if job.mask is not None:
+        guides.load_mask(job.mask, shape)
 
 
 def _name(cell: Mapping[str, Any]) -> str:

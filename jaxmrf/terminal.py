@@ -1,9 +1,13 @@
 """What all commands share: the console, and errors of the user as one line."""
 
 import contextlib
+import difflib
+import sys
 from collections.abc import Iterator
+from typing import Any
 
 import typer
+import typer.core
 from rich.console import Console
 
 from jaxmrf import device, paint, weights
@@ -13,12 +17,55 @@ from jaxmrf.image import ImageError
 USER_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
+# Typer brings its own click from 0.29 on; before, this is click's.
+_UsageError = typer.BadParameter.__bases__[0]
+
 console = Console(stderr=True, highlight=False)
 
 
 def say(text: str) -> None:
     """Prints a line to standard error, not wrapped, brackets as they are."""
     console.print(text, markup=False, soft_wrap=True)
+
+
+class Group(typer.core.TyperGroup):
+    """A command whose faults of usage are one line, as other errors of the user are."""
+
+    def main(self, *arguments: Any, standalone_mode: bool = True, **more: Any) -> Any:
+        """Runs the command; by itself, as a program, it ends the process with an exit code."""
+        try:
+            code = super().main(*arguments, standalone_mode=False, **more)
+        except _UsageError as error:
+            if not standalone_mode:
+                raise
+            if type(error).__name__ == "NoArgsIsHelpError":
+                error.show()
+            else:
+                _print_error(_usage_fault(error))
+            sys.exit(USER_ERROR)
+        except typer.Abort:
+            if not standalone_mode:
+                raise
+            _print_error("aborted")
+            sys.exit(1)
+        if standalone_mode:
+            sys.exit(code if isinstance(code, int) else 0)
+        return code
+
+
+def _usage_fault(error: Any) -> str:
+    """Returns what is wrong with a command line, and where to look."""
+    command = error.ctx.command_path if error.ctx is not None else "jaxmrf"
+    command = " ".join(["jaxmrf", *command.split()[1:]])
+    option = getattr(error, "option_name", None)
+    if hasattr(error, "possibilities") and option is not None:
+        known = [name for parameter in error.ctx.command.params for name in parameter.opts]
+        near = difflib.get_close_matches(option, known, 1)
+        what = f"there is no option {option}" + (f"; did you mean {near[0]}?" if near else "")
+    else:
+        what = " ".join(error.format_message().split()).rstrip(".")
+        what = what[:1].lower() + what[1:]
+    return f"{what}{' See' if what.endswith('?') else '; see'} {command} --help"
 
 
 @contextlib.contextmanager
@@ -43,6 +90,10 @@ def user_errors() -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _fail(message: str) -> None:
+def _print_error(message: str) -> None:
     console.print(f"error: {message}", style="red", markup=False, soft_wrap=True)
+
+
+def _fail(message: str) -> None:
+    _print_error(message)
     raise typer.Exit(USER_ERROR) from None

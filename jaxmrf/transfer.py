@@ -706,7 +706,11 @@ def _patches_fit(
     smallest = np.min([shape, *(copy.shape[:2] for copy in copies)], axis=0)
     picture = jax.ShapeDtypeStruct((*smallest, 3), np.float32)
     layers = jax.eval_shape(features, params, picture)
-    for name in (*style_losses.layers(config), *([config.content_layer] if guided else ())):
+    for name in (
+        *style_losses.layers(config),
+        *config.layers,
+        *([config.content_layer] if guided else ()),
+    ):
         if name not in layers:
             raise ConfigError(f"the network has no layer {name!r}; it has {', '.join(layers)}")
     return min(min(layers[name].shape[:2]) for name in config.layers) >= config.patch_size

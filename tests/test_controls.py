@@ -7,17 +7,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmrf import energy, gram, mrf, vgg
-from jaxmrf.config import Config, ConfigError
+from jaxmrf import api, energy, gram, guides, label_coverage, mrf, vgg
+from jaxmrf.color import match_histogram
+from jaxmrf.config import Config, ConfigError, _check_type
 from jaxmrf.energy import Weights
 from jaxmrf.exemplars import Exemplars, Guides
-from jaxmrf.transfer import make_plan, run
+from jaxmrf.transfer import make_inputs, make_plan, run
+from jaxmrf.weights import Loaded
 from tests.conftest import ToyNetwork, picture, toy_params
 
 CONFIG = Config(
     size=32, levels=1, layers=("deep",), content_layer="deep", gram_layers=("shallow", "deep"),
     iterations=(6,), match_every=1,
 )  # fmt: skip
+
+
+PAIR = Guides(np.ones((32, 32, 2), np.float32), (np.ones((40, 40, 2), np.float32),))
 
 
 def painted(config, content=None, styles=(picture(2, 40, 40),), shape=(32, 32), **more):  # noqa: B008
@@ -224,12 +229,161 @@ def test_contradictions_are_named(more, message):
         ({"style_loss": ("mrf:-1",)}, "must be at least 0"),
         ({"style_loss": ("mrf", "mrf:2")}, "name each loss once"),
         ({"style_loss": ()}, "at least one loss"),
+        ({"style_loss": ("gram:0",)}, "one weight must be above 0"),
+        ({"style_loss": ("gram:0", "mrf:0")}, "one weight must be above 0"),
+        ({"gram_layers": ()}, "gram_layers needs at least one layer"),
+        ({"gram_layers": ("relu1_1", "relu1_1")}, "names a layer twice"),
         ({"style_blend": (1.0, 0.0)}, "style_blend is 0.0"),
     ],
 )
 def test_settings_out_of_range_are_named(more, message):
     with pytest.raises(ConfigError, match=message):
         Config(**more)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (PAIR._replace(styles=PAIR.styles * 2), r"2 style guide\(s\) for 1 style"),
+        (PAIR._replace(picture=np.ones((32, 32), np.float32)), r"must be \[height, width, labels"),
+        (PAIR._replace(picture=np.ones((32, 32, 3), np.float32)), "as many labels as the others"),
+        (PAIR._replace(picture=np.ones((32, 40, 2), np.float32)), "same proportions"),
+        (
+            PAIR._replace(styles=(np.ones((40, 30, 2), np.float32),)),
+            "style 1 has 30×40",
+        ),
+    ],
+)
+def test_guides_that_do_not_go_with_the_pictures_are_refused(found, message):
+    network = Loaded(ToyNetwork(), toy_params())
+    style = np.asarray(picture(2, 40, 40))
+    with pytest.raises(ConfigError, match=message):
+        next(api.iterate(None, style, (32, 32), CONFIG, guides=found, network=network))
+    assert next(api.iterate(None, style, (32, 32), CONFIG, guides=PAIR, network=network))
+
+
+def test_a_mask_of_other_proportions_is_refused():
+    network = Loaded(ToyNetwork(), toy_params())
+    content, style = (np.asarray(picture(seed, 32, 32)) for seed in (1, 2))
+    mask = np.ones((32, 48), np.float32)
+    with pytest.raises(ConfigError, match="the mask has 48×32 pixels"):
+        next(api.iterate(content, style, (32, 32), CONFIG, mask=mask, network=network))
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "near", "advice"),
+    [
+        (67, 100, 100, "size 96 gives 96×64"),
+        (300, 451, 256, "size 240 gives 240×160"),
+        (101, 140, 44, "crop the photograph to the proportions of 48×32"),
+    ],
+)
+def test_advice_for_tileable_transfers_can_be_taken(height, width, near, advice):
+    config = dataclasses.replace(CONFIG, tileable=True, size=near)
+    with pytest.raises(ConfigError, match=advice):
+        api.result_shape((height, width), config)
+    if advice.startswith("size"):
+        taken = dataclasses.replace(config, size=int(advice.split()[1]))
+        assert "×".join(map(str, api.result_shape((height, width), taken)[::-1])) in advice
+
+
+def test_of_the_default_gram_layers_those_that_are_not_there_are_left_out():
+    network = Loaded(vgg.Network("vgg16", "conv3_1"), None)
+    network = Loaded(network.network, network.network.random_params(jax.random.key(0)))
+    chosen = Config(style_loss=("gram",))
+    assert api.for_network(chosen, network).gram_layers == ("relu1_1", "relu2_1", "relu3_1")
+    named = dataclasses.replace(chosen, gram_layers=("relu1_1", "relu5_1"))
+    assert api.for_network(named, network).gram_layers == named.gram_layers  # to be refused
+    toy = Loaded(ToyNetwork(), toy_params())
+    with pytest.raises(ConfigError, match="choose gram_layers from deep, shallow"):
+        api.for_network(chosen, toy)
+
+
+def test_gram_layers_that_are_not_there_are_refused():
+    config = dataclasses.replace(CONFIG, style_loss=("gram",), gram_layers=("shallow", "relu5_1"))
+    with pytest.raises(ConfigError, match="no layer 'relu5_1'; it has deep, shallow"):
+        painted(config)
+
+
+def test_labels_that_no_style_patch_has_are_found_with_the_level():
+    thin = np.zeros((64, 64, guides.MAX_LABELS), np.float32)
+    thin[..., 0] = 1.0
+    thin[:6, :, 0], thin[:6, :, 1] = 0.0, 1.0  # 6 of 64 rows: at no center of the coarser levels
+    half = np.zeros_like(thin)
+    half[:32, :, 1] = half[32:, :, 0] = 1.0
+    config = dataclasses.replace(CONFIG, size=64, levels=3)
+    arguments = {"features": ToyNetwork(), "config": config}
+    plan = make_plan((64, 64), [(64, 64)], toy_params(), guided=False, **arguments)
+    found = label_coverage.unmatched(Guides(half, (thin,)), plan, toy_params(), **arguments)
+    assert found == {1: 1}
+    assert not label_coverage.unmatched(Guides(thin, (half,)), plan, toy_params(), **arguments)
+
+
+def test_histograms_match_channel_by_channel():
+    content, style = picture(1, 48, 48), picture(2, 40, 40) ** 2
+    matched = np.asarray(match_histogram(content, (style,)))
+    shares = np.linspace(0.05, 0.95, 19)
+
+    def apart(found):
+        wanted = np.quantile(np.asarray(style), shares, axis=(0, 1))
+        return np.abs(np.quantile(np.asarray(found), shares, axis=(0, 1)) - wanted).max()
+
+    assert apart(content) > 0.1
+    assert apart(matched) < 0.02
+
+
+def test_the_histogram_reaches_the_picture():
+    content, style = picture(1, 32, 32), picture(2, 40, 40) ** 2
+    starts = [
+        painted(dataclasses.replace(CONFIG, color=choice, iterations=(0,)), content, (style,))[1]
+        for choice in ("none", "match", "histogram")
+    ]
+    # The start is the content as it is; what it is compared with has the mapped colors.
+    assert len({choice.config.color for choice in starts}) == 3
+    matched = [np.asarray(make_inputs(content, (style,), one.config).content) for one in starts]
+    assert np.abs(matched[2] - matched[0]).mean() > 0.05
+    assert np.abs(matched[2] - matched[1]).mean() > 0.005
+
+
+@pytest.mark.parametrize("metric", ["cosine", "distance"])
+def test_the_metric_decides_what_is_nearest(metric):
+    config = dataclasses.replace(CONFIG, metric=metric)
+    style = ToyNetwork()(toy_params(), picture(2, 32, 32))["deep"]
+    mine = ToyNetwork()(toy_params(), picture(5, 32, 32))["deep"]
+    windows = [
+        np.lib.stride_tricks.sliding_window_view(np.asarray(found), (3, 3, 8))[:, :, 0].reshape(
+            14 * 14, -1
+        )
+        for found in (mine, style)
+    ]
+    products = windows[0] @ windows[1].T
+    squares = [(each**2).sum(axis=1) for each in windows]
+    cosine = products / np.sqrt(squares[0][:, None] * squares[1])
+    distance = squares[0][:, None] + squares[1] - 2 * products
+    nearest = {"cosine": cosine.argmax(axis=1), "distance": distance.argmin(axis=1)}
+    position = matches(mrf.prepare(exemplars([picture(2, 32, 32)]), config), config).ravel()
+    found = position // 16 * 14 + position % 16
+    assert (found == nearest[metric]).mean() > 0.99  # but for ties
+    assert (nearest["cosine"] != nearest["distance"]).mean() > 0.1
+
+
+def test_the_scale_of_a_style_is_that_of_its_patches():
+    stripes = jnp.tile(jnp.repeat(jnp.asarray([0.1, 0.9]), 4), 8)  # 8 pixels a period, of 64
+    style = jnp.broadcast_to(stripes[None, :, None], (64, 64, 3)).astype(jnp.float32)
+    periods = []
+    for scale in (1.0, 2.0):
+        config = dataclasses.replace(
+            CONFIG, size=64, style_scale=scale, init="shuffle", iterations=(20,), color="none"
+        )
+        result, _ = painted(config, None, (style,), shape=(64, 64))
+        power = np.abs(np.fft.rfft(result.mean(axis=2), axis=1)).mean(axis=0)[1:]
+        periods.append(64 / np.average(np.arange(1, 33), weights=power**2))
+    assert periods[1] > 1.5 * periods[0]
+
+
+def test_a_switch_that_is_none_is_named():
+    with pytest.raises(ConfigError, match="tileable is 'perhaps'; it must be true or false"):
+        _check_type("tileable", bool, "perhaps")
 
 
 def test_more_than_sixteen_styles_are_refused():

@@ -4,6 +4,12 @@ import re
 import runpy
 from pathlib import Path
 
+# Rows of the README that change how a picture looks.
+CONTROL = (
+    "transfer C|synthesize|sweep|inspect|advice|--(content-weight|color|style-loss|content-guide|"
+    "tileable|variety|rotations)"
+)
+
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
@@ -14,11 +20,26 @@ def test_every_figure_of_the_gallery_is_shown_with_its_commands():
         assert f"(images/{name}.jpg)" in pages
         assert (DOCS / "images" / f"{name}.jpg").is_file(), name
         for text in (text for row in rows for text in row):
-            command, bar, _ = text.partition(" | ")
+            command, _, shown = text.partition(" | ")
             if " " in command:
-                assert bar or f"\njaxmrf {command}\n" in pages
+                inspected = shown.endswith(".png")
+                assert inspected or f"\njaxmrf {command}\n" in pages
             else:
                 assert (DOCS / "images" / text).is_file(), text
+
+
+def test_every_control_leads_to_its_section_of_the_gallery():
+    gallery = (DOCS / "gallery.md").read_text("utf-8")
+    sections = {
+        "#" + re.sub("[^a-z -]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"^## (.*)$", gallery, re.M)
+    }
+    rows = re.findall(r"^\| (.*) \| (.*) \|$", (DOCS.parent / "README.md").read_text("utf-8"), re.M)
+    for names, text in rows:
+        links = re.findall(r"docs/gallery\.md(#[^)]*)", text)
+        assert set(links) <= sections, names
+        if re.search(CONTROL, names):
+            assert links, names
 
 
 def test_links_between_documents_lead_somewhere():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxmrf
-from jaxmrf import Config, ConfigError, image, matchers, matching, optimize, style_losses
+from jaxmrf import Config, ConfigError, image, manifest, matchers, matching, optimize, style_losses
 from jaxmrf.energy import Weights
 from jaxmrf.transfer import make_plan
 from tests.conftest import ToyNetwork, picture, toy_params
@@ -30,6 +30,24 @@ def example(monkeypatch):
     ):
         monkeypatch.setattr(module, name, dict(getattr(module, name)))
     return lambda name: runpy.run_path(str(EXAMPLES / f"{name}.py"))
+
+
+def test_the_manifest_of_a_folder_has_its_pairs(tmp_path, capsys):
+    (tmp_path / "deep").mkdir()
+    for name in ("a.jpg", "b.jpg", "deep/c.jpg", "d.png"):
+        (tmp_path / name).touch()
+    main = runpy.run_path(str(EXAMPLES / "make_manifest.py"))["main"]
+    main(str(tmp_path), "100")
+    lines = capsys.readouterr().out.splitlines()
+    (tmp_path / "pairs.jsonl").write_text("\n".join(lines))
+    found = manifest.read(tmp_path / "pairs.jsonl", tmp_path / "out", {})
+    names = {"a-b", "a-c", "b-a", "b-c", "c-a", "c-b"}
+    assert {line.name for line in found} == {f"{name}.png" for name in names}
+    assert all(
+        line.name == f"{line.job.content.stem}-{line.job.styles[0].stem}.png" for line in found
+    )
+    main(str(tmp_path), "4")
+    assert capsys.readouterr().out.splitlines() == lines[:4]
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ ORDER = [
     *("style_losses", "energy", "lbfgs", "optimize", "color", "pyramid"),
     *(
         "transfer",
+        "label_coverage",
         "suitability",
         "match_map",
         "reconstruction",

@@ -20,6 +20,7 @@ from jaxmrf import (
     cli,
     energy_curves,
     image,
+    inspection,
     inspection_page,
     match_colors,
     match_map,
@@ -285,6 +286,51 @@ def test_inspect_as_a_process_writes_a_page_that_needs_no_other_file(painted):
         part for part in ("url(", "@import", "http:", "https:", "<script") if part in text
     }
     assert "from style 2" in " ".join(page.texts)
+
+
+def test_guides_and_mask_are_found_and_hold(tmp_path):
+    """Matches stay within the labels of the guides; outside the mask the photograph is matched."""
+    content, style = (np.asarray(picture(seed, 64, 64)) for seed in (1, 2))
+    mask = np.zeros_like(content)
+    mask[:, :32] = 1.0
+    pixels = {
+        "photo": content,
+        "style": style,
+        "mask": mask,
+        "where": mask,
+        "from": mask[:, ::-1],
+        "free": np.where(mask > 0.5, np.asarray(picture(4, 64, 64)), content),
+    }
+    for name, each in pixels.items():
+        image.save(tmp_path / f"{name}.png", image.Picture(each), {})
+    network, maps = weights.load(), {}
+    quick = {"size": 64, "layers": ("relu2_1",), "content_layer": "relu2_1", "levels": 1}
+    guides = {"content_guide": tmp_path / "where.png", "style_guide": [tmp_path / "from.png"]}
+    # The masked picture has something else outside, which must not be seen.
+    cases = {
+        "masked": (np.asarray(picture(4, 64, 64)), {"mask": tmp_path / "mask.png"}),
+        "free": (pixels["free"], {}),
+        "guided": (pixels["free"], guides),
+    }
+    for name, (painted, more) in cases.items():
+        output = tmp_path / f"{name}-out.png"
+        files = {"content": tmp_path / "photo.png", "style": tmp_path / "style.png"}
+        given = options.job({**quick, **files, **more, "output": output})
+        written = paint.settings_of(given, network, (64, 64))
+        image.save(output, image.Picture(painted), written)
+        job = inspection.job_of(inspection.Request(output, tmp_path / "why", {}))
+        assert (job.content_guide, job.style_guides, job.mask) == (
+            given.content_guide, given.style_guides, given.mask,
+        )  # fmt: skip
+        maps[name] = inspection._match_maps(job, inspection._load(job), network)["relu2_1"]
+    np.testing.assert_array_equal(maps["masked"].place, maps["free"].place)
+    crossed = {}
+    for name in ("free", "guided"):
+        columns = maps[name].place[..., 1]
+        half = columns.shape[1] // 2
+        crossed[name] = max((columns[:, :half] < 0.5).mean(), (columns[:, half:] > 0.5).mean())
+    assert crossed["guided"] < 0.05
+    assert crossed["free"] > 0.2
 
 
 def refused(painted, *arguments):

@@ -1,29 +1,24 @@
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from jaxmrf import api, cli, image, suitability, weights
+from jaxmrf import api, cli, image, options, suitability, weights
 from jaxmrf.config import Config
-from jaxmrf.pyramid import fit
-from jaxmrf.transfer import make_plan
 from tests.conftest import ToyNetwork, picture, toy_params
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
-TOY = Config(size=48, layers=("shallow", "deep"), content_layer="deep", levels=1, color="none")
 
 
-def measured(content, style, config=TOY):
-    arguments = {"features": ToyNetwork(), "config": config}
-    plan = make_plan(content.shape[:2], [style.shape[:2]], toy_params(), **arguments)
-    return suitability.measure(toy_params(), content, [style], plan, **arguments)
+def measured(content, style):
+    arguments = {"features": ToyNetwork(), "layers": ("shallow", "deep")}
+    return suitability.measure(toy_params(), content, [style], **arguments)
 
 
 def test_a_painting_explains_itself_with_every_patch():
     found = measured(picture(1, 48, 36), picture(1, 48, 36))
-    assert found.matches == 22 * 16  # of the deeper layer
+    assert found.matches == (suitability.SIDE // 2 - 2) ** 2  # of the deeper layer
     assert found.score > 0.999
     assert found.distinct > 0.99
     assert not found.alien
@@ -48,18 +43,42 @@ def test_few_matches_say_nothing():
     ("content", "style", "alien"),
     [
         ("nasa-astronaut-1993", "vangogh-pere-tanguy-1887", False),
+        ("cat-chelsea-cc0", "vangogh-road-to-tarascon-1888", False),
+        ("coffee-cc0", "vangogh-night-cafe-1888", False),
         ("nasa-astronaut-1993", "vangogh-langlois-bridge-1888", True),
     ],
 )
 def test_pairs_of_the_gallery_are_told_apart(content, style, alien):
-    network, config = weights.load("vgg16"), Config(size=256)
+    network = weights.load("vgg16")
     pixels = [image.load(IMAGES / f"{name}.jpg").pixels for name in (content, style)]
-    shape = fit(*pixels[0].shape[:2], config.size)
-    static = {"features": network.network, "config": config}
-    plan = make_plan(shape, [pixels[1].shape[:2]], network.params, **static)
-    assert api.measure_suitability(*pixels, plan, config, network).alien == alien
-    turned = dataclasses.replace(config, rotations=1, metric="distance")
-    assert api.measure_suitability(*pixels, plan, turned, network).alien == alien
+    found = api.measure_suitability(*pixels, Config(), network)
+    assert found.alien == alien
+    assert not found.monotonous
+    # No setting of a run has a part in it.
+    other = Config(size=1024, levels=1, style_scale=0.5, layers=("relu2_1",), rotations=1)
+    assert api.measure_suitability(*pixels, other, network) == found
+
+
+@pytest.mark.parametrize("kind", ["flat", "noise"])
+@pytest.mark.parametrize("content", ["nasa-astronaut-1993", "coffee-cc0"])
+def test_a_style_without_anything_in_it_gets_advice(kind, content):
+    pixels = image.load(IMAGES / f"{content}.jpg").pixels
+    style = np.full((200, 150, 3), 0.5, np.float32)
+    if kind == "noise":
+        style = np.random.default_rng(1).random(style.shape, np.float32)
+    found = api.measure_suitability(pixels, style, Config(), weights.load("vgg16"))
+    assert found.alien or found.monotonous
+
+
+def test_advice_does_not_name_what_is_already_set(monkeypatch):
+    said = []
+    monkeypatch.setattr(cli, "say", said.append)
+    few = suitability.Suitability(0.3, 0.1, 100)
+    for variety in ("0", "1"):
+        given = {"content": "a.png", "style": "b.png", "output": "c.png", "variety": variety}
+        cli._advise(options.job(given), few)
+    assert "try --variety 1 or another painting" in said[0]
+    assert "try another painting" in said[1]
 
 
 def test_the_command_line_says_so_beforehand(tmp_path, monkeypatch):

@@ -36,7 +36,8 @@ QUICK = [
 ]
 SMALL = ["--size", "64", "--iterations", "2", *QUICK]
 WEIGHTS = ["--content-weight", "0.1,2"]
-PAIR = ["sweep", "content.png", "style.png"]
+PICTURES = ["content.png", "style.png"]
+PAIR = ["sweep", *PICTURES]
 
 
 @pytest.fixture
@@ -49,6 +50,10 @@ def invoke(tmp_path, monkeypatch):
 def pixels(path):
     with Image.open(path) as file:
         return np.asarray(file.convert("RGB"))
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def saved(path):
@@ -295,19 +300,51 @@ def test_ctrl_c_leaves_what_is_finished(invoke, tmp_path):
         (["content.png", "style.png", *WEIGHTS, "--config", "no.toml"], "cannot read no.toml"),
         (["content.png", "style.png", *WEIGHTS, "-o", "a.gif"], "must end in"),
         (["content.png", "style.png", *WEIGHTS, "-o", "style.png"], "would overwrite"),
-        (["content.png", "style.png", "--seed", "1,2", "-o", "cells/seed-2.png"], "no folder"),
+        (["content.png", "style.png", "--seed", "1,2", "-o", "nowhere/sheet.png"], "no folder"),
         (["content.png", "style.png", *WEIGHTS, "--lanes", "some"], "give auto or a number"),
         (["content.png", "style.png", "--seed", ",".join(map(str, range(101)))], "101 cells"),
+        (["cells/seed-1.png", "style.png", "--seed", "1,2"], "a cell would overwrite cells/seed-1"),
+        ([*PICTURES, *WEIGHTS, "--mask", "black.png"], "error: the mask black.png is black every"),
+        ([*PICTURES, *WEIGHTS, "--mask", "style.png"], "must have the same proportions"),
+        (
+            [*PICTURES, *WEIGHTS, "--content-guide", "style.png", "--style-guide", "black.png"],
+            "must have the same proportions",
+        ),
+        (
+            [*PICTURES, "--tileable", "true,false", "--size", "100"],
+            "error: the cell tileable true: the sides of a tileable picture must be multiples",
+        ),
+        (
+            [*PICTURES, "--style-blend", "1;1,2"],
+            "error: the cell style-blend 1,2: style_blend has 2 weights for 1 style(s)",
+        ),
+        ([*PICTURES, "--style-loss", "mrf;mfr"], "the cell style-loss mfr: there is no style loss"),
+        ([*PICTURES, *WEIGHTS, "--style-loss", "mfr"], "error: there is no style loss 'mfr'"),
+        ([*PICTURES, *WEIGHTS, "--layers", "relu9_1"], "error: the network has no layer 'relu9_1'"),
+        (
+            [*PICTURES, "--init", "noise;text.png"],
+            "the cell init text.png: cannot",
+        ),
+        ([*PICTURES, "--style-loss", "gram", "--variety", "0,1"], "variety has no effect"),
     ],
 )
 def test_bad_requests_are_one_line_and_leave_nothing(invoke, tmp_path, arguments, message):
     (tmp_path / "text.png").write_text("no picture")
-    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    Image.new("RGB", (80, 48)).save(tmp_path / "black.png")
+    (tmp_path / "cells").mkdir()
+    Image.new("RGB", (80, 48)).save(tmp_path / "cells" / "seed-1.png")
+    before = contents(tmp_path)
     done = invoke("sweep", *arguments, "--keep", "cells")
     assert done.exit_code == 2, done.output
     assert message in done.output
     assert done.output.count("\n") == 1
-    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert contents(tmp_path) == before
+
+
+def test_what_has_an_effect_in_some_cells_may_be_asked_for(invoke):
+    done = invoke(*PAIR, "--style-loss", "mrf;gram", "--variety", "0.5", *SMALL)
+    assert done.exit_code == 0, done.output
+    assert done.output.count("left out relu5_1 of the Gram loss") == 1
 
 
 def test_a_sheet_that_its_format_cannot_hold_is_refused_beforehand(invoke, tmp_path):
