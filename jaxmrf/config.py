@@ -205,10 +205,6 @@ class Config:
             losses[name] = number
         if not losses:
             raise ConfigError("style_loss needs at least one loss")
-        if not any(losses.values()):
-            raise ConfigError(
-                f"style_loss is {','.join(self.style_loss)!r}; one weight must be above 0"
-            )
         return losses
 
     def matches_patches(self) -> bool:
