@@ -359,8 +359,14 @@ def soak(pictures, network, count):
     """Paints many tiny pictures of two shapes; returns memory, files and compilations."""
     for index, height in enumerate((48, 64)):
         paint(pictures / f"p{index}.png", index, height)
+    # Pictures of one shape come together; all is compiled within the first third.
     rows = [
-        {"content": f"p{n % 2}.png", "style": "styles/s0.png", "output": f"{n}.png", "seed": n}
+        {
+            "content": f"p{int(n >= count // 4)}.png",
+            "style": "styles/s0.png",
+            "output": f"{n}.png",
+            "seed": n,
+        }
         for n in range(count)
     ]
     (pictures / "list.jsonl").write_text("\n".join(map(json.dumps, rows)))
