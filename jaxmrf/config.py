@@ -179,8 +179,6 @@ class Config:
         for weight in self.style_blend:
             _check_range("style_blend", weight, above=0.0)
         self.style_losses()
-        if not self.gram_layers:
-            raise ConfigError("gram_layers needs at least one layer")
         if len(set(self.gram_layers)) < len(self.gram_layers):
             raise ConfigError(f"gram_layers names a layer twice: {', '.join(self.gram_layers)}")
         if self.rotations * self.rotation_step > 45:
@@ -205,10 +203,6 @@ class Config:
             losses[name] = number
         if not losses:
             raise ConfigError("style_loss needs at least one loss")
-        if not any(losses.values()):
-            raise ConfigError(
-                f"style_loss is {','.join(self.style_loss)!r}; one weight must be above 0"
-            )
         return losses
 
     def matches_patches(self) -> bool:

@@ -104,6 +104,12 @@ def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
             own[field] = tuple(folder / value for value in _listed(values[name]))
     _check_numbers(own)
     config = dataclasses.replace(settings.preset(values.get("preset", "default")), **chosen)
+    if not any(config.style_losses().values()):
+        raise ConfigError(
+            f"style_loss is {','.join(config.style_loss)!r}; one weight must be above 0"
+        )
+    if not config.gram_layers:
+        raise ConfigError("gram_layers needs at least one layer")
     # What has no effect is always the same: pictures that are equal have equal settings.
     plain = {name: _DEFAULTS[name] for name in _idle(config, shape is None) & _CONFIG.keys()}
     return Job(

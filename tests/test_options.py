@@ -55,6 +55,8 @@ def test_a_synthesis_has_width_and_height():
         ({"style": 3}, "style is 3; it must be text"),
         ({"style": ["b.png", 3]}, "style is 3; it must be text"),
         ({"tileable": "perhaps"}, "tileable is 'perhaps'; it takes true or false"),
+        ({"style_loss": "gram:0"}, "style_loss is 'gram:0'; one weight must be above 0"),
+        ({"style_loss": "gram:0,mrf:0"}, "one weight must be above 0"),
         ({"preset": "best"}, "no preset 'best'"),
     ],
 )
