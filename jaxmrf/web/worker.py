@@ -228,6 +228,7 @@ class _Report:
         self._away = 0.0
         self._level_started = 0.0
         self._rate: float | None = None
+        self._measured: dict[int, tuple[float, float]] = {}
         self._pictures = 0
         self._due = 0.0
 
@@ -261,14 +262,24 @@ class _Report:
             self._level_started = seconds
         else:
             spent = seconds - self._level_started
-            self._rate = spent / ((iteration - 1) * self._costs[level])
+            cost = (iteration - 1) * self._costs[level]
+            self._rate = spent / cost
+            self._measured[level] = (spent, cost)
         counts = self._plan.iterations
         todo = runs.product(self._costs[level:], counts[level:]) - iteration * self._costs[level]
         total = runs.product(self._costs, counts)
         left = None
         if self._rate is not None:
             left = todo * self._rate + COMPILE_SECONDS * (progress.levels - 1 - level)
-        return {"done": 1.0 - todo / total if total else 1.0, "left": left}
+        done = 1.0 - todo / total if total else 1.0
+        return {"done": done, "left": left, "rate": self._mean_rate()}
+
+    def _mean_rate(self) -> float | None:
+        """Returns the seconds per cost of all iterations but the first of each level."""
+        if not self._measured:
+            return None
+        spent, cost = map(sum, zip(*self._measured.values(), strict=True))
+        return spent / cost
 
     def _write_preview(self, progress: Progress) -> None:
         """Writes the picture at the size of its level, unless one was written just now."""
