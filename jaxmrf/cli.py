@@ -19,6 +19,7 @@ from jaxmrf import (
     image,
     options,
     paint,
+    suitability,
     weights,
 )
 from jaxmrf import config as settings
@@ -337,17 +338,9 @@ def _run(context: typer.Context) -> None:
 
 def _advise(found: Suitability) -> None:
     """Says beforehand that a picture will come out poorly, and what may help."""
-    if found.alien:
-        say(
-            f"advice: the painting has little that resembles this photograph (median score "
-            f"{found.score:.2f}, good pairs have 0.25 or more); try another painting, a crop, "
-            "or a higher --content-weight"
-        )
-    elif found.monotonous:
-        say(
-            f"advice: few patches of the painting stand for the whole photograph "
-            f"({found.distinct:.0%} of those possible); try --variety 1 or another painting"
-        )
+    text = suitability.advice(found)
+    if text is not None:
+        say(f"advice: {text}")
 
 
 def _options(context: typer.Context) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def paint(
 
     def planned(plan: Plan) -> None:
         on_plan(plan)
-        worth_it = max(shape) >= QUICK_TRY and "mrf" in job.config.style_losses()
+        worth_it = is_worth_a_forecast(shape, job.config)
         if on_suitability is not None and content is not None and worth_it:
             on_suitability(
                 api.measure_suitability(content.pixels, styles, plan, job.config, network)
@@ -161,6 +161,11 @@ def paint(
             raise StoppedError(last, interrupted=False) from None
         _deliver(job, last, content, settings)
     return last
+
+
+def is_worth_a_forecast(shape: tuple[int, int], config: Config) -> bool:
+    """Whether a transfer of (height, width) `shape` is large enough for `on_suitability`."""
+    return max(shape) >= QUICK_TRY and "mrf" in config.style_losses()
 
 
 class _Watch:

@@ -206,7 +206,7 @@ def raw_upload(server, headers, chunks):
 
 
 def test_a_gigabyte_is_refused_without_being_stored(server):
-    before, memory, decoding = server.files(), server.memory(), server.memory("decoder")
+    before, memory = server.files(), server.memory()
     most = 0
 
     def chunks(chunk):
@@ -235,7 +235,7 @@ def test_a_gigabyte_is_refused_without_being_stored(server):
     assert server.files() == before
     assert most < 2 * pictures.MAX_BYTES
     assert server.memory() < memory + 200e6
-    assert server.memory("decoder") < decoding + 50e6
+    assert server.memory("decoder") < 500e6  # its libraries take 200
 
 
 def bomb_png():
@@ -823,6 +823,7 @@ def test_controls_have_the_defaults_and_help_of_the_command_line():
     assert controls["network"].choices == ("auto", "vgg16", "vgg19")
     assert controls["memory"].default == controls["levels"].default == ""
     assert "more keeps more" in controls["content_weight"].help
+    assert "file" not in controls["init"].help
     presets = form.presets(list(controls.values()))
     assert presets["reference"]["content_weight"] == "20.0"
     assert presets["default"]["size"] == "512"
@@ -840,6 +841,17 @@ def test_names_on_the_command_line_are_kept_where_they_can_be():
     assert form.file_names("Out.png", "OUT.PNG") == ("Out-2.png", "OUT-3.PNG")
     assert form.file_names("a", "A") == ("a", "A-2")
     assert form.file_names("1:2?.png", "b.png") == ("1_2_.png", "b.png")
+
+
+def test_every_control_has_a_label_and_those_under_more_have_a_group():
+    controls = form.controls(cli.transfer)
+    assert {control.name for control in controls} == set(form.LABELS)
+    assert len(set(form.LABELS.values())) == len(form.LABELS)
+    grouped = [name for names in form.GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(control.name for control in controls if not control.main)
+    labels = {control.name: (control.label, control.group) for control in controls}
+    assert labels["tv_weight"] == ("Total variation weight", "Smoothness and start")
+    assert labels["size"] == ("Size", "")
 
 
 def test_names_that_look_like_options_stay_names():

@@ -21,6 +21,53 @@ LEFT_OUT = ("device", "preview_every", "style_blend", "guide_weight", "tileable"
 and there are one style and no guides; a tileable picture is rather one of `synthesize`.
 Options that name files are not the page's either: no path of a client is ever used."""
 
+GROUPS = {
+    "Style": ("style_loss", "gram_layers", "style_scale", "rotations", "scales", "variety"),
+    "Patches": ("layers", "patch_size", "stride", "style_stride", "metric"),
+    "Smoothness and start": ("tv_weight", "init"),
+    "Network": ("network", "content_layer", "pooling"),
+    "Optimization": ("levels", "optimizer", "line_search", "preconditioner"),
+    "Effort": ("matching", "match_every", "memory"),
+}
+"""The controls under "more" by heading, in their order."""
+
+LABELS = {
+    "size": "Size",
+    "content_weight": "Content weight",
+    "style_weight": "Style weight",
+    "color": "Color",
+    "preset": "Preset",
+    "iterations": "Iterations",
+    "seed": "Seed",
+    "style_loss": "Style losses",
+    "gram_layers": "Layers of the Gram loss",
+    "style_scale": "Style scale",
+    "rotations": "Rotated copies",
+    "scales": "Scaled copies",
+    "variety": "Variety",
+    "layers": "Patch layers",
+    "patch_size": "Patch size",
+    "stride": "Stride in the result",
+    "style_stride": "Stride in the style",
+    "metric": "Metric",
+    "tv_weight": "Total variation weight",
+    "init": "Start from",
+    "network": "Network",
+    "content_layer": "Content layer",
+    "pooling": "Pooling",
+    "levels": "Pyramid levels",
+    "optimizer": "Optimizer",
+    "line_search": "Line search",
+    "preconditioner": "Preconditioner",
+    "matching": "Matching",
+    "match_every": "Match every",
+    "memory": "Memory (GB)",
+}
+"""What the page calls each control."""
+
+HELP = {"init": "What the run begins with."}
+"""Help where that of the command line is about what the page does not have."""
+
 OUTPUT = "out.png"
 """What the command line calls the result."""
 
@@ -55,6 +102,8 @@ class Control:
       choices: values of a choice.
       default: what the command takes without the option, as text; "" if that is automatic.
       main: whether it is seen at once.
+      label: what the page calls it.
+      group: heading that it is under; "" for the main ones.
     """
 
     name: str
@@ -63,6 +112,8 @@ class Control:
     choices: tuple[str, ...]
     default: str
     main: bool
+    label: str
+    group: str
 
 
 def controls(command: Callable[..., None]) -> tuple[Control, ...]:
@@ -85,15 +136,17 @@ def controls(command: Callable[..., None]) -> tuple[Control, ...]:
         found.append(
             Control(
                 name=name,
-                help=re.sub(r" \(default preset: .*\)$", "", option.help or ""),
+                help=HELP.get(name) or re.sub(r" \(default preset: .*\)$", "", option.help or ""),
                 kind="choice" if choices else _KINDS[plain],
                 choices=choices,
                 default=_text(getattr(PRESETS["default"], name, parameter.default)),
                 main=name in MAIN,
+                label=LABELS[name],
+                group=next((group for group, names in GROUPS.items() if name in names), ""),
             )
         )
-    main = [control for name in MAIN for control in found if control.name == name]
-    return (*main, *(control for control in found if not control.main))
+    order = [*MAIN, *(name for names in GROUPS.values() for name in names)]
+    return tuple(sorted(found, key=lambda control: order.index(control.name)))
 
 
 def presets(controls: Sequence[Control]) -> dict[str, dict[str, str]]:

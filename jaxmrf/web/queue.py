@@ -283,6 +283,8 @@ class Queue:
             return
         if told["told"] == "end":
             self._end(run, told["state"], told["message"])
+        elif told["told"] == "advice":
+            run.advice = told["text"]
         elif told["told"] == "paused":
             run.state = "paused"
             self._be_patient(run)

@@ -70,6 +70,7 @@ class Run:
       level_starts: where in the curve each level starts.
       curve: (iteration of all, energy) pairs, thinned out.
       finished: Unix time of its end.
+      advice: what may help if the pictures do not go together.
     """
 
     id: str
@@ -100,6 +101,7 @@ class Run:
     level_starts: list[int] = dataclasses.field(default_factory=list)
     curve: list[tuple[int, float]] = dataclasses.field(default_factory=list)
     finished: float | None = None
+    advice: str = ""
 
     @property
     def ended(self) -> bool:

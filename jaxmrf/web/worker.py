@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxmrf import api, device, files, image, memory, options, paint, pyramid, weights
+from jaxmrf import api, device, files, image, memory, options, paint, pyramid, suitability, weights
 from jaxmrf.config import ConfigError
 from jaxmrf.image import ImageError, Picture
 from jaxmrf.transfer import Plan, Progress
@@ -164,10 +164,11 @@ class Worker:
         name = message["id"]
         try:
             job = _job(message)
-            report = _Report(message, job, self._send, self._between(message))
+            network = self._network(message["values"])
+            report = _Report(message, job, self._send, self._between(message), network)
             paint.paint(
                 job,
-                self._network(message["values"]),
+                network,
                 titles={job.content: message["titles"][0], job.styles[0]: message["titles"][1]},
                 on_plan=report.plan,
                 on_progress=report.progress,
@@ -219,7 +220,9 @@ class _Report:
         job: paint.Job,
         send: Callable[[Message], None],
         between: Callable[[], float],
+        network: weights.Loaded | None = None,
     ) -> None:
+        self._network = network
         self._id, self._job, self._send, self._between = message["id"], job, send, between
         self._preview = Path(message["preview"])
         self._costs: list[float] = []
@@ -253,7 +256,23 @@ class _Report:
             **self._position(progress, seconds),
         }
         self._send(told)
+        if progress.painted and self._network is not None:
+            self._advise()
         self._away += self._between()
+
+    def _advise(self) -> None:
+        """Tells once what the command line would, but after the first picture is there."""
+        network, self._network = self._network, None
+        started = time.monotonic()
+        if paint.is_worth_a_forecast(self._plan.shapes[-1], self._job.config):
+            content, style = (image.load(path) for path in (self._job.content, *self._job.styles))
+            found = api.measure_suitability(
+                content.pixels, style.pixels, self._plan, self._job.config, network
+            )
+            text = suitability.advice(found)
+            if text is not None:
+                self._send({"told": "advice", "id": self._id, "text": text})
+        self._away += time.monotonic() - started
 
     def _position(self, progress: Progress, seconds: float) -> Message:
         """Returns the part that is done, and the seconds that are left."""
