@@ -5,6 +5,7 @@
     python -m benchmarks run          # a whole transfer: time, memory, second start
     python -m benchmarks baseline     # against eager PyTorch (bench extra), to its energy
     python -m benchmarks lanes        # transfers side by side: lanes × devices
+    python -m benchmarks page         # jaxmrf serve: from Start to the first pictures
 
 Pictures default to a pair in docs/images; --content and --style take others.
 """
@@ -15,7 +16,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from benchmarks import convergence, lanes, parts, process
+from benchmarks import convergence, lanes, page, parts, process
 from jaxmrf import image, pyramid
 from jaxmrf.config import Config
 
@@ -56,6 +57,8 @@ def main() -> None:
     if "lanes" in options.which:
         content, style, _ = _pictures(options, (options.size, options.size))
         results["lanes"] = lanes.throughput(content, style, LANES, DEVICES)
+    if "page" in options.which:
+        results["page"] = page.first_pictures(options.content, options.style, options.size)
     _print(results)
     if options.json is not None:
         options.json.write_text(json.dumps(results, indent=2) + "\n")

@@ -463,9 +463,11 @@ def test_what_was_not_painted_is_not_shown_as_a_picture(browse, paths, server):
     wide, inner = page.script("return [document.documentElement.scrollWidth, innerWidth]")
     assert wide <= inner
     box = page.script(
-        "const state = document.getElementById('state'); state.textContent = 'long '.repeat(90);"
-        "return [state.getBoundingClientRect().right, state.parentElement"
-        ".getBoundingClientRect().right, state.getBoundingClientRect().height]"
+        "const state = document.getElementById('state'), before = state.textContent;"
+        "state.textContent = 'long '.repeat(90);"
+        "const box = state.getBoundingClientRect(), around = state.parentElement;"
+        "const found = [box.right, around.getBoundingClientRect().right, box.height];"
+        "state.textContent = before; return found"
     )
     assert box[0] <= box[1] + 1
     assert box[2] > 30  # it is in several lines
