@@ -6,6 +6,7 @@
     python -m benchmarks baseline     # against eager PyTorch (bench extra), to its energy
     python -m benchmarks lanes        # transfers side by side: lanes × devices
     python -m benchmarks rounding     # what rounding does to final energies, and lanes do
+    python -m benchmarks page         # jaxmrf serve: from Start to the first pictures
 
 Pictures default to a pair in docs/images; --content and --style take others.
 """
@@ -16,7 +17,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from benchmarks import convergence, lanes, parts, process, rounding
+from benchmarks import convergence, lanes, page, parts, process, rounding
 from jaxmrf import image, pyramid
 from jaxmrf.config import Config
 
@@ -60,6 +61,8 @@ def main() -> None:
     if "rounding" in options.which:
         content, style, _ = _pictures(options, (options.size, options.size))
         results["rounding"] = rounding.spread(content, style)
+    if "page" in options.which:
+        results["page"] = page.first_pictures(options.content, options.style, options.size)
     _print(results)
     if options.json is not None:
         options.json.write_text(json.dumps(results, indent=2) + "\n")

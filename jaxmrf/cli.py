@@ -20,6 +20,7 @@ from jaxmrf import (
     image,
     options,
     paint,
+    suitability,
     weights,
 )
 from jaxmrf import config as settings
@@ -339,18 +340,9 @@ def _run(context: typer.Context) -> None:
 
 def _advise(job: paint.Job, found: Suitability) -> None:
     """Says beforehand that a picture will come out poorly, and what may help."""
-    if found.alien:
-        say(
-            f"advice: the painting has little that resembles this photograph (median score "
-            f"{found.score:.2f}, good pairs have 0.25 or more); try another painting, a crop, "
-            "or a higher --content-weight"
-        )
-    elif found.monotonous:
-        variety = "" if job.config.variety else "--variety 1 or "
-        say(
-            f"advice: few patches of the painting stand for the whole photograph "
-            f"({found.distinct:.0%} of those possible); try {variety}another painting"
-        )
+    text = suitability.advice(found, varied=job.config.variety > 0)
+    if text is not None:
+        say(f"advice: {text}")
 
 
 def _options(context: typer.Context) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.util
-import ipaddress
 import secrets
 import socket
 import webbrowser
@@ -16,6 +15,7 @@ import typer
 
 from jaxmrf.config import ConfigError
 from jaxmrf.terminal import say, user_errors
+from jaxmrf.web import addresses
 
 LOOPBACK = "127.0.0.1"
 PORT = 8262
@@ -87,7 +87,7 @@ def _check_extra() -> None:
 
 def _check_host(host: str, allow_remote: bool) -> None:
     """Raises for an address that others can reach unless that was allowed; warns of it."""
-    if _is_loopback(host):
+    if addresses.is_loopback(host):
         return
     if not allow_remote:
         raise ConfigError(
@@ -97,13 +97,6 @@ def _check_host(host: str, allow_remote: bool) -> None:
         "warning: other machines can reach this page. Whoever has its address, or reads along "
         "on the network (it is not encrypted), can use this machine and see all pictures"
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host.lower() == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @contextlib.contextmanager

@@ -138,7 +138,7 @@ def paint(
         on_plan(plan)
         for note in (*notes, *layers_left_out(job, network), *loose(plan)):
             on_warning(note)
-        worth_it = max(shape) >= QUICK_TRY and "mrf" in job.config.style_losses()
+        worth_it = is_worth_a_forecast(shape, job.config)
         if on_suitability is not None and content is not None and worth_it:
             on_suitability(api.measure_suitability(content.pixels, styles, job.config, network))
 
@@ -172,6 +172,11 @@ def paint(
             raise StoppedError(last, interrupted=False) from None
         _deliver(job, last, content, settings)
     return last
+
+
+def is_worth_a_forecast(shape: tuple[int, int], config: Config) -> bool:
+    """Whether a transfer of (height, width) `shape` is large enough for `on_suitability`."""
+    return max(shape) >= QUICK_TRY and "mrf" in config.style_losses()
 
 
 class _Watch:

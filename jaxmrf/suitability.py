@@ -67,6 +67,28 @@ class Suitability(NamedTuple):
         return self.matches >= FEWEST_MATCHES and (plain or self.distinct < POOR_SHARE)
 
 
+def advice(found: Suitability, *, varied: bool) -> str | None:
+    """Returns what to do about a pair that will come out poorly, None if it need not.
+
+    Args:
+      found: from `measure`.
+      varied: whether style patches that were taken often are avoided already.
+    """
+    if found.alien:
+        return (
+            f"the painting has little that resembles this photograph (median score "
+            f"{found.score:.2f}, good pairs have 0.25 or more); try another painting, a crop, "
+            "or a higher content weight"
+        )
+    if found.monotonous:
+        variety = "" if varied else "a variety of 1 or "
+        return (
+            f"few patches of the painting stand for the whole photograph "
+            f"({found.distinct:.0%} of those possible); try {variety}another painting"
+        )
+    return None
+
+
 def measure(
     params: PyTree,
     content: Float[Array, "_ _ 3"],

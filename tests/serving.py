@@ -49,13 +49,17 @@ class Server:
         self.process.stdout.close()
         return self.process.returncode
 
-    def memory(self):
-        """Resident bytes of the server, without the process that computes."""
-        return psutil.Process(self.process.pid).memory_info().rss
+    def memory(self, child=None):
+        """Resident bytes of the server, or of one of its processes."""
+        process = psutil.Process(self.process.pid) if child is None else self.child(child)
+        return process.memory_info().rss
 
     def worker(self):
+        return self.child("worker")
+
+    def child(self, name):
         children = psutil.Process(self.process.pid).children()
-        return next(child for child in children if "jaxmrf.web.worker" in child.cmdline())
+        return next(child for child in children if f"jaxmrf.web.{name}" in child.cmdline())
 
     def files(self):
         return sorted(path.name for path in self.folder.rglob("*") if path.is_file())

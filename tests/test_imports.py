@@ -42,7 +42,9 @@ ORDER = [
     *("paint", "options", "manifest", "ledger", "batch", "page_pictures", "report", "sweep"),
     *("ray_engine", "match_colors", "energy_curves", "inspection_page", "inspection"),
     *(
+        "web/addresses",
         "web/form",
+        "web/checks",
         "web/runs",
         "web/decoder",
         "web/pictures",

@@ -77,7 +77,7 @@ def test_advice_does_not_name_what_is_already_set(monkeypatch):
     for variety in ("0", "1"):
         given = {"content": "a.png", "style": "b.png", "output": "c.png", "variety": variety}
         cli._advise(options.job(given), few)
-    assert "try --variety 1 or another painting" in said[0]
+    assert "try a variety of 1 or another painting" in said[0]
     assert "try another painting" in said[1]
 
 

@@ -3,6 +3,8 @@
 import asyncio
 import inspect
 import io
+import itertools
+import json
 import re
 import shutil
 import signal
@@ -21,10 +23,13 @@ from PIL import Image
 
 from jaxmrf import cli, cli_serve
 from jaxmrf.config import ConfigError
-from jaxmrf.web import decoder, form, pictures, runs, security, worker
+from jaxmrf.web import app, decoder, form, pictures, runs, security, worker
+from jaxmrf.web import queue as queue_module
+from jaxmrf.web.queue import Queue
 from tests.serving import ROOT, SMALL, Server, command_line, write_pictures
 
 LONG = {"size": "128", "levels": "1", "iterations": "2000"}
+LARGE = {"size": "257", "levels": "1", "iterations": "2000"}
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +154,11 @@ def test_no_path_of_a_client_touches_the_file_system(server, path):
         ({"iterations": "1,x"}, "iterations", "whole numbers"),
         ({"network": "vgg99"}, "network", "choose from auto"),
         ({"levels": "99"}, "levels", "at most 16"),
+        ({"size": "8"}, "size", "the smallest size for these pictures is 40"),
+        ({"patch_size": "9999"}, "patch_size", "fits on these pictures"),
+        ({"network": "vgg19"}, "network", "jaxmrf weights fetch vgg19"),
+        ({"layers": "relu3_1,relu9_1"}, "layers", "no layer 'relu9_1'"),
+        ({"content_layer": "fc6"}, "content_layer", "no layer 'fc6'"),
     ],
 )
 def test_options_that_cannot_be_used_are_named_beside_their_control(
@@ -161,6 +171,11 @@ def test_options_that_cannot_be_used_are_named_beside_their_control(
         assert answer.json()["control"] == control
         assert message in answer.json()["message"]
     assert server.events(1) == [[]]
+
+
+def test_the_smallest_size_that_is_named_can_be_painted(server, pair):
+    run = server.submit(*pair, size="40", iterations="1")
+    assert server.wait(run["id"])["state"] == "finished"
 
 
 def test_pictures_that_are_missing_are_named(server, pair):
@@ -177,39 +192,50 @@ def test_pictures_that_are_missing_are_named(server, pair):
 
 
 def raw_upload(server, headers, chunks):
-    """Sends a body by hand; returns the status line, however early it comes."""
+    """Sends a body by hand; returns the status line and the bytes that were sent."""
     host, port = server.address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=60) as raw:
         head = f"POST /api/pictures?name=a.png HTTP/1.1\r\nHost: {host}:{port}\r\n"
         head += f"Authorization: Bearer {server.token}\r\n{headers}\r\n\r\n"
         raw.sendall(head.encode())
         sent = 0
-        try:
-            for chunk in chunks:
-                raw.sendall(chunk)
-                sent += len(chunk)
-        except (BrokenPipeError, ConnectionResetError):
-            pass
-        try:
-            return raw.makefile("rb").readline(), sent
-        except ConnectionResetError:  # closed with the answer unread
-            return b"", sent
+        for chunk in chunks:
+            raw.sendall(chunk)
+            sent += len(chunk)
+        return raw.makefile("rb").readline(), sent
 
 
 def test_a_gigabyte_is_refused_without_being_stored(server):
     before, memory = server.files(), server.memory()
+    most = 0
+
+    def chunks(chunk):
+        nonlocal most
+        for number in range(1024):
+            yield chunk
+            if number % 256 == 0:
+                most = max(most, sum(map(len_of, server.folder.rglob("*"))))
+
+    def len_of(path):
+        return path.stat().st_size if path.is_file() else 0
+
     megabyte = b"x" * 2**20
-    line, sent = raw_upload(server, f"Content-Length: {2**30}", (megabyte for _ in range(1024)))
-    assert b" 413 " in line or sent < pictures.MAX_BYTES
-    chunk = b"100000\r\n" + megabyte + b"\r\n"
-    line, sent = raw_upload(server, "Transfer-Encoding: chunked", (chunk for _ in range(1024)))
-    assert b" 413 " in line or sent < 2 * pictures.MAX_BYTES
+    line, sent = raw_upload(server, f"Content-Length: {2**30}", chunks(megabyte))
+    assert b" 413 " in line
+    assert sent == 2**30
+    parts = itertools.chain(chunks(b"100000\r\n" + megabyte + b"\r\n"), [b"0\r\n\r\n"])
+    line, _ = raw_upload(server, "Transfer-Encoding: chunked", parts)
+    assert b" 413 " in line
+    line, _ = raw_upload(server, f"Expect: 100-continue\r\nContent-Length: {2**30}", [])
+    assert b" 413 " in line
     too_large = pictures.MAX_BYTES + 1
     answer = server.client.post("/api/pictures", content=(b"x" * too_large for _ in range(1)))
     assert answer.status_code == 413
     assert "larger than 64 MB" in answer.json()["message"]
     assert server.files() == before
+    assert most < 2 * pictures.MAX_BYTES
     assert server.memory() < memory + 200e6
+    assert server.memory("decoder") < 500e6  # its libraries take 200
 
 
 def bomb_png():
@@ -343,6 +369,31 @@ def test_a_run_has_the_bytes_of_the_command_line(server, pair, paths, tmp_path):
         assert answer.headers["content-type"] == "image/jpeg"
 
 
+def test_the_command_and_the_pictures_beside_it_give_the_same_bytes(server, paths, tmp_path):
+    """Two pasted pictures have the same name, an example is not on the client's disk."""
+    example = next(iter(server.client.get("/api/form").json()["examples"]))
+    one, other = (
+        server.client.post(
+            "/api/pictures", params={"name": "image.png"}, content=path.read_bytes()
+        ).json()["id"]
+        for path in paths
+    )
+    pairs = ((one, other), (one, one), (example["id"], one))
+    for number, pair in enumerate(pairs):
+        run = server.submit(*pair, **SMALL)
+        server.wait(run["id"])
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for kind in ("content", "style"):
+            answer = server.client.get(f"/api/runs/{run['id']}/{kind}")
+            name = re.search('filename="(.*)"', answer.headers["content-disposition"])[1]
+            (folder / name).write_bytes(answer.content)
+        result = server.client.get(f"/api/runs/{run['id']}/result").content
+        assert result == command_line(run["command"], folder)
+        assert len(list(folder.iterdir())) == len({*pair, "out.png"})
+    server.clear()
+
+
 def test_turned_and_transparent_pictures_give_the_same_bytes_too(server, tmp_path):
     paths = write_pictures(tmp_path)
     turned = tmp_path / "turned and clear.webp"
@@ -381,8 +432,8 @@ def test_a_canceled_run_keeps_what_is_there(server, pair):
 
 
 def test_quick_runs_go_first_and_change_no_byte_of_others(server, pair, tmp_path):
-    long = server.submit(*pair, size="256", levels="1", iterations="52", seed="1")
-    later = server.submit(*pair, **LONG)
+    long = server.submit(*pair, size="257", levels="1", iterations="25", seed="1")
+    later = server.submit(*pair, **LARGE)
     assert not long["quick"]
     server.wait(long["id"], lambda run: run["iteration"] > 0)
     quick = server.submit(*pair, **SMALL)
@@ -439,12 +490,10 @@ def test_events_have_all_runs_first_and_then_what_changes(server, pair):
 
 
 def test_failures_are_told_and_the_next_run_goes_on(server, pair):
-    run = server.submit(*pair, size="8")
-    assert "not even one patch" in server.wait(run["id"])["message"]
+    run = server.submit(*pair, **SMALL, content_layer="relu5_4")
+    assert "no layer 'relu5_4'" in server.wait(run["id"])["message"]
     run = server.submit(*pair, **SMALL, style_weight="1e38")
     assert "not finite" in server.wait(run["id"])["message"]
-    run = server.submit(*pair, **SMALL, network="vgg19")
-    assert "jaxmrf weights fetch vgg19" in server.wait(run["id"])["message"]
     assert server.wait(server.submit(*pair, **SMALL)["id"])["state"] == "finished"
 
 
@@ -508,6 +557,145 @@ def test_runs_and_gallery_survive_the_end_of_the_server(tmp_path, how):
         server.end()
 
 
+# The queue, without a process
+
+
+class Sink:
+    """Takes what would go to the process that computes."""
+
+    def __init__(self):
+        self.stdin, self.returncode, self.told, self.killed = self, None, [], False
+
+    def is_closing(self):
+        return False
+
+    def write(self, line):
+        self.told.append(json.loads(line))
+
+    def kill(self):
+        self.killed = True
+
+
+@pytest.fixture
+def queue(tmp_path):
+    store = pictures.Pictures(tmp_path / "pictures", plenty, decoder.Decoder(), app.example_paths())
+    settings = {"weights": None, "device": None}
+    made = Queue(runs.Archive(tmp_path / "runs"), store, form.controls(cli.transfer), settings)
+    made._process = Sink()
+    return made
+
+
+def submit(queue, **values):
+    first, *_, last = queue._pictures.examples()
+    return queue.submit(values, first, last)
+
+
+def progress(run, **more):
+    told = {
+        **dict.fromkeys(("level", "levels", "iteration", "iterations", "picture"), 1),
+        "told": "progress",
+        "id": run.id,
+        "energy": 1.0,
+        "seconds": 9.0,
+        "done": 0.5,
+        "left": 50.0,
+        "rate": 1e-5,
+    }
+    return {**told, **more}
+
+
+def news(listener):
+    changed, listener.changed = listener.changed, set()
+    return changed
+
+
+def test_runs_in_line_are_told_when_their_place_or_time_changes(queue, monkeypatch):
+    monkeypatch.setattr(queue_module, "RETELL_SECONDS", 0.0)
+    first, second, third = (submit(queue) for _ in range(3))
+    listener = queue.listen()
+    queue._hear(progress(first))
+    assert news(listener) == {first.id, second.id, third.id}
+    before = queue.summary(third)["starts_in"]
+    queue._hear(progress(first, left=10.0))
+    assert queue.summary(third)["starts_in"] == pytest.approx(before - 40)
+    news(listener)
+    quick = submit(queue, size="64")
+    assert news(listener) >= {quick.id, second.id, third.id}
+    assert queue.summary(third)["starts_in"] > before - 40
+    queue.cancel(second)
+    assert third.id in news(listener)
+    assert queue.summary(third)["place"] == 1
+
+
+def test_runs_in_line_are_not_told_with_every_iteration(queue):
+    first = submit(queue)
+    submit(queue)
+    listener = queue.listen()
+    queue._hear(progress(first))
+    assert news(listener) == {first.id}  # submitting has told just now
+
+
+def test_what_is_small_is_quick_whatever_it_costs(queue):
+    assert submit(queue, size="256", iterations="500", rotations="2", preset="reference").quick
+    assert not submit(queue, size="257", iterations="1").quick
+
+
+def test_expected_times_come_from_the_iterations_of_the_latest_runs():
+    def run(finished, rate, cost=1e6, **more):
+        made = runs.Run("", 0.0, "", "", "", "", {}, "", 1, 1, cost, False, **more)
+        made.rate, made.finished, made.state = rate, finished, "finished"
+        return made
+
+    assert runs.usual_rate([]) is None
+    assert runs.usual_rate([run(1.0, None)]) is None
+    # What it took to start, seconds without iterations, is not in the rate.
+    assert runs.usual_rate([run(1.0, 2e-6, seconds=900.0)]) == pytest.approx(2e-6)
+    latest = [run(100.0 + number, 1e-6) for number in range(runs.RATES)]
+    assert runs.usual_rate([*latest, run(1.0, 1.0)]) == pytest.approx(1e-6)
+    # A tiny run, which spends its time beside the iterations, hardly counts.
+    assert runs.usual_rate([run(1.0, 1e-6), run(2.0, 1e-3, cost=10.0)]) < 1.1e-6
+
+
+def test_a_canceled_run_has_time_while_a_quick_one_is_before_it(queue, monkeypatch):
+    monkeypatch.setattr(queue_module, "GRACE", 0.01)
+
+    async def scenario():
+        large = submit(queue)
+        quick = submit(queue, size="64")
+        queue._hear({"told": "paused", "id": large.id})
+        queue.cancel(large)
+        await asyncio.sleep(0.05)
+        assert not queue._process.killed
+        queue._hear({"told": "end", "id": quick.id, "state": "finished", "message": ""})
+        await asyncio.sleep(0.05)
+        assert not queue._process.killed
+        queue._hear({"told": "resumed", "id": large.id})
+        await asyncio.sleep(0.05)
+        assert queue._process.killed
+
+    asyncio.run(scenario())
+
+
+def test_a_run_that_is_being_canceled_has_time_again_after_a_quick_one(queue, monkeypatch):
+    monkeypatch.setattr(queue_module, "GRACE", 0.02)
+
+    async def scenario():
+        large = submit(queue)
+        queue.cancel(large)
+        queue._hear({"told": "paused", "id": large.id})
+        await asyncio.sleep(0.1)
+        assert not queue._process.killed
+
+    asyncio.run(scenario())
+
+
+# Pictures and disk
+
+
+def plenty(*, fresh=False):
+    return 10**9
+
+
 def receive(store, *bodies):
     """Returns what a store makes of request bodies."""
 
@@ -525,30 +713,86 @@ def receive(store, *bodies):
 
 def test_pictures_without_a_run_go_after_a_day(paths, tmp_path):
     folder = tmp_path / "pictures"
-    store = pictures.Pictures(folder, lambda: 10**9, decoder.Decoder(), {})
+    store = pictures.Pictures(folder, plenty, decoder.Decoder(), {})
     kept, gone = receive(store, *[paths[0].read_bytes()] * 2)
-    store.reap(set())
+    store.used = lambda: {kept.id}
+    store.reap()
     assert store.find(gone.id)
     for upload in (kept, gone):
         object.__setattr__(upload, "created", 1.0)
-    store.reap({kept.id})
+    store.reap()
+    assert store.find(gone.id)  # somebody asked for it just now
+    store._wanted.clear()
+    store.reap()
     assert store.find(kept.id)
     assert not store.find(gone.id)
     assert len(list(folder.iterdir())) == 3
-    again = pictures.Pictures(folder, lambda: 10**9, decoder.Decoder(), {})
+    again = pictures.Pictures(folder, plenty, decoder.Decoder(), {})
     assert again.find(kept.id).path == kept.path
     assert not again.find(gone.id)
 
 
 def test_a_full_disk_is_told(tmp_path):
-    store = pictures.Pictures(tmp_path, lambda: 0, decoder.Decoder(), {})
+    store = pictures.Pictures(tmp_path, lambda *, fresh=False: 0, decoder.Decoder(), {})
     with pytest.raises(pictures.UploadError, match="delete runs from the gallery"):
         receive(store, b"x")
     assert not list(tmp_path.iterdir())
 
 
+def test_unused_pictures_make_room_the_oldest_first(paths, tmp_path):
+    folder = tmp_path / "pictures"
+    limit = 4 * pictures.MAX_BYTES
+
+    def room(*, fresh=False):
+        return limit - pictures.MAX_BYTES * len(list(folder.glob("*.json")))
+
+    store = pictures.Pictures(folder, room, decoder.Decoder(), {})
+    found = receive(store, *[paths[0].read_bytes()] * 4)
+    with pytest.raises(pictures.UploadError, match="delete runs from the gallery"):
+        store.make_room(1)  # all are younger than an hour
+    store._wanted.clear()
+    for age, upload in enumerate(found):
+        object.__setattr__(upload, "created", time.time() - 4000.0 - age)
+    store.used = lambda: {found[3].id}
+    store.make_room(pictures.MAX_BYTES + 1)
+    assert [bool(store.find(upload.id)) for upload in found] == [True, False, False, True]
+
+
+def test_what_a_picture_takes_after_encoding_counts(paths, tmp_path):
+    folder = tmp_path / "pictures"
+
+    def room(*, fresh=False):
+        encoded = sum(path.stat().st_size for path in folder.glob("picture-*"))
+        return pictures.MAX_BYTES if not encoded else -1
+
+    store = pictures.Pictures(folder, room, decoder.Decoder(), {})
+    with pytest.raises(pictures.UploadError, match="delete runs from the gallery"):
+        receive(store, paths[0].read_bytes())
+    assert not list(folder.iterdir())
+
+
+def test_pictures_that_nobody_uses_go_when_the_server_starts(tmp_path):
+    server = Server(tmp_path)
+    old = server.upload(write_pictures(tmp_path)[0])
+    server.end()
+    record = server.folder / "pictures" / f"picture-{old}.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"created": 1.0}))
+    server.start()
+    try:
+        deadline = time.monotonic() + 30
+        while [name for name in server.files() if name.startswith("picture-")]:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        body = {"content": old, "style": old}
+        answer = server.client.post("/api/runs", json=body)
+        assert (answer.status_code, answer.json()["control"]) == (422, "content")
+        assert "no longer kept" in answer.json()["message"]
+    finally:
+        server.end()
+
+
 def test_a_decoder_that_hangs_is_replaced(paths, tmp_path, monkeypatch):
-    store = pictures.Pictures(tmp_path / "pictures", lambda: 10**9, decoder.Decoder(), {})
+    store = pictures.Pictures(tmp_path / "pictures", plenty, decoder.Decoder(), {})
     monkeypatch.setattr(decoder, "SECONDS", 0.0)
     with pytest.raises(pictures.UploadError, match="too much time or memory"):
         receive(store, paths[0].read_bytes())
@@ -579,9 +823,35 @@ def test_controls_have_the_defaults_and_help_of_the_command_line():
     assert controls["network"].choices == ("auto", "vgg16", "vgg19")
     assert controls["memory"].default == controls["levels"].default == ""
     assert "more keeps more" in controls["content_weight"].help
+    assert "file" not in controls["init"].help
     presets = form.presets(list(controls.values()))
     assert presets["reference"]["content_weight"] == "20.0"
     assert presets["default"]["size"] == "512"
+
+
+@given(st.text(), st.text())
+def test_names_on_the_command_line_are_never_the_same(content, style):
+    titles = [pictures.clean_title(name) for name in (content, style)]
+    names = form.file_names(*titles)
+    assert len({name.lower() for name in (*names, form.OUTPUT)}) == 3
+
+
+def test_names_on_the_command_line_are_kept_where_they_can_be():
+    assert form.file_names("a.png", "b") == ("a.png", "b")
+    assert form.file_names("Out.png", "OUT.PNG") == ("Out-2.png", "OUT-3.PNG")
+    assert form.file_names("a", "A") == ("a", "A-2")
+    assert form.file_names("1:2?.png", "b.png") == ("1_2_.png", "b.png")
+
+
+def test_every_control_has_a_label_and_those_under_more_have_a_group():
+    controls = form.controls(cli.transfer)
+    assert {control.name for control in controls} == set(form.LABELS)
+    assert len(set(form.LABELS.values())) == len(form.LABELS)
+    grouped = [name for names in form.GROUPS.values() for name in names]
+    assert sorted(grouped) == sorted(control.name for control in controls if not control.main)
+    labels = {control.name: (control.label, control.group) for control in controls}
+    assert labels["tv_weight"] == ("Total variation weight", "Smoothness and start")
+    assert labels["size"] == ("Size", "")
 
 
 def test_names_that_look_like_options_stay_names():
@@ -607,6 +877,24 @@ def test_other_addresses_need_to_be_allowed(host):
         cli_serve._check_host(host, False)
     cli_serve._check_host("::1", False)
     cli_serve._check_host("localhost", False)
+
+
+def test_a_remote_server_warns(capsys):
+    cli_serve._check_host("localhost", True)
+    assert not capsys.readouterr().err
+    cli_serve._check_host("0.0.0.0", True)
+    assert "warning: other machines can reach this page" in capsys.readouterr().err
+
+
+def test_open_opens_the_printed_address(tmp_path, monkeypatch, capsys):
+    opened = []
+    monkeypatch.setattr(cli_serve.webbrowser, "open", opened.append)
+    monkeypatch.setattr("jaxmrf.web.server.serve", lambda site, transfer: None)
+    serve = cli_serve.command(cli.transfer)
+    serve(port=0, folder=tmp_path / "page")
+    assert not opened
+    serve(port=0, folder=tmp_path / "page", open_browser=True)
+    assert capsys.readouterr().out.splitlines()[-1] == f"open {opened[0]}"
 
 
 @pytest.mark.parametrize(

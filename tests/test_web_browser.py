@@ -341,21 +341,182 @@ def test_presets_fill_what_was_not_changed(browse):
     assert values == {"content_weight": "3", "size": "384", "iterations": "100"}
 
 
-def test_pictures_can_be_dropped_and_pasted(browse, paths):
-    page = browse()
-    script = """
-        const [target, type, name, bytes] = arguments;
+def hand_over(page, target, kind, files):
+    """Drops or pastes files, given as (name, bytes), or else an address."""
+    page.script(
+        """
+        const [target, type, files] = arguments;
         const data = new DataTransfer();
-        data.items.add(new File([new Uint8Array(bytes)], name, {type: "image/png"}));
+        for (const [name, bytes] of files)
+            data.items.add(new File([new Uint8Array(bytes)], name, {type: "image/png"}));
+        if (!files.length) data.setData("text/plain", "https://example.org/a.png");
         const more = type === "paste" ? {clipboardData: data} : {dataTransfer: data};
         const kind = type === "paste" ? ClipboardEvent : DragEvent;
         document.querySelector(target).dispatchEvent(
             new kind(type, {bubbles: true, cancelable: true, ...more}));
-    """
-    page.script(script, "#well-style .drop", "drop", "style.png", list(paths[1].read_bytes()))
+        """,
+        *(target, kind, [[name, list(content)] for name, content in files]),
+    )
+
+
+def test_pictures_can_be_dropped_and_pasted(browse, paths):
+    page = browse()
+    content, style = (path.read_bytes() for path in paths)
+    hand_over(page, "#well-style .drop", "drop", [("style.png", style)])
     page.until(lambda: "style.png" in page.text("note-style"))
-    page.script(script, "body", "paste", "pasted.png", list(paths[0].read_bytes()))
+    hand_over(page, "body", "paste", [("pasted.png", content)])
     page.until(lambda: "pasted.png, 80×48" in page.text("note-content"))
+    hand_over(page, "#well-style .drop", "drop", [("one.png", content), ("two.png", style)])
+    page.until(lambda: "one.png" in page.text("note-content"))
+    page.until(lambda: "two.png" in page.text("note-style"))
+
+
+@pytest.mark.parametrize(("target", "kind"), [("#well-style .drop", "drop"), ("body", "paste")])
+def test_what_is_no_file_is_answered_beside_the_drop_zone(browse, target, kind):
+    page = browse()
+    hand_over(page, target, kind, [])
+    note = "note-style" if kind == "drop" else "note-content"
+    page.until(lambda: "this is no file" in page.text(note))
+
+
+SLOW = """
+    window.posts = 0;
+    const usual = window.fetch;
+    window.fetch = async (url, options) => {
+        if (options.method === "POST" && url === "/api/runs") window.posts += 1;
+        if (url.includes("slow")) await new Promise((resolve) => { window.release = resolve; });
+        return usual(url, options);
+    };
+"""
+"""Holds back the upload of what is called slow until `release` is called."""
+
+
+def test_the_last_choice_counts_and_not_the_last_upload(browse, paths):
+    page = browse()
+    page.script(SLOW)
+    content = paths[0].read_bytes()
+    hand_over(page, "#well-content", "drop", [("slow.png", content)])
+    page.until(lambda: page.script("return Boolean(window.release)"))
+    hand_over(page, "#well-content", "drop", [("fast.png", content)])
+    page.until(lambda: "fast.png" in page.text("note-content"))
+    before = page.script("return performance.getEntriesByType('resource').length")
+    page.script("window.release()")
+    page.until(
+        lambda: page.script(
+            "return performance.getEntriesByType('resource').slice(arguments[0])"
+            ".some((one) => one.name.includes('slow'))",
+            before,
+        )
+    )
+    time.sleep(0.2)
+    assert "fast.png" in page.text("note-content")
+
+
+def test_start_waits_for_an_upload_and_a_double_click_is_one_start(browse, paths, server):
+    page = browse()
+    page.choose(paths)
+    page.set(size="64", iterations="2")
+    page.script(SLOW)
+    hand_over(page, "#well-content", "drop", [("slow.png", paths[0].read_bytes())])
+    page.until(lambda: page.script("return Boolean(window.release)"))
+    ActionChains(page.driver).double_click(page.one("#start")).perform()
+    page.until(lambda: "when the picture is uploaded" in page.text("problem"))
+    assert page.script("return window.posts") == 0
+    page.script("window.release()")
+    assert page.ends().startswith("finished")
+    assert page.script("return window.posts") == 1
+    assert page.text("title").startswith("slow")
+    page.until(lambda: not page.all("#start[aria-disabled]"))
+    ActionChains(page.driver).double_click(page.one("#start")).perform()
+    page.until(lambda: len(page.all(".card")) == 2)
+    page.until(lambda: not page.all("#start[aria-disabled]"))
+    assert page.script("return window.posts") == 2
+
+
+def test_a_hidden_page_goes_on_in_its_title(browse, paths):
+    page = browse()
+    page.choose(paths)
+    page.start(**LONG)
+    page.until(lambda: page.progress() > 0)
+    page.script(
+        "Object.defineProperty(document, 'hidden', {value: true, configurable: true});"
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    before = page.progress()
+    page.until(lambda: page.progress() > before)
+    page.script(
+        "Object.defineProperty(document, 'hidden', {value: false});"
+        "document.dispatchEvent(new Event('visibilitychange'))"
+    )
+    page.one("#cancel").click()
+    assert page.ends().startswith("stopped")
+
+
+def test_what_was_not_painted_is_not_shown_as_a_picture(browse, paths, server):
+    page = browse()
+    page.choose(paths)
+    page.start(size="64", content_layer="relu5_4", iterations="2")
+    assert page.ends().startswith("failed")
+    assert "Nothing was painted" in page.text("empty")
+    assert not page.one("#canvas").is_displayed()
+    assert page.all(".card.nothing")
+    wide, inner = page.script("return [document.documentElement.scrollWidth, innerWidth]")
+    assert wide <= inner
+    box = page.script(
+        "const state = document.getElementById('state'), before = state.textContent;"
+        "state.textContent = 'long '.repeat(90);"
+        "const box = state.getBoundingClientRect(), around = state.parentElement;"
+        "const found = [box.right, around.getBoundingClientRect().right, box.height];"
+        "state.textContent = before; return found"
+    )
+    assert box[0] <= box[1] + 1
+    assert box[2] > 30  # it is in several lines
+    page.one("#clear").click()
+    page.until(lambda: not page.all(".card"))
+    assert not page.one("#clear").is_displayed()
+    assert "Two pictures, then Start" in page.text("empty")
+
+
+def test_the_keyboard_stays_on_the_page_and_screen_readers_hear_milestones(browse, paths):
+    page = browse()
+    page.choose(paths)
+    page.script(
+        "window.told = []; new MutationObserver(() => window.told.push("
+        "document.getElementById('announcer').textContent)).observe("
+        "document.getElementById('announcer'), {childList: true, characterData: true,"
+        " subtree: true})"
+    )
+    page.start(**LONG)
+    page.until(lambda: page.progress() > 0.003)
+    page.script("document.getElementById('cancel').focus()")
+    ActionChains(page.driver).send_keys(Keys.ENTER).perform()
+    assert page.ends().startswith("stopped")
+    assert page.script("return document.activeElement.id") == "again"
+    told = page.script("return window.told")
+    assert 2 <= len(told) <= 6, told
+    assert "stopped" in told[-1]
+    values = page.one("#compare").get_attribute("aria-valuetext")
+    assert values == "0 % photograph, 100 % painting"
+
+
+def test_the_pictures_that_the_command_needs_are_beside_it(browse, paths, tmp_path):
+    page = browse()
+    content = paths[0].read_bytes()
+    hand_over(page, "#well-content", "drop", [("image.png", content)])
+    hand_over(page, "#well-style", "drop", [("image.png", paths[1].read_bytes())])
+    page.until(lambda: "image" in page.text("note-content") + page.text("note-style"))
+    page.start(size="64", iterations="2")
+    assert page.ends().startswith("finished")
+    assert page.text("inputs") == "The command needs image.png and image-2.png"
+    downloads = tmp_path / "downloads"
+    for link in page.all("#inputs a"):
+        link.click()
+    page.until(lambda: len(list(downloads.glob("*.png"))) == 2)
+    result = page.script(
+        "const done = await fetch(document.getElementById('full').href);"
+        "return [...new Uint8Array(await done.arrayBuffer())]"
+    )
+    assert bytes(result) == command_line(page.text("command"), downloads)
 
 
 def test_the_slider_shows_before_and_after(browse, paths):
@@ -372,6 +533,20 @@ def test_the_slider_shows_before_and_after(browse, paths):
     assert abs(float(split.rstrip("%")) - 50) < 2
     clip = page.script("return getComputedStyle(document.getElementById('before')).clipPath")
     assert split in clip or f"{100 - float(split.rstrip('%')):g}%" in clip
+
+
+def test_long_names_do_not_make_a_phone_scroll_sideways(browse, paths, server):
+    content = paths[0].read_bytes()
+    for number in range(2):
+        name = f"a name that is very long and has no end at all {number}.png"
+        uploaded = server.client.post("/api/pictures", params={"name": name}, content=content)
+        server.submit(*[uploaded.json()["id"]] * 2, size="64", iterations="2")
+    page = browse(PHONE)
+    page.until(lambda: len(page.all(".card")) == 2)
+    for width in (390, 320):
+        page.resize((width, 844))
+        wide, inner = page.script("return [document.documentElement.scrollWidth, innerWidth]")
+        assert wide <= inner == width
 
 
 def test_a_phone(browse, paths):
@@ -391,6 +566,21 @@ def test_a_phone(browse, paths):
     assert page.script("return scrollY") > 0  # the picture is in view
     assert page.ends().startswith("finished")
     assert "--size=256" in page.text("command")
+    assert sum(page.script("return window.shifts")) < 0.01
+    page.until(page.sharp)
+    page.script(
+        "const slider = document.getElementById('compare'); slider.value = 38;"
+        "slider.dispatchEvent(new Event('input'));"
+    )
+    for name in ("side-before", "side-after"):
+        inside = page.script(
+            "const one = document.getElementById(arguments[0]), box = one.getBoundingClientRect(),"
+            " around = document.getElementById('canvas').getBoundingClientRect();"
+            "return one.scrollWidth <= one.clientWidth && box.left >= around.left"
+            " && box.right <= around.right",
+            name,
+        )
+        assert inside
     wide, inner = page.script("return [document.documentElement.scrollWidth, innerWidth]")
     assert wide <= inner
 
@@ -444,7 +634,9 @@ def test_the_keyboard_is_enough(browse):
     press(Keys.ENTER)
 
 
-@pytest.mark.parametrize(("size", "dark"), [(DESKTOP, False), (DESKTOP, True), (PHONE, False)])
+@pytest.mark.parametrize(
+    ("size", "dark"), [(DESKTOP, False), (DESKTOP, True), (PHONE, False), (PHONE, True)]
+)
 def test_accessibility(browse, paths, size, dark):
     page = browse(size, dark=dark)
     axe = (resources.files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8")
@@ -464,8 +656,11 @@ def test_accessibility(browse, paths, size, dark):
     page.one("#more summary").click()
     assert violations() == []
     page.choose(paths)
-    page.start(size="64", iterations="2")
-    assert page.ends().startswith("finished")
+    page.start(**LONG)
+    page.until(lambda: page.progress() > 0)
+    assert violations() == []
+    page.one("#cancel").click()
+    assert page.ends().startswith("stopped")
     page.until(page.sharp)
     assert violations() == []
 

@@ -31,6 +31,12 @@ EVENT_SECONDS = 0.1
 
 HEARTBEAT_SECONDS = 15.0
 
+REAP_SECONDS = 3600.0
+
+DRAIN_BYTES, DRAIN_SECONDS = 4 * 2**30, 120.0
+"""How much of an upload that is refused is read and thrown away: a client that is still
+sending would not see the answer."""
+
 MAX_STREAMS = 100
 """Event streams at the same time."""
 
@@ -80,13 +86,14 @@ def make_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        serving = asyncio.create_task(queue.serve())
+        tasks = [asyncio.create_task(queue.serve()), asyncio.create_task(_reap(store))]
         await store.decoder.start()
         yield
         await store.decoder.stop()
-        serving.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await serving
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     routes = [Route(path, _static(*file)) for path, file in _STATIC.items()]
     routes += [
@@ -102,6 +109,8 @@ def make_app(
         Route("/api/runs/{id}/preview", page.preview),
         Route("/api/runs/{id}/thumbnail", page.thumbnail),
         Route("/api/runs/{id}/result", page.result),
+        Route("/api/runs/{id}/content", page.input),
+        Route("/api/runs/{id}/style", page.input),
     ]
     return Starlette(
         routes=routes,
@@ -115,6 +124,13 @@ def make_app(
             ClientDisconnect: _gone,
         },
     )
+
+
+async def _reap(store: Pictures) -> None:
+    """Removes pictures that nobody uses, now and every hour."""
+    while True:
+        store.reap()
+        await asyncio.sleep(REAP_SECONDS)
 
 
 class _Page:
@@ -146,10 +162,16 @@ class _Page:
         )
 
     async def upload(self, request: Request) -> Response:
-        if _declared_length(request) > pictures.MAX_BYTES:
-            raise pictures.too_large()
-        title = request.query_params.get("name", "")
-        upload = await self._store.receive(request.stream(), title[:1000])
+        title, chunks = request.query_params.get("name", ""), request.stream()
+        try:
+            if _declared_length(request) > pictures.MAX_BYTES:
+                raise pictures.too_large()
+            upload = await self._store.receive(chunks, title[:1000])
+        except UploadError as error:
+            # One that waits to be asked for the body sees the answer without sending it.
+            if error.status == 413 and "expect" not in request.headers:
+                await _drain(chunks)
+            raise
         return JSONResponse(_shown(upload), 201)
 
     async def picture(self, request: Request) -> Response:
@@ -192,6 +214,16 @@ class _Page:
         kept = None if request.query_params.get("show") else download
         return _file(self._queue.file(run, "out.png"), "image/png", download=kept, lasting=True)
 
+    async def input(self, request: Request) -> Response:
+        """Gives a picture that a run was made of, under the name that its command line has."""
+        run = self._run(request)
+        kind = request.url.path.rpartition("/")[2]
+        upload = self._store.find(getattr(run, kind))
+        if upload is None:
+            raise HTTPException(404, "this picture is no longer kept")
+        title = getattr(run, f"{kind}_title")
+        return _file(upload.path, "application/octet-stream", download=title, lasting=True)
+
     async def events(self, request: Request) -> Response:
         if self._streams >= MAX_STREAMS:
             raise HTTPException(503, "too many pages are open")
@@ -199,7 +231,7 @@ class _Page:
 
     async def settings_error(self, request: Request, error: Exception) -> Response:
         message = str(error)
-        control = form.concerned(self._controls, message)
+        control = getattr(error, "control", None) or form.concerned(self._controls, message)
         if control is None and isinstance(error, ImageError):
             control = "size"
         return JSONResponse({"message": message, "control": control}, 422)
@@ -232,6 +264,10 @@ class _Page:
         chosen = {}
         for name, kind in (("content", "photograph"), ("style", "painting")):
             upload = self._store.find(body.get(name))
+            if upload is None and body.get(name):
+                raise UploadError(
+                    422, f"this {kind} is no longer kept; choose it again", control=name
+                )
             if upload is None:
                 raise UploadError(422, f"choose a {kind} first", control=name)
             chosen[name] = upload
@@ -279,6 +315,17 @@ def _shown(upload: Upload) -> dict[str, Any]:
 def _declared_length(request: Request) -> int:
     text = request.headers.get("content-length", "0")
     return int(text) if text.isdecimal() and len(text) < 20 else 0
+
+
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    """Reads the rest of a body without keeping it."""
+    drained = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for chunk in chunks:
+                drained += len(chunk)
+                if drained > DRAIN_BYTES:
+                    return
 
 
 async def _json_body(request: Request) -> dict[str, Any]:

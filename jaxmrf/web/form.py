@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import itertools
 import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -20,8 +21,71 @@ LEFT_OUT = ("device", "preview_every", "style_blend", "guide_weight", "tileable"
 and there are one style and no guides; a tileable picture is rather one of `synthesize`.
 Options that name files are not the page's either: no path of a client is ever used."""
 
+GROUPS = {
+    "Style": ("style_loss", "gram_layers", "style_scale", "rotations", "scales", "variety"),
+    "Patches": ("layers", "patch_size", "stride", "style_stride", "metric"),
+    "Smoothness and start": ("tv_weight", "init"),
+    "Network": ("network", "content_layer", "pooling"),
+    "Optimization": ("levels", "optimizer", "line_search", "preconditioner"),
+    "Effort": ("matching", "match_every", "memory"),
+}
+"""The controls under "more" by heading, in their order."""
+
+LABELS = {
+    "size": "Size",
+    "content_weight": "Content weight",
+    "style_weight": "Style weight",
+    "color": "Color",
+    "preset": "Preset",
+    "iterations": "Iterations",
+    "seed": "Seed",
+    "style_loss": "Style losses",
+    "gram_layers": "Layers of the Gram loss",
+    "style_scale": "Style scale",
+    "rotations": "Rotated copies",
+    "scales": "Scaled copies",
+    "variety": "Variety",
+    "layers": "Patch layers",
+    "patch_size": "Patch size",
+    "stride": "Stride in the result",
+    "style_stride": "Stride in the style",
+    "metric": "Metric",
+    "tv_weight": "Total variation weight",
+    "init": "Start from",
+    "network": "Network",
+    "content_layer": "Content layer",
+    "pooling": "Pooling",
+    "levels": "Pyramid levels",
+    "optimizer": "Optimizer",
+    "line_search": "Line search",
+    "preconditioner": "Preconditioner",
+    "matching": "Matching",
+    "match_every": "Match every",
+    "memory": "Memory (GB)",
+}
+"""What the page calls each control."""
+
+HELP = {"init": "What the run begins with."}
+"""Help where that of the command line is about what the page does not have."""
+
+OUTPUT = "out.png"
+"""What the command line calls the result."""
+
 MAX_TEXT = 200
 """Characters of a value."""
+
+
+class ControlError(ConfigError):
+    """A value that cannot be used, with the control that can mend it.
+
+    Attributes:
+      control: its name.
+    """
+
+    def __init__(self, message: str, control: str) -> None:
+        super().__init__(message)
+        self.control = control
+
 
 _KINDS: dict[Any, str] = {int: "whole", float: "number", str: "text"}
 _FIELDS = {field.name: field.type for field in dataclasses.fields(Config)}
@@ -38,6 +102,8 @@ class Control:
       choices: values of a choice.
       default: what the command takes without the option, as text; "" if that is automatic.
       main: whether it is seen at once.
+      label: what the page calls it.
+      group: heading that it is under; "" for the main ones.
     """
 
     name: str
@@ -46,6 +112,8 @@ class Control:
     choices: tuple[str, ...]
     default: str
     main: bool
+    label: str
+    group: str
 
 
 def controls(command: Callable[..., None]) -> tuple[Control, ...]:
@@ -68,15 +136,17 @@ def controls(command: Callable[..., None]) -> tuple[Control, ...]:
         found.append(
             Control(
                 name=name,
-                help=re.sub(r" \(default preset: .*\)$", "", option.help or ""),
+                help=HELP.get(name) or re.sub(r" \(default preset: .*\)$", "", option.help or ""),
                 kind="choice" if choices else _KINDS[plain],
                 choices=choices,
                 default=_text(getattr(PRESETS["default"], name, parameter.default)),
                 main=name in MAIN,
+                label=LABELS[name],
+                group=next((group for group, names in GROUPS.items() if name in names), ""),
             )
         )
-    main = [control for name in MAIN for control in found if control.name == name]
-    return (*main, *(control for control in found if not control.main))
+    order = [*MAIN, *(name for names in GROUPS.values() for name in names)]
+    return tuple(sorted(found, key=lambda control: order.index(control.name)))
 
 
 def presets(controls: Sequence[Control]) -> dict[str, dict[str, str]]:
@@ -111,9 +181,37 @@ def accept(controls: Sequence[Control], values: Mapping[str, object]) -> dict[st
 
 def concerned(controls: Sequence[Control], message: str) -> str | None:
     """Returns the control that an error message is about, None if it names none."""
-    words = message.replace("'", " ").split()
+    words = re.findall(r"\w+", message)
     names = {control.name for control in controls}
     return next((word for word in words[:1] if word in names), None)
+
+
+def file_names(content: str, style: str, *, same: bool = False) -> tuple[str, str]:
+    """Returns the names that a command line has for a photograph and a painting.
+
+    They are not the same, also where case does not count, unless the pictures are, and not
+    that of the result; what browsers do not keep in the name of a download is not in them.
+
+    Args:
+      content: title of the photograph.
+      style: title of the painting.
+      same: whether they are the same picture.
+
+    Example:
+      >>> file_names("image.png", "image.png")
+      ('image.png', 'image-2.png')
+    """
+    taken, names = {OUTPUT}, []
+    for title in (re.sub(r'[<>:"|?*~]', "_", title) for title in (content, style)):
+        stem, dot, suffix = title.rpartition(".")
+        stem, dot, suffix = (stem, dot, suffix) if stem else (title, "", "")
+        numbered = (f"{stem}-{number}{dot}{suffix}" for number in itertools.count(2))
+        name = next(
+            one for one in (title, *itertools.islice(numbered, 3)) if one.lower() not in taken
+        )
+        taken.add(name.lower())
+        names.append(name)
+    return names[0], names[0 if same else 1]
 
 
 def command_line(
@@ -130,7 +228,7 @@ def command_line(
     pictures = [f"./{name}" if name.startswith("-") else name for name in (content, style)]
     # "--name=value", since a value may begin with a hyphen.
     chosen = [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
-    return shlex.join(["jaxmrf", "transfer", *pictures, "-o", "out.png", *chosen, *more])
+    return shlex.join(["jaxmrf", "transfer", *pictures, "-o", OUTPUT, *chosen, *more])
 
 
 def _choices(kind: Any) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import time
 import unicodedata
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from PIL import Image
 
@@ -31,9 +32,21 @@ PATIENCE = 180.0
 """Seconds after which an upload that is not complete is given up."""
 
 ORPHAN_SECONDS = 24 * 3600.0
-"""A picture that no run uses goes after this time."""
+"""A picture that no run uses goes when nobody has wanted it for this time."""
+
+FORM_SECONDS = 3600.0
+"""For this time it stays even where space is wanted: an open form may use it."""
+
+FULL = "the disk space of this server is used up; delete runs from the gallery"
 
 _PREFIX = "picture-"
+
+
+class Room(Protocol):
+    """Tells how many bytes may still be written."""
+
+    def __call__(self, *, fresh: bool = False) -> int:
+        """Returns the bytes; looked up just now if they must be `fresh`."""
 
 
 class UploadError(Exception):
@@ -77,22 +90,27 @@ class Pictures:
 
     Args:
       folder: where they are kept.
-      room: returns how many bytes may still be written.
+      room: returns how many bytes may still be written; looks anew if told so.
       decoder: decodes and encodes them.
       examples: pictures that are always there, by title.
+
+    Attributes:
+      used: returns the ids of the pictures that runs use.
     """
 
     def __init__(
         self,
         folder: Path,
-        room: Callable[[], int],
+        room: Room,
         decoder: Decoder,
         examples: Mapping[str, Path],
     ) -> None:
+        self.used: Callable[[], set[str]] = set
         self._folder, self._room, self.decoder = folder, room, decoder
         self._gate = asyncio.Semaphore(AT_ONCE)
         folder.mkdir(parents=True, exist_ok=True)
         self._uploads: dict[str, Upload] = {}
+        self._wanted: dict[str, float] = {}
         for title, path in examples.items():
             with Image.open(path) as opened:
                 size = opened.size
@@ -110,7 +128,10 @@ class Pictures:
 
     def find(self, name: object) -> Upload | None:
         """Returns the picture with an id."""
-        return self._uploads.get(name) if isinstance(name, str) else None
+        if not isinstance(name, str) or name not in self._uploads:
+            return None
+        self._wanted[name] = time.time()
+        return self._uploads[name]
 
     def examples(self) -> list[Upload]:
         """Returns the examples."""
@@ -123,8 +144,9 @@ class Pictures:
           UploadError: if it is too large, too slow, no picture, or there is no room.
         """
         async with self._gate:
+            self.make_room(MAX_BYTES)
             with self._temporary() as temporary:
-                await _receive(chunks, temporary, self._room)
+                await _receive(chunks, temporary)
                 name = secrets.token_urlsafe(12)
                 target = self._folder / f"{_PREFIX}{name}"
                 try:
@@ -132,6 +154,12 @@ class Pictures:
                 except ImageError as error:
                     raise UploadError(422, str(error)) from None
         view = view_of(target)
+        try:  # encoded again, a picture may take many times the space
+            self.make_room(0)
+        except UploadError:
+            for left in (path, view):
+                left.unlink(missing_ok=True)
+            raise
         upload = Upload(name, clean_title(title), path, view, *size, created=time.time())
         record = dataclasses.asdict(upload) | {"path": path.name, "view": view.name}
         try:
@@ -144,14 +172,41 @@ class Pictures:
         self._uploads[name] = upload
         return upload
 
-    def reap(self, used: set[str]) -> None:
-        """Removes the uploads that are not in use and older than `ORPHAN_SECONDS`."""
-        latest = time.time() - ORPHAN_SECONDS
-        for upload in list(self._uploads.values()):
-            if upload.created and upload.created < latest and upload.id not in used:
-                del self._uploads[upload.id]
-                for file in _files(upload):
-                    file.unlink(missing_ok=True)
+    def reap(self) -> None:
+        """Removes the uploads that no run uses and nobody has wanted for `ORPHAN_SECONDS`."""
+        for upload in self._unused(ORPHAN_SECONDS):
+            self._remove(upload)
+
+    def make_room(self, wanted: int) -> None:
+        """Removes unused uploads, the oldest first, until there is room for so many bytes.
+
+        Raises:
+          UploadError: if there is none after all.
+        """
+        if self._room() >= wanted > 0:
+            return
+        unused = self._unused(FORM_SECONDS)
+        while self._room(fresh=True) < wanted:
+            if not unused:
+                raise UploadError(507, FULL)
+            self._remove(unused.pop(0))
+
+    def _unused(self, seconds: float) -> list[Upload]:
+        """Returns the uploads that no run uses and nobody wanted lately, the oldest first."""
+        latest, used = time.time() - seconds, self.used()
+        wanted = {
+            upload.id: max(upload.created, self._wanted.get(upload.id, 0.0))
+            for upload in self._uploads.values()
+            if upload.created and upload.id not in used
+        }
+        old = sorted((when, name) for name, when in wanted.items() if when < latest)
+        return [self._uploads[name] for _, name in old]
+
+    def _remove(self, upload: Upload) -> None:
+        del self._uploads[upload.id]
+        self._wanted.pop(upload.id, None)
+        for file in _files(upload):
+            file.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[Path]:
@@ -178,12 +233,8 @@ def clean_title(title: str) -> str:
     return shorter.strip(" .") or "picture"
 
 
-async def _receive(chunks: AsyncIterator[bytes], path: Path, room: Callable[[], int]) -> None:
+async def _receive(chunks: AsyncIterator[bytes], path: Path) -> None:
     """Writes a request body to a file, stopping at the limits."""
-    if room() < MAX_BYTES:
-        raise UploadError(
-            507, "the disk space of this server is used up; delete runs from the gallery"
-        )
     received = 0
     try:
         async with asyncio.timeout(PATIENCE):

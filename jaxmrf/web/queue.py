@@ -5,18 +5,17 @@ import contextlib
 import dataclasses
 import json
 import shutil
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from jaxmrf import image, options, pyramid
-from jaxmrf.web import form, runs
+from jaxmrf.web import checks, form, runs
 from jaxmrf.web.pictures import Pictures, Upload
 from jaxmrf.web.runs import Archive, Run, State
 
@@ -37,6 +36,9 @@ FIRST_RATE = 8e-6
 
 START_SECONDS = 6.0
 """Seconds that a run takes beside its iterations."""
+
+RETELL_SECONDS = 1.0
+"""Least time between two expected times that runs in line are told while another goes on."""
 
 
 class QueueError(Exception):
@@ -71,7 +73,6 @@ class Queue:
       archive: where runs are kept.
       pictures: what they are made of.
       controls: of the page.
-      room: returns how many bytes may still be written.
       settings: ``weights`` and ``device`` of the process that computes.
     """
 
@@ -80,20 +81,17 @@ class Queue:
         archive: Archive,
         pictures: Pictures,
         controls: Sequence[form.Control],
-        room: Callable[[], int],
         settings: Mapping[str, str | None],
     ) -> None:
         self._archive, self._pictures, self._controls = archive, pictures, controls
-        self._room, self._settings = room, dict(settings)
+        self._settings = dict(settings)
+        pictures.used = self._used
         self._process: asyncio.subprocess.Process | None = None
         self._active: list[Run] = []
         self._listeners: set[Listener] = set()
-        self._stopping: dict[str, asyncio.TimerHandle] = {}
-        self._rates = [
-            run.seconds / run.cost
-            for run in archive.runs.values()
-            if run.state == "finished" and run.cost
-        ][-10:]
+        self._stopping: dict[str, asyncio.TimerHandle | None] = {}
+        self._rate = runs.usual_rate(archive.runs.values())
+        self._retold = 0.0
         archive.resume()
 
     @property
@@ -111,7 +109,8 @@ class Queue:
         Raises:
           ConfigError: if an option cannot be used.
           ImageError: if the result would be too large.
-          QueueError: if the queue or the disk is full.
+          QueueError: if the queue is full.
+          UploadError: if the disk is.
         """
         accepted = form.accept(self._controls, values)
         run = self._new_run(accepted, content, style)
@@ -119,16 +118,14 @@ class Queue:
             raise QueueError(429, f"{MAX_WAITING} runs are waiting already; cancel some of them")
         if len(self.runs) >= MAX_KEPT:
             raise QueueError(507, f"the gallery is full with {MAX_KEPT} runs; delete some of them")
-        if self._room() < RUN_BYTES + 4 * run.width * run.height:
-            raise QueueError(
-                507, "the disk space of this server is used up; delete runs from the gallery"
-            )
+        self._pictures.make_room(RUN_BYTES + 4 * run.width * run.height)
         try:
             self._archive.add(run)
         except OSError as error:
             raise QueueError(507, f"cannot store the run: {error.strerror}") from None
         self._changed(run)
         self._dispatch()
+        self._retell()
         return run
 
     def prepare(self, values: Mapping[str, object], content: Upload, style: Upload) -> None:
@@ -149,8 +146,9 @@ class Queue:
         elif run in self._active and run.id not in self._stopping:
             run.message = "stopping"
             self._send({"do": "cancel", "id": run.id})
-            loop = asyncio.get_running_loop()
-            self._stopping[run.id] = loop.call_later(GRACE, self._end_process)
+            self._stopping[run.id] = None
+            if run.state != "paused":
+                self._lose_patience(run)
             self._changed(run)
 
     def remove(self, run: Run) -> None:
@@ -162,7 +160,7 @@ class Queue:
         if not run.ended:
             raise QueueError(409, "this run has not ended; cancel it first")
         self._archive.remove(run)
-        self._pictures.reap(self._used())
+        self._pictures.reap()
         self._changed(run)
 
     def summary(self, run: Run) -> dict[str, Any]:
@@ -224,21 +222,23 @@ class Queue:
         job = options.job(names | files)
         shape = pyramid.fit(content.height, content.width, job.config.size)
         image.check_size(job.output, shape)
-        cost = runs.total_cost(shape, job.config)
+        checks.check_network(accepted.get("network", "auto"), self._settings["weights"])
+        checks.check_fit(job.config, (content.height, content.width), (style.height, style.width))
+        titles = form.file_names(content.title, style.title, same=content.id == style.id)
         more = [f"--{name}={value}" for name, value in self._settings.items() if value]
         return Run(
             id=runs.new_id(),
             created=time.time(),
             content=content.id,
             style=style.id,
-            content_title=content.title,
-            style_title=style.title,
+            content_title=titles[0],
+            style_title=titles[1],
             values=accepted,
-            command=form.command_line(accepted, content.title, style.title, more),
+            command=form.command_line(accepted, *titles, more),
             width=shape[1],
             height=shape[0],
-            cost=cost,
-            quick=cost <= runs.QUICK_COST,
+            cost=runs.total_cost(shape, job.config),
+            quick=max(shape) <= runs.QUICK_SIDE,
         )
 
     def _order(self, run: Run) -> dict[str, Any]:
@@ -283,19 +283,46 @@ class Queue:
             return
         if told["told"] == "end":
             self._end(run, told["state"], told["message"])
+        elif told["told"] == "advice":
+            run.advice = told["text"]
         elif told["told"] == "paused":
             run.state = "paused"
+            self._be_patient(run)
         elif told["told"] == "resumed":
             run.state = "running"
+            if run.id in self._stopping:
+                self._lose_patience(run)
         else:
             self._advance(run, told)
+            if time.monotonic() < self._retold + RETELL_SECONDS:
+                self._changed(run)
+                return
         self._changed(run)
+        self._retell()
+
+    def _retell(self) -> None:
+        """Tells the runs that wait anew: their place or expected time is another now."""
+        self._retold = time.monotonic()
+        for run in runs.in_line(self.runs):
+            self._changed(run)
+
+    def _lose_patience(self, run: Run) -> None:
+        """Ends the process that computes unless a canceled run ends soon."""
+        loop = asyncio.get_running_loop()
+        self._stopping[run.id] = loop.call_later(GRACE, self._end_process)
+
+    def _be_patient(self, run: Run) -> None:
+        """Gives a canceled run all its time again: another one is being computed."""
+        timer = self._stopping.get(run.id)
+        if timer is not None:
+            timer.cancel()
+            self._stopping[run.id] = None
 
     def _advance(self, run: Run, told: dict[str, Any]) -> None:
         if told["level"] != run.level:
             run.level_starts.append(run.all_iterations)
         names = ("level", "levels", "iteration", "iterations", "picture", "seconds", "done", "left")
-        for name in names:
+        for name in (*names, "rate"):
             setattr(run, name, told[name])
         if told["energy"] is not None:
             run.all_iterations += 1
@@ -306,14 +333,12 @@ class Queue:
         run.state, run.message, run.left, run.finished = state, message, None, time.time()
         if run in self._active:
             self._active.remove(run)
-        if run.id in self._stopping:
-            self._stopping.pop(run.id).cancel()
-        if state == "finished" and run.cost:
-            self._rates = [*self._rates[-9:], run.seconds / run.cost]
+        self._be_patient(run)
+        self._stopping.pop(run.id, None)
+        self._rate = runs.usual_rate(self.runs.values())
         self._changed(run, save=True)
-        for other in runs.in_line(self.runs):
-            self._changed(other)
         self._dispatch()
+        self._retell()
 
     def _lost(self) -> None:
         """Deals with the end of the process that computes, whatever it was."""
@@ -349,7 +374,7 @@ class Queue:
         """Returns the seconds that a run will still take."""
         if run.left is not None:
             return run.left
-        rate = statistics.median(self._rates) if self._rates else FIRST_RATE
+        rate = FIRST_RATE if self._rate is None else self._rate
         return START_SECONDS + run.cost * rate * (1.0 - run.done)
 
     def _changed(self, run: Run, *, save: bool = False) -> None:

@@ -21,8 +21,11 @@ ENDED: tuple[State, ...] = ("finished", "stopped", "canceled", "failed", "interr
 """``stopped`` was canceled and keeps its picture, ``canceled`` has none; ``interrupted``
 lost the server more often than `MAX_ATTEMPTS`."""
 
-QUICK_COST = 2_000_000.0
-"""A run of at most this cost is quick; 256×256 pixels in the default preset cost 1.7 million."""
+QUICK_SIDE = 256
+"""A run whose longest side has at most this many pixels is quick."""
+
+RATES = 10
+"""Runs that the expected time of others is taken from."""
 
 MAX_ATTEMPTS = 2
 """How often a run is started that does not end by itself."""
@@ -61,10 +64,13 @@ class Run:
       done: part of the cost that is done, 0 to 1.
       seconds: time it has computed.
       left: seconds until it ends, None if not known.
+      rate: seconds per unit of cost of its iterations, without what is compiled before
+        them; None if not known.
       picture: number of the latest preview; 0 without one.
       level_starts: where in the curve each level starts.
       curve: (iteration of all, energy) pairs, thinned out.
       finished: Unix time of its end.
+      advice: what may help if the pictures do not go together.
     """
 
     id: str
@@ -90,10 +96,12 @@ class Run:
     done: float = 0.0
     seconds: float = 0.0
     left: float | None = None
+    rate: float | None = None
     picture: int = 0
     level_starts: list[int] = dataclasses.field(default_factory=list)
     curve: list[tuple[int, float]] = dataclasses.field(default_factory=list)
     finished: float | None = None
+    advice: str = ""
 
     @property
     def ended(self) -> bool:
@@ -105,7 +113,7 @@ class Run:
         fresh = {field.name: field for field in dataclasses.fields(self)}
         for name in (
             *("level", "levels", "iteration", "iterations", "all_iterations"),
-            *("done", "seconds", "left", "picture"),
+            *("done", "seconds", "left", "rate", "picture"),
         ):
             setattr(self, name, fresh[name].default)
         self.level_starts, self.curve = [], []
@@ -208,6 +216,19 @@ def total_cost(shape: tuple[int, int], config: Config) -> float:
 def product(costs: Sequence[float], iterations: Sequence[int]) -> float:
     """Returns the cost of so many iterations of each level."""
     return sum(cost * count for cost, count in zip(costs, iterations, strict=True))
+
+
+def usual_rate(runs: Iterable[Run]) -> float | None:
+    """Returns the seconds per unit of cost of the latest runs that finished.
+
+    Large runs count for more: small ones spend most of their time beside the iterations.
+    """
+    measured = sorted(
+        (run for run in runs if run.state == "finished" and run.rate is not None and run.cost),
+        key=lambda run: run.finished or 0.0,
+    )[-RATES:]
+    total = sum(run.cost for run in measured)
+    return sum(run.rate * run.cost for run in measured) / total if total else None
 
 
 def in_line(runs: Mapping[str, Run]) -> list[Run]:

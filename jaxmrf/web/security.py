@@ -21,6 +21,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from jaxmrf.web import addresses
+
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
@@ -144,19 +146,9 @@ def folder_secret(folder: Path) -> str:
     return path.read_text(encoding="ascii")
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is that of this machine alone."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def own_names(host: str) -> set[str]:
     """Returns the names under which a server bound to `host` is known."""
-    if is_loopback(host):
+    if addresses.is_loopback(host):
         return {"localhost", "127.0.0.1", "::1", host}
     return {"localhost", host, socket.gethostname(), socket.getfqdn()}
 

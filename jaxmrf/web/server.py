@@ -12,7 +12,7 @@ from types import FrameType
 
 import uvicorn
 
-from jaxmrf.web import form, security
+from jaxmrf.web import addresses, form, security
 from jaxmrf.web.app import example_paths, make_app
 from jaxmrf.web.decoder import Decoder
 from jaxmrf.web.pictures import Pictures
@@ -53,12 +53,12 @@ def serve(site: Site, transfer: Callable[..., None]) -> None:
     room = _Room(site.folder, site.disk)
     closing = asyncio.Event()
     store = Pictures(site.folder / "pictures", room, Decoder(), example_paths())
-    queue = Queue(Archive(site.folder / "runs"), store, controls, room, site.settings)
+    queue = Queue(Archive(site.folder / "runs"), store, controls, site.settings)
     guarded = security.Guard(
         make_app(store, queue, controls, closing),
         port=site.listening.getsockname()[1],
         hosts=security.own_names(site.host),
-        remote=not security.is_loopback(site.host),
+        remote=not addresses.is_loopback(site.host),
         token=site.token,
         secret=security.folder_secret(site.folder),
     )
@@ -88,14 +88,14 @@ class _Server(uvicorn.Server):
 
 
 class _Room:
-    """How many bytes may still be written to a folder; looked up once a second."""
+    """How many bytes may still be written to a folder; looked up once a second, or anew."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder, self._limit = folder, limit
         self._known, self._until = 0, 0.0
 
-    def __call__(self) -> int:
-        if time.monotonic() > self._until:
+    def __call__(self, *, fresh: bool = False) -> int:
+        if fresh or time.monotonic() > self._until:
             used = 0
             for path in self._folder.rglob("*"):
                 with contextlib.suppress(OSError):

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxmrf import api, device, files, image, memory, options, paint, pyramid, weights
+from jaxmrf import api, device, files, image, memory, options, paint, pyramid, suitability, weights
 from jaxmrf.config import ConfigError
 from jaxmrf.image import ImageError, Picture
 from jaxmrf.transfer import Plan, Progress
@@ -164,10 +164,11 @@ class Worker:
         name = message["id"]
         try:
             job = _job(message)
-            report = _Report(message, job, self._send, self._between(message))
+            network = self._network(message["values"])
+            report = _Report(message, job, self._send, self._between(message), network)
             paint.paint(
                 job,
-                self._network(message["values"]),
+                network,
                 titles={job.content: message["titles"][0], job.styles[0]: message["titles"][1]},
                 on_plan=report.plan,
                 on_progress=report.progress,
@@ -219,7 +220,9 @@ class _Report:
         job: paint.Job,
         send: Callable[[Message], None],
         between: Callable[[], float],
+        network: weights.Loaded | None = None,
     ) -> None:
+        self._network = network
         self._id, self._job, self._send, self._between = message["id"], job, send, between
         self._preview = Path(message["preview"])
         self._costs: list[float] = []
@@ -228,6 +231,7 @@ class _Report:
         self._away = 0.0
         self._level_started = 0.0
         self._rate: float | None = None
+        self._measured: dict[int, tuple[float, float]] = {}
         self._pictures = 0
         self._due = 0.0
 
@@ -252,7 +256,21 @@ class _Report:
             **self._position(progress, seconds),
         }
         self._send(told)
+        if progress.painted and self._network is not None:
+            self._advise()
         self._away += self._between()
+
+    def _advise(self) -> None:
+        """Tells once what the command line would, but after the first picture is there."""
+        network, self._network = self._network, None
+        started = time.monotonic()
+        if paint.is_worth_a_forecast(self._plan.shapes[-1], self._job.config):
+            content, style = (image.load(path) for path in (self._job.content, *self._job.styles))
+            found = api.measure_suitability(content.pixels, style.pixels, self._job.config, network)
+            text = suitability.advice(found, varied=self._job.config.variety > 0)
+            if text is not None:
+                self._send({"told": "advice", "id": self._id, "text": text})
+        self._away += time.monotonic() - started
 
     def _position(self, progress: Progress, seconds: float) -> Message:
         """Returns the part that is done, and the seconds that are left."""
@@ -261,14 +279,24 @@ class _Report:
             self._level_started = seconds
         else:
             spent = seconds - self._level_started
-            self._rate = spent / ((iteration - 1) * self._costs[level])
+            cost = (iteration - 1) * self._costs[level]
+            self._rate = spent / cost
+            self._measured[level] = (spent, cost)
         counts = self._plan.iterations
         todo = runs.product(self._costs[level:], counts[level:]) - iteration * self._costs[level]
         total = runs.product(self._costs, counts)
         left = None
         if self._rate is not None:
             left = todo * self._rate + COMPILE_SECONDS * (progress.levels - 1 - level)
-        return {"done": 1.0 - todo / total if total else 1.0, "left": left}
+        done = 1.0 - todo / total if total else 1.0
+        return {"done": done, "left": left, "rate": self._mean_rate()}
+
+    def _mean_rate(self) -> float | None:
+        """Returns the seconds per cost of all iterations but the first of each level."""
+        if not self._measured:
+            return None
+        spent, cost = map(sum, zip(*self._measured.values(), strict=True))
+        return spent / cost
 
     def _write_preview(self, progress: Progress) -> None:
         """Writes the picture at the size of its level, unless one was written just now."""

@@ -3,13 +3,16 @@
 
 const $ = (id) => document.getElementById(id);
 const KINDS = ["content", "style"];
+const KIND_NAMES = { content: "photograph", style: "painting" };
 const TRY_AGAIN = 2000;
 const PREPARE_AFTER = 300;
-const LEAVE_AFTER = 30000;
+const POLL_EVERY = 2000;
+const AGAIN_AFTER = 600;
 const QUICK_SIZE = 256;
 
 const runs = new Map();
 const chosen = { content: null, style: null };
+const uploads = { content: null, style: null };
 let form = null;
 let selected = null;
 let stream = null;
@@ -60,12 +63,14 @@ function well(kind) {
 }
 
 function choose(kind, picture) {
+  uploads[kind] = null; // one that is under way is no longer what is wanted
   chosen[kind] = picture;
   const { box, image, note, examples } = well(kind);
   box.classList.remove("wrong", "busy");
   image.src = `/api/pictures/${picture.id}`;
   image.alt = picture.title;
   image.hidden = false;
+  image.onerror = () => complain(`this ${KIND_NAMES[kind]} is no longer kept; choose it again`, kind);
   setText(note, picture.width ? `${picture.title}, ${picture.width}×${picture.height}` : picture.title);
   for (const button of examples.children) {
     button.setAttribute("aria-pressed", String(button.dataset.id === picture.id));
@@ -74,8 +79,15 @@ function choose(kind, picture) {
   prepareSoon();
 }
 
-async function bring(kind, file) {
-  if (!file) return;
+// Uploads a file; the last one counts, however long an earlier one takes. Start waits for it.
+function bring(kind, file) {
+  const upload = send(kind, file, () => uploads[kind] === upload);
+  uploads[kind] = upload;
+  return upload;
+}
+
+async function send(kind, file, isLast) {
+  await null; // so that the caller knows it as the last
   const { box } = well(kind);
   try {
     if (file.size > form.max_bytes) {
@@ -83,17 +95,29 @@ async function bring(kind, file) {
     }
     box.classList.add("busy");
     const query = new URLSearchParams({ name: file.name || "pasted.png" });
-    choose(kind, await ask("POST", `/api/pictures?${query}`, file));
+    const picture = await ask("POST", `/api/pictures?${query}`, file);
+    if (isLast()) choose(kind, picture);
+    return true;
   } catch (error) {
+    if (!isLast()) return true;
+    uploads[kind] = null;
     box.classList.remove("busy");
     complain(error.message, kind);
+    return false;
   }
+}
+
+// Takes what was dropped or pasted: one file for the well it is on, or two for both.
+function bringAll(kind, files) {
+  if (files.length > 1) KINDS.forEach((each, number) => bring(each, files[number]));
+  else if (files.length) bring(kind, files[0]);
+  else complain("this is no file; save the picture first, then drop or choose its file", kind);
 }
 
 function setUpWell(kind) {
   const { box, input, examples } = well(kind);
   input.addEventListener("change", () => {
-    bring(kind, input.files[0]);
+    if (input.files.length) bring(kind, input.files[0]);
     input.value = "";
   });
   box.addEventListener("dragover", (event) => {
@@ -105,7 +129,7 @@ function setUpWell(kind) {
     event.preventDefault();
     event.stopPropagation();
     box.classList.remove("over");
-    bring(kind, event.dataTransfer.files[0]);
+    bringAll(kind, event.dataTransfer.files);
   });
   for (const example of form.examples.filter((one) => one.kind === kind)) {
     const name = example.title.replace(/\.[a-z]+$/, "").replaceAll("-", " ");
@@ -138,8 +162,7 @@ function setUpControls() {
     }
     input.name = control.name;
     input.setAttribute("aria-describedby", `${id}-help`);
-    const name = control.name.replaceAll("_", " ");
-    const label = element("label", { htmlFor: id, textContent: name[0].toUpperCase() + name.slice(1) });
+    const label = element("label", { htmlFor: id, textContent: control.label });
     const help = element("p", { className: "help", id: `${id}-help`, textContent: control.help });
     const box = element("div", { className: "control" }, label, input, help);
     box.dataset.name = control.name;
@@ -153,9 +176,19 @@ function setUpControls() {
       if (!input.value.trim()) input.value = usual(control.name);
       settle(control.name);
     });
-    $(control.main ? "controls" : "more-controls").append(box);
+    (control.main ? $("controls") : group(control.group)).append(box);
   }
   for (const control of form.controls) field(control.name).value = control.default;
+}
+
+// Returns where the controls under one heading are.
+function group(heading) {
+  const there = [...$("more-controls").children].find((one) => one.dataset.group === heading);
+  if (there) return there.lastChild;
+  const made = element("fieldset", {}, element("legend", { textContent: heading }), element("div", { className: "controls" }));
+  made.dataset.group = heading;
+  $("more-controls").append(made);
+  return made.lastChild;
 }
 
 const field = (name) => $(`control-${name}`);
@@ -258,19 +291,47 @@ function prepareSoon() {
   }, PREPARE_AFTER);
 }
 
+let starting = false;
+
+// Starts one run, however often it is asked for meanwhile: a double click is one wish.
 async function start(more = {}) {
+  if (starting) return;
+  starting = true;
+  for (const name of ["start", "quick"]) $(name).setAttribute("aria-disabled", "true");
+  const early = new Promise((resolve) => setTimeout(resolve, AGAIN_AFTER));
   clearTimeout(preparing);
   setText($("problem"), "");
   try {
-    const run = await ask("POST", "/api/runs", wanted(more));
-    take(run);
-    look(run.id);
-    if (matchMedia("(max-width: 60rem)").matches) $("stage").scrollIntoView();
+    await startNow(more);
   } catch (error) {
     complain(error.message, error.control);
     const first = document.querySelector(".wrong input, .wrong select");
     first?.focus();
   }
+  await early;
+  for (const name of ["start", "quick"]) $(name).removeAttribute("aria-disabled");
+  starting = false;
+}
+
+// Waits for what is being uploaded; returns whether all of it arrived.
+async function allUploads() {
+  for (const kind of KINDS) {
+    while (uploads[kind]) if (!(await uploads[kind])) return false;
+  }
+  return true;
+}
+
+async function startNow(more) {
+  if (uploads.content || uploads.style) {
+    setText($("problem"), "Starts when the picture is uploaded.");
+    const arrived = await allUploads();
+    setText($("problem"), "");
+    if (!arrived) return;
+  }
+  const run = await ask("POST", "/api/runs", wanted(more));
+  take(run);
+  look(run.id);
+  if (matchMedia("(max-width: 60rem)").matches) $("stage").scrollIntoView();
 }
 
 // The picture
@@ -283,6 +344,8 @@ function duration(seconds) {
 
 const stem = (title) => title.replace(/\.[a-z]+$/i, "");
 
+const EMPTY = [...$("empty").childNodes].map((node) => node.cloneNode(true));
+
 function stateText(run) {
   const place = { 1: "next", 2: "2nd", 3: "3rd" }[run.place] ?? `${run.place}th`;
   const starts = run.starts_in ? `, starts in about ${duration(run.starts_in)}` : "";
@@ -291,7 +354,7 @@ function stateText(run) {
   return {
     waiting: `waiting, ${place} in line${starts}`,
     running: run.message === "stopping" ? "stopping…" : `${at}${left}`,
-    paused: `paused for a quick look at ${Math.round(100 * run.done)} %`,
+    paused: run.message === "stopping" ? "stopping after a quick look…" : `paused for a quick look at ${Math.round(100 * run.done)} %`,
     finished: `finished in ${duration(run.seconds)}`,
     stopped: `stopped at ${Math.round(100 * run.done)} %; the picture so far is kept`,
     canceled: "canceled before anything was painted",
@@ -305,13 +368,52 @@ function look(id) {
   if (id) sessionStorage.setItem("selected", id);
   else sessionStorage.removeItem("selected");
   $("compare").value = 0;
-  $("canvas").style.setProperty("--split", "0%");
+  split();
   $("after").removeAttribute("src");
   $("after").dataset.wanted = "";
   show();
   for (const card of document.querySelectorAll(".card")) {
     card.setAttribute("aria-current", String(card.dataset.id === id));
   }
+}
+
+function split() {
+  const share = Number($("compare").value);
+  $("canvas").style.setProperty("--split", `${share}%`);
+  $("canvas").classList.toggle("compared", share > 0);
+  $("compare").setAttribute("aria-valuetext", `${Math.round(share)} % photograph, ${Math.round(100 - share)} % painting`);
+}
+
+// What a screen reader is told: where a run is, not each of its iterations.
+let announced = "";
+function announce(run) {
+  const milestone = run ? `${run.id} ${run.state} ${run.state === "running" ? run.level : ""}` : "";
+  if (milestone === announced) return;
+  announced = milestone;
+  const level = run?.state === "running" && run.levels ? `level ${run.level} of ${run.levels}` : "";
+  setText($("announcer"), run ? level || $("state").textContent : "");
+}
+
+// Keeps the keyboard where it can go on when a button that has it can no longer be used.
+function disable(name, disabled) {
+  const had = disabled && document.activeElement === $(name);
+  $(name).disabled = disabled;
+  if (had) ($("again").disabled ? $("start") : $("again")).focus();
+}
+
+function link(name, url) {
+  $(name).setAttribute("aria-disabled", String(!url));
+  if (url) $(name).href = url;
+  else $(name).removeAttribute("href");
+}
+
+function showInputs(run) {
+  const shown = run ? run.id : "";
+  if ($("inputs").dataset.run === shown) return;
+  $("inputs").dataset.run = shown;
+  const names = run ? [...new Set([run.content_title, run.style_title])] : [];
+  const links = names.map((name, number) => element("a", { href: `/api/runs/${run.id}/${KINDS[number]}`, download: name, textContent: name }));
+  $("inputs").replaceChildren(...(run ? ["The command needs ", ...links.flatMap((one, number) => (number ? [" and ", one] : [one]))] : ["\u00a0"]));
 }
 
 // Shows a picture once it is decoded, so that nothing flickers; only the latest counts.
@@ -331,22 +433,28 @@ function showPicture(url) {
 
 function show() {
   const run = runs.get(selected);
-  $("canvas").hidden = !run;
-  $("empty").hidden = Boolean(run);
-  for (const name of ["again", "copy"]) $(name).disabled = !run;
-  $("cancel").disabled = !run || run.ended || run.message === "stopping";
-  $("delete").disabled = !run?.ended;
-  $("download").setAttribute("aria-disabled", String(!run?.result));
-  if (run?.result) $("download").href = `/api/runs/${run.id}/result`;
-  else $("download").removeAttribute("href");
+  const nothing = Boolean(run?.ended && !run.result);
+  $("canvas").hidden = !run || nothing;
+  $("empty").hidden = Boolean(run) && !nothing;
+  if (nothing) $("empty").replaceChildren("Nothing was painted.");
+  else if (!run) $("empty").replaceChildren(...EMPTY.map((node) => node.cloneNode(true)));
+  for (const name of ["again", "copy"]) disable(name, !run);
+  disable("cancel", !run || run.ended || run.message === "stopping");
+  disable("delete", !run?.ended);
+  link("download", run?.result && `/api/runs/${run.id}/result`);
+  link("full", run?.result && `/api/runs/${run.id}/result?show=1`);
   document.title = run && !run.ended && run.levels ? `${Math.round(100 * run.done)} % · jaxmrf` : "jaxmrf";
   setText($("title"), run ? `${stem(run.content_title)} in the manner of ${stem(run.style_title)}` : "\u00a0");
   setText($("state"), run ? stateText(run) + (run.message && run.ended ? `: ${run.message}` : "") : "\u00a0");
+  announce(run);
+  setText($("advice"), run?.advice ? `Advice: ${run.advice}` : "");
+  $("advice").hidden = !run?.advice;
   setText($("command"), run ? run.command : "");
+  showInputs(run);
   $("state").className = run?.state ?? "";
   $("progress").value = run ? run.done : 0;
   drawCurve(run);
-  if (!run) return;
+  if (!run || nothing) return;
   $("canvas").style.setProperty("--ratio", run.width / run.height);
   const photograph = `/api/pictures/${run.content}`;
   if ($("before").getAttribute("src") !== photograph) $("before").src = photograph;
@@ -394,7 +502,10 @@ function take(run) {
     if (run.id === selected) show();
   }
   $("nothing").hidden = runs.size > 0;
+  $("clear").hidden = !failed().length;
 }
+
+const failed = () => [...runs.values()].filter((run) => run.ended && !run.result);
 
 function newest() {
   const all = [...runs.values()].sort((one, other) => other.created - one.created);
@@ -428,6 +539,7 @@ function drawCard(run) {
   const url = run.thumbnail ? `/api/runs/${run.id}/thumbnail` : `/api/pictures/${run.content}`;
   if (image.getAttribute("src") !== url) image.src = url;
   card.classList.toggle("pending", !run.thumbnail);
+  card.classList.toggle("nothing", run.ended && !run.result);
   bar.style.width = run.ended ? "0" : `${100 * run.done}%`;
   setText(card.querySelector(".name"), `${stem(run.content_title)} · ${stem(run.style_title)}`);
   const short = { running: `${Math.round(100 * run.done)} %`, waiting: `in line, ${run.place}` }[run.state] ?? run.state;
@@ -459,12 +571,24 @@ function connect() {
   });
 }
 
-// Browsers open few connections to one server: a page that nobody looks at gives its own back.
-let leaving = 0;
+// Browsers open few connections to one server: a page that nobody looks at gives its own back,
+// and asks now and then, for its title.
+let polling = 0;
 document.addEventListener("visibilitychange", () => {
-  clearTimeout(leaving);
-  if (document.hidden) leaving = setTimeout(() => stream?.close(), LEAVE_AFTER);
-  else if (stream?.readyState === EventSource.CLOSED) connect();
+  clearInterval(polling);
+  if (!document.hidden) {
+    connect();
+    return;
+  }
+  stream?.close();
+  polling = setInterval(async () => {
+    if (!selected || runs.get(selected)?.ended) return;
+    try {
+      take(await ask("GET", `/api/runs/${selected}`));
+    } catch {
+      // Once somebody looks, the stream tells of it.
+    }
+  }, POLL_EVERY);
 });
 
 // Buttons
@@ -514,17 +638,19 @@ function setUpButtons() {
     }
     attempt(() => ask("DELETE", `/api/runs/${selected}`));
   });
-  $("compare").addEventListener("input", () => {
-    $("canvas").style.setProperty("--split", `${$("compare").value}%`);
-  });
+  $("compare").addEventListener("input", split);
+  $("clear").addEventListener("click", () => attempt(async () => {
+    for (const run of failed()) await ask("DELETE", `/api/runs/${run.id}`);
+    $("gallery").querySelector(".card")?.focus();
+  }));
   document.addEventListener("paste", (event) => {
-    const file = [...event.clipboardData.files].find((one) => one.type.startsWith("image/"));
-    if (file) bring(nextWell(), file);
+    const files = [...event.clipboardData.files].filter((one) => one.type.startsWith("image/"));
+    if (files.length || !event.target.closest?.("input, select")) bringAll(nextWell(), files);
   });
   document.addEventListener("dragover", (event) => event.preventDefault());
   document.addEventListener("drop", (event) => {
     event.preventDefault();
-    bring(nextWell(), event.dataTransfer.files[0]);
+    bringAll(nextWell(), event.dataTransfer.files);
   });
 }
 
