@@ -1,10 +1,12 @@
 """The page's HTTP interface, against a real server process."""
 
 import asyncio
+import dataclasses
 import inspect
 import io
 import itertools
 import json
+import math
 import re
 import shutil
 import signal
@@ -16,13 +18,15 @@ import time
 import zlib
 
 import httpx
+import jax.numpy as jnp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxmrf import cli, cli_serve
+from jaxmrf import cli, cli_serve, options, suitability
 from jaxmrf.config import ConfigError
+from jaxmrf.transfer import Plan, Progress
 from jaxmrf.web import app, decoder, form, pictures, runs, security, worker
 from jaxmrf.web import queue as queue_module
 from jaxmrf.web.queue import Queue
@@ -473,6 +477,39 @@ def test_a_run_that_waits_for_a_compilation_shows_its_start(tmp_path):
     assert [(one["told"], one["iteration"], one["picture"]) for one in told] == [("progress", 0, 1)]
     with Image.open(tmp_path / "preview.jpg") as preview:
         assert preview.size == (64, 38)
+
+
+@pytest.mark.parametrize(
+    ("size", "score", "expected"),
+    [("128", 0.1, ["progress", "advice"]), ("128", 0.4, ["progress"]), ("64", 0.1, ["progress"])],
+)
+def test_the_advice_of_the_command_line_comes_with_the_first_painted_picture(
+    tmp_path, monkeypatch, size, score, expected
+):
+    files = write_pictures(tmp_path)
+    found = suitability.Suitability(score, 1.0, 1000)
+    monkeypatch.setattr(worker.api, "measure_suitability", lambda *arguments: found)
+    message = {"id": "a", "preview": str(tmp_path / "preview.jpg")}
+    job = options.job({"content": files[0], "style": files[1], "output": "o.png", "size": size})
+    shape = (int(size) // 2, int(size))
+    told = []
+    report = worker._Report(message, job, told.append, lambda: 0.0, object())
+    report.plan(Plan((shape,), ((shape,),), (5,), 0))
+    state = Progress(
+        0, 1, 0, 5, jnp.zeros((*shape, 3)), math.nan, {}, 0.0, 0.0, None, None, shape, job.config
+    )
+    report.progress(state)
+    assert [one["told"] for one in told] == ["progress"]  # nothing is painted yet
+    told.clear()
+    for iteration in (1, 2):
+        report.progress(dataclasses.replace(state, iteration=iteration))
+    assert [one["told"] for one in told] == [*expected, "progress"]
+
+
+def test_advice_is_kept_with_the_run(queue):
+    run = submit(queue)
+    queue._hear({"told": "advice", "id": run.id, "text": "try another painting"})
+    assert queue.summary(run)["advice"] == "try another painting"
 
 
 def test_events_have_all_runs_first_and_then_what_changes(server, pair):
