@@ -63,7 +63,7 @@ def _usage_fault(error: Any) -> str:
         near = difflib.get_close_matches(option, known, 1)
         what = f"there is no option {option}" + (f"; did you mean {near[0]}?" if near else "")
     else:
-        what = " ".join(error.format_message().split()).rstrip(".")
+        what = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
         what = what[:1].lower() + what[1:]
     return f"{what}{' See' if what.endswith('?') else '; see'} {command} --help"
 
