@@ -316,7 +316,7 @@ class Batch:
         return memory.fit(
             api.with_pooling(self._network, shape.config),
             shape.plan,
-            _config(shape),
+            shape.config.with_copies(shape.copies),
             guided="content" in shape.has,
             budget=None,
         )
@@ -335,7 +335,7 @@ class Batch:
             shape.plan,
             network.params,
             features=network.network,
-            config=_config(shape),
+            config=shape.config.with_copies(shape.copies),
             guided="content" in shape.has,
         )
         fitting = max(1, min(MOST_LANES, int(SHARE * memory.available() / needed)))
@@ -530,7 +530,7 @@ class Batch:
 
     def _fail(self, line: Line, error: Exception) -> None:
         with contextlib.suppress(FullError), self._disk():
-            record = self._ledger.write(line, {"error": str(error)}, self._ledger.identity(line))
+            record = self._ledger.write_failure(line, str(error))
             self._on_event(Event("failed", line, record))
 
     @contextlib.contextmanager
@@ -569,11 +569,3 @@ def _padded(pixels: np.ndarray, final: tuple[int, int], shape: tuple[int, int]) 
         for side, exact, wide in zip(pixels.shape[:2], final, shape, strict=True)
     ]
     return np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
-
-
-def _config(shape: lanes.Shape) -> Config:
-    """Returns the settings of a group: of its programs and of its style copies."""
-    names = ("rotations", "rotation_step", "scales", "scale_step")
-    return dataclasses.replace(
-        shape.config, **{name: getattr(shape.copies, name) for name in names}
-    )

@@ -227,8 +227,12 @@ class Config:
 
     def copies(self) -> "Config":
         """Returns the settings that the style copies depend on, the rest at default."""
-        kept = ("rotations", "rotation_step", "scales", "scale_step")
-        return Config(**{name: getattr(self, name) for name in kept})
+        return Config().with_copies(self)
+
+    def with_copies(self, other: "Config") -> "Config":
+        """Returns the settings with those of the style copies taken from another one."""
+        names = ("rotations", "rotation_step", "scales", "scale_step")
+        return dataclasses.replace(self, **{name: getattr(other, name) for name in names})
 
     def program(self) -> "Config":
         """Returns the settings that a compiled program depends on, the rest at default.

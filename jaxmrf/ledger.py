@@ -103,6 +103,14 @@ class Ledger:
             file.write(json.dumps(found, indent=1, sort_keys=True).encode() + b"\n")
         return found
 
+    def write_failure(self, line: Line, error: str) -> dict[str, Any]:
+        """Writes the record of a failure, with the inputs as they are now, and returns it.
+
+        Raises:
+          OSError: if it cannot be written.
+        """
+        return self.write(line, {"error": error}, self.identity(line))
+
     def claim(self, line: Line) -> filelock.FileLock | None:
         """Returns the lock of an output, None if another batch is at it.
 

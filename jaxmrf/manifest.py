@@ -151,8 +151,7 @@ def line(
     job = paint.with_guides(options.job(values, base))
     check_settings(job.config, len(job.styles))
     _check_layers(job, layers)
-    if (job.content_guide is None) != (not job.style_guides):
-        raise ConfigError("a content guide and style guides are of use only together")
+    paint.check_guides(job)
     name = _inside(folder, output)
     found = Line(number, name, dataclasses.replace(job, output=folder / name, preview_every=0))
     inputs = [path for paths in found.inputs.values() for path in paths]

@@ -281,6 +281,16 @@ def layers_left_out(job: Job, network: weights.Loaded) -> list[str]:
     return [f"left out {', '.join(missing)} of the Gram loss: the network has no such layer"]
 
 
+def check_guides(job: Job) -> None:
+    """Checks that there are guides for the picture and for the styles, or for neither.
+
+    Raises:
+      ConfigError: if there are not.
+    """
+    if (job.content_guide is None) != (not job.style_guides):
+        raise ConfigError("a content guide and style guides are of use only together")
+
+
 def load_guides(
     job: Job, shape: tuple[int, int], style_shapes: Sequence[tuple[int, int]]
 ) -> Guides | None:
@@ -295,10 +305,9 @@ def load_guides(
       ImageError: if a file cannot be read.
       ConfigError: if guides are missing or do not go together.
     """
-    if job.content_guide is None and not job.style_guides:
+    check_guides(job)
+    if job.content_guide is None:
         return None
-    if job.content_guide is None or not job.style_guides:
-        raise ConfigError("a content guide and style guides are of use only together")
     return guides.load(job.content_guide, job.style_guides, shape, style_shapes)
 
 

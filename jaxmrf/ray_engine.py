@@ -223,13 +223,7 @@ class _Engine:
 
     def _fail(self, line: Line, error: str) -> None:
         with contextlib.suppress(OSError):
-            self._on_event(
-                Event(
-                    "failed",
-                    line,
-                    self._ledger.write(line, {"error": error}, self._ledger.identity(line)),
-                )
-            )
+            self._on_event(Event("failed", line, self._ledger.write_failure(line, error)))
 
     def _actor(self) -> Any:
         # More actors than processors share them, or the last ones would wait for ever.

@@ -235,14 +235,14 @@ def test_a_saved_state_goes_to_the_lines_that_are_not_done(pictures, network):
     arrays = [np.arange(3.0)[:, None]]
     state = lanes.Snapshot(0, 7, arrays, np.arange(3.0), np.ones(3, bool))
     ledger.save_state(lines[0], lines, 3, state)
-    ledger.write(lines[0], {"error": "no"}, ledger.identity(lines[0]))
+    ledger.write_failure(lines[0], "no")
     ledger.drop_state(lines[0])
     assert ledger.load_state(lines[:1], 3) is None
     found = ledger.load_state(lines[1:], 3)
     assert (found.level, found.iteration) == (0, 7)
     assert found.value.tolist() == [1, 2, 1]
     for line in lines[1:]:
-        ledger.write(line, {"error": "no"}, ledger.identity(line))
+        ledger.write_failure(line, "no")
         ledger.drop_state(line)
     assert not left_over(pictures)
 
