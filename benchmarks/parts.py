@@ -87,11 +87,12 @@ def measure(
 
     Args:
       architecture: ``vgg16`` or ``vgg19``.
-      config: settings.
+      config: settings; those of L-BFGS are taken as at the finest level.
       pictures: content, style and picture; content and picture of one shape.
       repeats: calls that are timed.
     """
     network, params = network_of(architecture)
+    config = config.for_level(config.iterations[-1])
     content, style, image = pictures
     arguments = {"features": network, "config": config}
     prepare = functools.partial(energy.prepare, shape=content.shape[:2], **arguments)

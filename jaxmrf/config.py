@@ -87,11 +87,11 @@ class Config:
       line_search: of L-BFGS. ``none`` takes steps of length one.
       preconditioner: what L-BFGS starts its inverse Hessian from: ``none``: one number;
         ``spectral``: one for each band of frequencies and color, learned as it runs;
-        steps that raise the energy by half are taken back. ``auto``: the latter, but from
+        steps that raise the energy by a tenth are taken back. ``auto``: the latter, but from
         noise the former, since there the bands are learned wrong.
       history: number of L-BFGS corrections.
       taxicab_first_step: the first L-BFGS step is min(1, 1/‖g‖₁) times the
-        gradient as in the authors' code, instead of min(1, 1/‖g‖₂).
+        gradient as in the authors' code; else it changes values by 0.001 on average.
       learning_rate: of Adam and the like, in pixel values of range 0 to 1.
       color: ``match`` maps the content's color distribution to the style's before
         the transfer, by mean and covariance; ``histogram`` each channel's histogram;
@@ -219,6 +219,14 @@ class Config:
         coarser = min(levels - 1 - level, HEAVIER_LEVELS)
         return self.content_weight * self.content_level_factor**coarser
 
+    def for_level(self, iterations: int) -> "Config":
+        """Returns the settings for a level of so many iterations.
+
+        L-BFGS gets no memory for corrections that it cannot see there: at the finest level of
+        a large picture they would be the largest part of what is held.
+        """
+        return dataclasses.replace(self, history=min(self.history, max(iterations - 1, 1)))
+
     def starting(self, *, from_noise: bool) -> "Config":
         """Returns the settings with the choice of the preconditioner made."""
         if self.preconditioner != "auto":
@@ -237,8 +245,9 @@ class Config:
     def program(self) -> "Config":
         """Returns the settings that a compiled program depends on, the rest at default.
 
-        Runs that differ in weights, seed or iterations share their programs. A choice that
-        was not made by `starting` is the one for a start from a picture.
+        Runs that differ in weights or seed share their programs, and so do levels that differ
+        in iterations but for `for_level`. A choice that was not made by `starting` is the one
+        for a start from a picture.
         """
         kept = (
             "content_layer layers normalization overlap pixel_scale patch_size stride "

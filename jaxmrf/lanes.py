@@ -200,11 +200,12 @@ def run(
       resume: state to go on from instead of the start.
     """
     params = jax.device_put(params, NamedSharding(mesh, _SHARED))
-    static = {"features": features, "config": shape.config, "mesh": mesh}
     first = 0 if resume is None else resume.level
     finite = np.ones(len(lanes), bool) if resume is None else resume.finite
     images = _spread(np.stack([lane.start for lane in lanes]), mesh)
     for level in range(first, len(shape.plan.shapes)):
+        config = shape.config.for_level(shape.plan.iterations[level])
+        static = {"features": features, "config": config, "mesh": mesh}
         inputs = [lane.levels[level] for lane in lanes]
         inputs = _spread(jax.tree.map(lambda *leaves: np.stack(leaves), *inputs), mesh)
         targets = _prepare(params, inputs, shape=shape.plan.shapes[level], **static)
@@ -251,7 +252,8 @@ def program_text(
     lanes: Sequence[Lane], shape: Shape, params: PyTree, *, features: Features, mesh: Mesh
 ) -> str:
     """Returns the compiled step of the finest level as text, to see what devices exchange."""
-    static = {"features": features, "config": shape.config, "mesh": mesh}
+    config = shape.config.for_level(shape.plan.iterations[-1])
+    static = {"features": features, "config": config, "mesh": mesh}
     inputs = jax.tree.map(lambda *leaves: np.stack(leaves), *[lane.levels[-1] for lane in lanes])
     inputs = _spread(inputs, mesh)
     images = _spread(np.zeros((len(lanes), *shape.plan.shapes[-1], 3), np.float32), mesh)

@@ -24,12 +24,17 @@ CURVATURE_FLOOR = 1e-10
 BAND_EDGES = (1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8)
 """Limits of the frequency bands in cycles per pixel."""
 
-ALLOWED_RISE = 0.5
+ALLOWED_RISE = 0.1
 """A step that raises the energy by more than this share of it is taken back. Smaller rises
-are part of a walk without line search, and new matches raise it a little."""
+are part of a walk without line search, and new matches raise it a little: up to 5 % was seen."""
 
 MOST_TAKEN_BACK = 4
 """So many steps in a row are taken back, each half as long as the one before."""
+
+FIRST_STEP = 1e-3
+"""What the first step changes a value by, as the root of the mean square. One that shrinks with
+the number of pixels tells little of the curvature that the next ones meet: at 3840 pixels the
+second step doubled the energy (docs/performance.md)."""
 
 BAND_RANGE = 30.0
 """A band's guess stays within this factor of the guess for all bands together."""
@@ -78,8 +83,8 @@ def scale_by_lbfgs(
       history: number of pairs that are remembered.
       preconditioner: ``none``: the first guess is s·y / y·y of the last pair (Nocedal &
         Wright 2006, equation 7.20). ``spectral``: one number per band and color.
-      taxicab_first_step: bound the first step by min(1, 1/‖g‖₁) as the authors do
-        (mylib/myoptimizer.lua) instead of min(1, 1/‖g‖₂).
+      taxicab_first_step: the first step is min(1, 1/‖g‖₁) times the gradient as the authors'
+        (mylib/myoptimizer.lua), not of the size `FIRST_STEP`.
     """
 
     def init(image: Float[Array, "h w c"]) -> LbfgsState:
@@ -110,8 +115,7 @@ def scale_by_lbfgs(
     ) -> tuple[Float[Array, "h w c"], LbfgsState]:
         state = _remember(state, image, gradient, preconditioner)
         state = _move_on(state, image, gradient, value, careful=preconditioner != "none")
-        norm = jnp.sum(jnp.abs(gradient)) if taxicab_first_step else jnp.linalg.norm(gradient)
-        bounded = jnp.minimum(1.0, 1.0 / norm) * gradient
+        first = _first_step(gradient, taxicab=taxicab_first_step)
 
         def guess(flat: Array) -> Array:
             if preconditioner == "none":
@@ -119,12 +123,20 @@ def scale_by_lbfgs(
             return _scale_bands(flat.reshape(image.shape), state).ravel()
 
         direction = _direction(state.gradient, state, guess).reshape(image.shape)
-        direction = jnp.where(state.count > 0, direction, bounded)
+        direction = jnp.where(state.count > 0, direction, first)
         # The way back to where the step started, and a shorter step from there.
         back = image - state.picture.reshape(image.shape)
         return back + 0.5**state.taken_back * direction, state
 
     return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _first_step(gradient: Array, *, taxicab: bool) -> Array:
+    """Returns the gradient, scaled for a step before there is any memory."""
+    if taxicab:
+        return jnp.minimum(1.0, 1.0 / jnp.sum(jnp.abs(gradient))) * gradient
+    size = jnp.sqrt(jnp.mean(jnp.square(gradient)))
+    return jnp.where(size > 0, FIRST_STEP / size, 0.0) * gradient
 
 
 def _remember(

@@ -213,7 +213,7 @@ def memory_needed(
     copies = jax.eval_shape(functools.partial(_copies, config=config.copies()), styles)
     weights = level_weights(config, 0, 1)
     inputs = LevelInputs(picture if guided else None, tuple(copies), weights, None, None, None)
-    config = config.program()
+    config = config.program().for_level(plan.iterations[-1])
     static = {"features": features, "config": config}
     targets = jax.eval_shape(
         functools.partial(prepare_level, shape=shape, **static), params, inputs
@@ -274,7 +274,6 @@ def run(
     config = settled(config, guided=content is not None, started=initial is not None)
     inputs = make_inputs(content, styles, config, guides=guides, mask=mask)
     levels = len(plan.shapes)
-    program = config.program()
     progress = Progress(
         level=0,
         levels=levels,
@@ -297,6 +296,7 @@ def run(
             **NOTHING_SEEN,
         )
         yield start
+        program = config.program().for_level(plan.iterations[level])
         targets = _prepare(
             params,
             level_inputs(inputs, plan, level, config),

@@ -45,7 +45,7 @@ def kernel_shapes(architecture: str) -> dict[str, tuple[int, int, int, int]]:
     return shapes
 
 
-WINOGRAD_CHANNELS, WINOGRAD_POSITIONS = 256, 1600
+WINOGRAD_CHANNELS, WINOGRAD_POSITIONS = 128, 1600
 """Convolutions with at least this many output channels and positions go by Winograd's
 algorithm."""
 
