@@ -87,7 +87,7 @@ class Config:
       line_search: of L-BFGS. ``none`` takes steps of length one.
       preconditioner: what L-BFGS starts its inverse Hessian from: ``none``: one number;
         ``spectral``: one for each band of frequencies and color, learned as it runs;
-        steps that raise the energy by a tenth are taken back. ``auto``: the latter, but from
+        steps that raise the energy by half are taken back. ``auto``: the latter, but from
         noise the former, since there the bands are learned wrong.
       history: number of L-BFGS corrections.
       taxicab_first_step: the first L-BFGS step is min(1, 1/‖g‖₁) times the

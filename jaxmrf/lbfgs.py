@@ -24,9 +24,9 @@ CURVATURE_FLOOR = 1e-10
 BAND_EDGES = (1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8)
 """Limits of the frequency bands in cycles per pixel."""
 
-ALLOWED_RISE = 0.1
+ALLOWED_RISE = 0.5
 """A step that raises the energy by more than this share of it is taken back. Smaller rises
-are part of a walk without line search, and new matches raise it a little: up to 5 % was seen."""
+are part of a walk without line search, and new matches raise it a little."""
 
 MOST_TAKEN_BACK = 4
 """So many steps in a row are taken back, each half as long as the one before."""

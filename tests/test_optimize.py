@@ -236,7 +236,7 @@ def test_a_step_that_makes_it_much_worse_is_taken_back():
     path, records = run(stiff, start, 12, Config())
     values = np.array([record.value for record in records])
     assert values[1] > 2 * values[0]
-    np.testing.assert_array_less(values[2:], 1.1 * values[0])
+    np.testing.assert_array_less(values[2:], 1.5 * values[0])
     assert values[-1] < values[0]
     np.testing.assert_allclose(path[-1], -1e-5, atol=1e-6)
 
