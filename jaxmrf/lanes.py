@@ -204,7 +204,7 @@ def run(
     finite = np.ones(len(lanes), bool) if resume is None else resume.finite
     images = _spread(np.stack([lane.start for lane in lanes]), mesh)
     for level in range(first, len(shape.plan.shapes)):
-        config = shape.config.for_level(shape.plan.iterations[level])
+        config = shape.plan.program(level, shape.config)
         static = {"features": features, "config": config, "mesh": mesh}
         inputs = [lane.levels[level] for lane in lanes]
         inputs = _spread(jax.tree.map(lambda *leaves: np.stack(leaves), *inputs), mesh)
@@ -252,7 +252,7 @@ def program_text(
     lanes: Sequence[Lane], shape: Shape, params: PyTree, *, features: Features, mesh: Mesh
 ) -> str:
     """Returns the compiled step of the finest level as text, to see what devices exchange."""
-    config = shape.config.for_level(shape.plan.iterations[-1])
+    config = shape.plan.program(-1, shape.config)
     static = {"features": features, "config": config, "mesh": mesh}
     inputs = jax.tree.map(lambda *leaves: np.stack(leaves), *[lane.levels[-1] for lane in lanes])
     inputs = _spread(inputs, mesh)

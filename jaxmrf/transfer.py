@@ -69,6 +69,10 @@ class Plan:
     iterations: tuple[int, ...]
     dropped: int
 
+    def program(self, level: int, config: Config) -> Config:
+        """Returns the settings that the compiled programs of a level depend on."""
+        return config.program().for_level(self.iterations[level])
+
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
@@ -213,7 +217,7 @@ def memory_needed(
     copies = jax.eval_shape(functools.partial(_copies, config=config.copies()), styles)
     weights = level_weights(config, 0, 1)
     inputs = LevelInputs(picture if guided else None, tuple(copies), weights, None, None, None)
-    config = config.program().for_level(plan.iterations[-1])
+    config = plan.program(-1, config)
     static = {"features": features, "config": config}
     targets = jax.eval_shape(
         functools.partial(prepare_level, shape=shape, **static), params, inputs
@@ -296,7 +300,7 @@ def run(
             **NOTHING_SEEN,
         )
         yield start
-        program = config.program().for_level(plan.iterations[level])
+        program = plan.program(level, config)
         targets = _prepare(
             params,
             level_inputs(inputs, plan, level, config),
