@@ -18,6 +18,7 @@ from jaxmrf import (
     cli_sweep,
     cli_weights,
     image,
+    memory,
     options,
     paint,
     suitability,
@@ -324,6 +325,9 @@ def _run(context: typer.Context) -> None:
         for name, reason in options.without_effect(values, job).items():
             raise ConfigError(f"{name} has no effect: {reason}; leave it out")
         network = weights.load(params["network"], params["weights_file"])
+        longest = max(job.shape or (job.config.size,))
+        if longest**2 <= memory.UNCHECKED_PIXELS:
+            devices.keep_freed_memory()
         devices.choose(params["device"])
         devices.enable_program_cache()
         with _Display(network) as display:

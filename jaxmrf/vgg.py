@@ -6,6 +6,7 @@ convolution of the third block.
 
 import dataclasses
 import functools
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -45,15 +46,15 @@ def kernel_shapes(architecture: str) -> dict[str, tuple[int, int, int, int]]:
     return shapes
 
 
-WINOGRAD_CHANNELS, WINOGRAD_POSITIONS = 128, 1600
-"""Convolutions with at least this many output channels and positions go by Winograd's
+WINOGRAD_POSITIONS = {128: 2500, 256: 1600, 512: 1600}
+"""Convolutions with these output channels and at least this many positions go by Winograd's
 algorithm."""
 
 
 def _convolve_same(x: Array, kernel: Array, *_: Any, **__: Any) -> Array:
     """Stands in for `lax.conv_general_dilated`, whose other arguments are those of VGG."""
-    large = x.shape[1] * x.shape[2] >= WINOGRAD_POSITIONS
-    if large and kernel.shape[3] >= WINOGRAD_CHANNELS:
+    fewest = WINOGRAD_POSITIONS.get(kernel.shape[3], math.inf)
+    if x.shape[1] * x.shape[2] >= fewest:
         return winograd.convolve(x, kernel)
     return winograd.direct(x, kernel)
 

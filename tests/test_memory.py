@@ -1,4 +1,7 @@
 import dataclasses
+import platform
+import subprocess
+import sys
 
 import jax
 import pytest
@@ -60,3 +63,22 @@ def test_what_does_not_fit_even_so_is_refused_with_a_size_that_does(network):
 def test_strips_are_no_way_out_when_the_first_block_is_a_style_layer(network):
     with pytest.raises(ConfigError, match="GB are there"):
         fit(network, 1_000_000, layers=("relu1_1",))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is not allocated by glibc")
+def test_freed_memory_is_kept_for_the_next_program():
+    """In a process of its own, since it holds for all of it."""
+    program = """
+import resource
+from jaxmrf import device
+device.keep_freed_memory()
+def page_faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    b"1" * 10**8
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(page_faults(), page_faults())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    first, second = map(int, done.stdout.split())
+    assert first > 10_000
+    assert second < 100
