@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import convergence, lanes, page, parts, process, rounding
-from jaxmrf import image, pyramid
+from jaxmrf import device, image, pyramid
 from jaxmrf.config import Config
 
 CONFIGS = {
@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=100, help="of the baseline, per level")
     parser.add_argument("--json", type=Path, default=None, help="write the results to this file")
     options = parser.parse_args()
+    device.keep_freed_memory()  # as `jaxmrf transfer` does; PyTorch profits too
     results = {"machine": platform.processor() or platform.machine(), "size": options.size}
     if "parts" in options.which:
         results["parts"] = _parts(options)

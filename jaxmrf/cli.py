@@ -1,8 +1,11 @@
 """The command line: parses arguments, prints progress and errors, nothing else."""
 
+import contextlib
 import functools
 import importlib.metadata
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -330,16 +333,38 @@ def _run(context: typer.Context) -> None:
             devices.keep_freed_memory()
         devices.choose(params["device"])
         devices.enable_program_cache()
-        with _Display(network) as display:
+        with _interrupts() as received, _Display(network) as display:
+
+            def progressed(record: Record) -> None:
+                display.progress(record)
+                if received:
+                    raise KeyboardInterrupt
+
             paint.paint(
                 job,
                 network,
                 on_plan=display.plan,
-                on_progress=display.progress,
+                on_progress=progressed,
                 on_warning=say,
                 on_suitability=functools.partial(_advise, job),
             )
         say(f"wrote {job.output}")
+
+
+@contextlib.contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Notes Ctrl-C beside raising it: raised where Python can only print it, it gets lost."""
+    received: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _advise(job: paint.Job, found: Suitability) -> None:

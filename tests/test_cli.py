@@ -329,6 +329,25 @@ def test_ctrl_c_saves_the_picture_and_says_so(pictures):
     assert not list(pictures.glob("*preview*"))
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_where_python_can_only_print_it_is_not_lost(invoke, pictures, monkeypatch):
+    """Such as in the destructor of an object."""
+
+    class Interrupting:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    def progress(_, record):
+        if record.iteration == 3:
+            Interrupting()
+
+    monkeypatch.setattr(cli._Display, "progress", progress)
+    done = invoke("transfer", "content.png", "style.png", *SMALL, "--iterations", "9")
+    assert done.exit_code == 130
+    with Image.open(pictures / "out.png") as file:
+        assert json.loads(file.text["jaxmrf"])["stopped"]["iteration"] == 3
+
+
 def test_an_energy_that_is_not_finite_from_the_start_saves_nothing(invoke, pictures):
     done = invoke("transfer", "content.png", "style.png", *SMALL, "--style-weight", "1e38")
     assert done.exit_code == 2
