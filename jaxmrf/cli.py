@@ -1,11 +1,9 @@
 """The command line: parses arguments, prints progress and errors, nothing else."""
 
-import contextlib
 import functools
 import importlib.metadata
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,7 +29,7 @@ from jaxmrf import config as settings
 from jaxmrf import device as devices
 from jaxmrf.config import ConfigError
 from jaxmrf.suitability import Suitability
-from jaxmrf.terminal import Group, console, say, user_errors
+from jaxmrf.terminal import Group, console, noted_signals, say, user_errors
 from jaxmrf.transfer import Plan
 from jaxmrf.transfer import Progress as Record
 
@@ -328,12 +326,13 @@ def _run(context: typer.Context) -> None:
         for name, reason in options.without_effect(values, job).items():
             raise ConfigError(f"{name} has no effect: {reason}; leave it out")
         network = weights.load(params["network"], params["weights_file"])
+        # Before there is a device, so no picture is read yet; none gets larger than asked for.
         longest = max(job.shape or (job.config.size,))
         if longest**2 <= memory.UNCHECKED_PIXELS:
             devices.keep_freed_memory()
         devices.choose(params["device"])
         devices.enable_program_cache()
-        with _interrupts() as received, _Display(network) as display:
+        with noted_signals(signal.SIGINT, at_once=True) as received, _Display(network) as display:
 
             def progressed(record: Record) -> None:
                 display.progress(record)
@@ -349,22 +348,6 @@ def _run(context: typer.Context) -> None:
                 on_suitability=functools.partial(_advise, job),
             )
         say(f"wrote {job.output}")
-
-
-@contextlib.contextmanager
-def _interrupts() -> Iterator[list[int]]:
-    """Notes Ctrl-C beside raising it: raised where Python can only print it, it gets lost."""
-    received: list[int] = []
-
-    def note(number: int, _: object) -> None:
-        received.append(number)
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _advise(job: paint.Job, found: Suitability) -> None:

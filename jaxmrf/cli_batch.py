@@ -1,11 +1,9 @@
 """The command `jaxmrf batch`: arguments, progress, exit codes."""
 
-import contextlib
 import json
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,10 +17,12 @@ from jaxmrf.batch import Event, Settings
 from jaxmrf.config import ConfigError
 from jaxmrf.ledger import Ledger
 from jaxmrf.manifest import Line
-from jaxmrf.terminal import INTERRUPTED, console, say, user_errors
+from jaxmrf.terminal import INTERRUPTED, console, noted_signals, say, user_errors
 
 SOME_FAILED = 1
 TERMINATED = 143  # 128 + SIGTERM, as schedulers expect it
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+"""What ends a batch after the iteration that it is at."""
 FAILURES, REPORT = "failures.jsonl", "report.html"
 
 ARGUMENTS = {
@@ -135,7 +135,7 @@ def run_locally(
     If the outputs are `kept`, a report lies beside them, and what is stopped can go on.
     """
     devices.enable_program_cache()
-    with _signals() as received, _Display(len(lines)) as display:
+    with noted_signals(*SIGNALS) as received, _Display(len(lines)) as display:
         run = batch.Batch(
             ledger,
             loaded,
@@ -157,7 +157,7 @@ def _ray(
     address: str | None,
     workers: int | None,
 ) -> int:
-    with _signals() as received, _Display(len(lines)) as display:
+    with noted_signals(*SIGNALS) as received, _Display(len(lines)) as display:
 
         def run() -> None:
             engine.run(
@@ -236,24 +236,6 @@ def lane_count(text: str) -> int | None:
     if not text.isdecimal():
         raise ConfigError(f"lanes is {text!r}; give auto or a number")
     return int(text)
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Notes SIGTERM and SIGINT, so that an iteration can finish; a second SIGINT interrupts."""
-    received: list[int] = []
-
-    def note(number: int, _: object) -> None:
-        if received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class _Display:

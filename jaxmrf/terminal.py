@@ -1,7 +1,8 @@
-"""What all commands share: the console, and errors of the user as one line."""
+"""What all commands share: the console, errors of the user as one line, and signals."""
 
 import contextlib
 import difflib
+import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -88,6 +89,30 @@ def user_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         say("interrupted")
         raise typer.Exit(INTERRUPTED) from None
+
+
+@contextlib.contextmanager
+def noted_signals(*numbers: int, at_once: bool = False) -> Iterator[list[int]]:
+    """Yields the list of the signals received so far; a second SIGINT interrupts as well.
+
+    Args:
+      numbers: signals that are noted.
+      at_once: whether the first SIGINT interrupts. It has to be noted even so: an interrupt that
+        comes where Python can only print it, such as in a destructor, is lost.
+    """
+    received: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        received.append(number)
+        if number == signal.SIGINT and (at_once or len(received) > 1):
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, note) for number in numbers}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _print_error(message: str) -> None:
