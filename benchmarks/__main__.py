@@ -7,6 +7,7 @@
     python -m benchmarks lanes        # transfers side by side: lanes × devices
     python -m benchmarks rounding     # what rounding does to final energies, and lanes do
     python -m benchmarks page         # jaxmrf serve: from Start to the first pictures
+    python -m benchmarks picture      # pairs × settings: measures, and a sheet to look at
 
 Pictures default to a pair in docs/images; --content and --style take others.
 """
@@ -17,7 +18,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from benchmarks import convergence, lanes, page, parts, process, rounding
+from benchmarks import convergence, lanes, page, parts, picture, process, rounding
 from jaxmrf import device, image, pyramid
 from jaxmrf.config import Config
 
@@ -40,9 +41,21 @@ def main() -> None:
     parser.add_argument("--style", type=Path, default=IMAGES / "vangogh-pere-tanguy-1887.jpg")
     parser.add_argument("--size", type=int, default=384)
     parser.add_argument("--iterations", type=int, default=100, help="of the baseline, per level")
+    parser.add_argument("--pairs", type=Path, default=picture.DEFAULT_PAIRS, help="of picture")
+    parser.add_argument(
+        "--settings",
+        nargs="+",
+        default=["quick=--preset quick", "default=", "fine=--preset fine"],
+        metavar="NAME=OPTIONS",
+        help="of picture: options of jaxmrf transfer, beside --size",
+    )
+    parser.add_argument("--starts", type=int, default=2, choices=(1, 2), help="of picture")
+    parser.add_argument("--out", type=Path, default=Path("sheet"), help="folder of picture")
     parser.add_argument("--json", type=Path, default=None, help="write the results to this file")
     options = parser.parse_args()
-    if not {"baseline", "lanes"} & set(options.which):  # neither PyTorch nor a batch does
+    if not {"baseline", "lanes", "picture"} & set(
+        options.which
+    ):  # neither PyTorch nor a batch does
         device.keep_freed_memory()  # as `jaxmrf transfer` does
     results = {"machine": platform.processor() or platform.machine(), "size": options.size}
     if "parts" in options.which:
@@ -65,6 +78,12 @@ def main() -> None:
         results["rounding"] = rounding.spread(content, style)
     if "page" in options.which:
         results["page"] = page.first_pictures(options.content, options.style, options.size)
+    if "picture" in options.which:
+        settings = picture.read_settings(options.settings)
+        sized = {name: ["--size", str(options.size), *more] for name, more in settings.items()}
+        picture.paint_all(
+            picture.read_pairs(options.pairs), sized, options.out, starts=options.starts
+        )
     _print(results)
     if options.json is not None:
         options.json.write_text(json.dumps(results, indent=2) + "\n")

@@ -18,7 +18,7 @@ from jaxmrf.config import Config, ConfigError
 from jaxmrf.exemplars import Guides, same_proportions
 
 # The function `jaxmrf.transfer` hides the module of that name from `from jaxmrf import`.
-from jaxmrf.transfer import TILE, Plan, Progress, make_plan, run
+from jaxmrf.transfer import TILE, Plan, Progress, decoder_rounds, make_plan, run
 
 Pixels = Float[np.ndarray, "_ _ 3"]
 Styles = Pixels | Sequence[Pixels]
@@ -65,7 +65,8 @@ def transfer(
       style: sRGB in 0 to 1, [H, W, 3], or several of these.
       config: settings, the default preset if None. The result has the proportions of
         `content` and the longest side `config.size`.
-      callback: called with a `Progress` when a level starts and after each iteration.
+      callback: called with a `Progress` when a level starts, after each round of the decoder
+        and after each iteration.
       **more: as for `iterate`: a picture to start from, guides, a mask, the network.
 
     Raises:
@@ -153,9 +154,9 @@ def iterate(
     if guides is not None:
         _check_guides(guides, shape, [each.shape[:2] for each in styles])
     network = network or weights.load()
-    config = for_network(config, network)
-    network = with_pooling(network, config)
     guided = content is not None
+    config = for_network(config, network, guided=guided)
+    network = with_pooling(network, config)
     plan = make_plan(
         shape,
         [each.shape[:2] for each in styles],
@@ -176,6 +177,7 @@ def iterate(
         initial=None if initial is None else jnp.asarray(initial),
         guides=jax.tree.map(jnp.asarray, guides),
         mask=None if mask is None else jnp.asarray(mask, jnp.float32),
+        trained=network.decoder,
         judge_matches=judge_matches,
     )
 
@@ -229,13 +231,19 @@ def measure_suitability(
     )
 
 
-def for_network(config: Config, network: weights.Loaded) -> Config:
-    """Returns `config` with what depends on the network: Gram layers and pixel range.
+def for_network(config: Config, network: weights.Loaded, *, guided: bool = True) -> Config:
+    """Returns `config` with what depends on the network: Gram layers, pixel range, iterations.
 
     Of the default layers of the Gram loss, those that the network lacks are left out; others
     are taken as they are, and `transfer.make_plan` refuses what is not there. The presets
     `paper` and `reference` weigh pixels against features of a network whose input has a range
     of 256; for a network with another input range, features and pixels shrink together.
+    Iterations that are not given are fewer where a decoder starts the levels.
+
+    Args:
+      config: settings.
+      network: the network.
+      guided: whether there is a content picture.
 
     Raises:
       ConfigError: if the network has none of the default layers of the Gram loss.
@@ -250,6 +258,8 @@ def for_network(config: Config, network: weights.Loaded) -> Config:
                 f"{', '.join(layers)}"
             )
         config = dataclasses.replace(config, gram_layers=there)
+    trained = with_pooling(network, config).decoder
+    config = config.with_iterations(decoded=decoder_rounds(config, trained, guided=guided) > 0)
     if config.normalization == "relative":
         return config
     scale = getattr(network.network, "input_scale", 1.0)
@@ -259,6 +269,8 @@ def for_network(config: Config, network: weights.Loaded) -> Config:
 def with_pooling(network: weights.Loaded, config: Config) -> weights.Loaded:
     """Returns the network with the pooling that `config` asks for.
 
+    A decoder knows the features of one pooling; with another one there is none.
+
     Raises:
       ConfigError: if it asks for another pooling of a network that is no VGG.
     """
@@ -267,7 +279,8 @@ def with_pooling(network: weights.Loaded, config: Config) -> weights.Loaded:
             raise ConfigError(f"pooling is {config.pooling}; only VGG networks have a choice")
         return network
     pooled = dataclasses.replace(network.network, pooling=config.pooling)
-    return dataclasses.replace(network, network=pooled)
+    decoder = network.decoder if pooled == network.network else None
+    return dataclasses.replace(network, network=pooled, decoder=decoder)
 
 
 def _finish(records: Iterator[Progress], callback: Callback | None) -> Result:

@@ -160,14 +160,16 @@ def _shape(line: Line, network: weights.Loaded, bucket: int) -> lanes.Shape:
     guided = job.content is not None
     plan = _plan(shape, tuple(styles), _Network(network), plain, guided)
     labeled, masked = job.content_guide is not None, job.mask is not None
-    return lanes.shape_of(plan, config, guided=guided, labeled=labeled, masked=masked)
+    trained = api.with_pooling(network, config).decoder
+    return lanes.shape_of(
+        plan, config, guided=guided, labeled=labeled, masked=masked, trained=trained
+    )
 
 
 def _config_of(line: Line, network: weights.Loaded) -> Config:
-    config = api.for_network(line.job.config, network)
-    return settled(
-        config, guided=line.job.content is not None, started=line.job.initial is not None
-    )
+    guided = line.job.content is not None
+    config = api.for_network(line.job.config, network, guided=guided)
+    return settled(config, guided=guided, started=line.job.initial is not None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -421,6 +423,7 @@ class Batch:
                 features=network.network,
                 mesh=self._mesh,
                 resume=chunk.resume,
+                trained=network.decoder,
             )
             first = chunk.lines[[found is not None for found in prepared].index(True)]
             last = self._watch(stages, first, chunk, count)
@@ -455,9 +458,8 @@ class Batch:
         seconds: float,
     ) -> None:
         """Lets the pictures be written while the next chunk is computed."""
-        if last is None:  # there was nothing to iterate, or the saved state was the last
-            images = self._untouched(chunk, prepared)
-            value, finite = self._seen(chunk, prepared)
+        if last is None:  # the saved state was the last
+            images, value, finite = chunk.resume.arrays[0], chunk.resume.value, chunk.resume.finite
             terms: dict[str, np.ndarray] = {}
         else:
             images, value = np.asarray(last.images), last.value
@@ -479,16 +481,6 @@ class Batch:
                 arguments = (line, shape, images[index], found, seen, chunk.locks[line.name])
                 writes.append(self._writers.submit(self._write, *arguments))
         self._finishing.append(self._writers.submit(self._finish, chunk, writes))
-
-    def _untouched(self, chunk: _Chunk, prepared: list[_Prepared | None]) -> Sequence[np.ndarray]:
-        if chunk.resume is not None:
-            return chunk.resume.arrays[0]
-        return [found.lane.start if found is not None else np.zeros(()) for found in prepared]
-
-    def _seen(self, chunk: _Chunk, prepared: list[Any]) -> tuple[np.ndarray, np.ndarray]:
-        if chunk.resume is not None:
-            return chunk.resume.value, chunk.resume.finite
-        return np.full(len(prepared), np.nan), np.ones(len(prepared), bool)
 
     def _write(
         self,

@@ -30,7 +30,7 @@ from jaxmrf import device as devices
 from jaxmrf.config import ConfigError
 from jaxmrf.suitability import Suitability
 from jaxmrf.terminal import Group, console, noted_signals, say, user_errors
-from jaxmrf.transfer import Plan
+from jaxmrf.transfer import Plan, decoder_rounds
 from jaxmrf.transfer import Progress as Record
 
 app = typer.Typer(
@@ -47,7 +47,7 @@ app.command("batch", **cli_batch.ARGUMENTS)(cli_batch.command)
 app.command("sweep", **cli_sweep.ARGUMENTS)(cli_sweep.command)
 app.command("inspect")(cli_inspect.command)
 
-PresetName = Literal["default", "paper", "reference"]
+PresetName = Literal["quick", "default", "fine", "paper", "reference"]
 NetworkName = Literal["auto", "vgg16", "vgg19"]
 DeviceKind = Literal["auto", "cpu", "gpu", "tpu"]
 
@@ -59,7 +59,7 @@ def _option(text: str, field: str | None = None, flag: str | None = None, **more
     if field is not None:
         value = getattr(_PRESET, field)
         value = ",".join(map(str, value)) if isinstance(value, tuple) else value
-        text = f"{text} (default preset: {value if value is not None else 'automatic'})"
+        text = f"{text} (default preset: {'automatic' if value in (None, '') else value})"
     names = () if flag is None else (flag,)
     return typer.Option(*names, help=text, show_default=field is None, **more)
 
@@ -133,6 +133,10 @@ GramLayers = Annotated[str | None, _option("Layers of the Gram loss.", "gram_lay
 StyleBlend = Annotated[
     str | None, _option("Weights of several styles, such as 3,7 (default: all the same)")
 ]
+OverlapOption = Annotated[
+    settings.Overlap | None,
+    _option("Overlapping patches: their mean, that at full length, or their sum.", "overlap"),
+]
 MetricOption = Annotated[settings.Metric | None, _option("Nearest by which measure.", "metric")]
 Variety = Annotated[
     float | None, _option("How much to avoid style patches that were taken often.", "variety")
@@ -179,6 +183,17 @@ def transfer(
     content_weight: Annotated[
         float | None, _option("Weight of the content term; more keeps more.", "content_weight")
     ] = None,
+    anchor: Annotated[
+        float | None,
+        _option("Share of the photograph in the matching, 0 to 1; more keeps more.", "anchor"),
+    ] = None,
+    content_share: Annotated[
+        float | None,
+        _option(
+            "Share of the photograph in what is painted, 0 to 1; more keeps more.",
+            "content_share",
+        ),
+    ] = None,
     style_weight: StyleWeight = None,
     tv_weight: TvWeight = None,
     style_loss: StyleLoss = None,
@@ -198,6 +213,11 @@ def transfer(
     preconditioner: Preconditioner = None,
     matching: MatchingOption = None,
     match_every: MatchEvery = None,
+    decoder_rounds: Annotated[
+        int | None,
+        _option("How often the decoder paints before the iterations.", "decoder_rounds"),
+    ] = None,
+    overlap: OverlapOption = None,
     metric: MetricOption = None,
     variety: Variety = None,
     content_guide: ContentGuide = None,
@@ -214,6 +234,12 @@ def transfer(
         settings.Color | None,
         _option(
             "match, histogram: the painting's palette; keep: the photograph's colors.", "color"
+        ),
+    ] = None,
+    final_color: Annotated[
+        float | None,
+        _option(
+            "How far the finished colors are brought to the painting's, 0 to 1.", "final_color"
         ),
     ] = None,
     mask: Annotated[
@@ -260,6 +286,7 @@ def synthesize(
     preconditioner: Preconditioner = None,
     matching: MatchingOption = None,
     match_every: MatchEvery = None,
+    overlap: OverlapOption = None,
     metric: MetricOption = None,
     variety: Variety = None,
     content_guide: ContentGuide = None,
@@ -332,7 +359,10 @@ def _run(context: typer.Context) -> None:
             devices.keep_freed_memory()
         devices.choose(params["device"])
         devices.enable_program_cache()
-        with noted_signals(signal.SIGINT, at_once=True) as received, _Display(network) as display:
+        with (
+            noted_signals(signal.SIGINT, at_once=True) as received,
+            _Display(network, job) as display,
+        ):
 
             def progressed(record: Record) -> None:
                 display.progress(record)
@@ -378,8 +408,10 @@ def _options(context: typer.Context) -> dict[str, Any]:
 class _Display:
     """A progress bar on a terminal, else one line per level."""
 
-    def __init__(self, network: weights.Loaded) -> None:
+    def __init__(self, network: weights.Loaded, job: paint.Job) -> None:
         self._network = network
+        guided = job.content is not None
+        self._rounds = decoder_rounds(job.config, network.decoder, guided=guided)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -399,24 +431,26 @@ class _Display:
         self._bar.stop()
 
     def plan(self, plan: Plan) -> None:
-        """Announces network and levels; the bar advances by pixels times iterations."""
+        """Announces network and levels; the bar advances by pixels times rounds and iterations."""
         found = self._network.network
         say(f"network {found.architecture} to {found.deepest} ({self._network.source})")
         if plan.dropped:
             say(f"left out {plan.dropped} coarse level(s): no patch fits there")
         self._costs = [height * width for height, width in plan.shapes]
-        total = sum(map(int.__mul__, self._costs, plan.iterations))
+        steps = [self._rounds + iterations for iterations in plan.iterations]
+        total = sum(map(int.__mul__, self._costs, steps))
         self._bar.update(self._task, total=total)
 
     def progress(self, record: Record) -> None:
-        """Shows the level, the iteration and the terms of the energy."""
-        position = (
-            f"level {record.level + 1}/{record.levels} "
-            f"iteration {record.iteration}/{record.iterations}"
-        )
+        """Shows the level, the round or iteration, and the terms of the energy."""
+        place = f"iteration {record.iteration}/{record.iterations}"
+        if not record.iteration and record.decoded:
+            place = f"round {record.decoded}/{self._rounds}"
+        position = f"level {record.level + 1}/{record.levels} {place}"
         terms = " ".join(f"{name} {value:.4g}" for name, value in sorted(record.terms.items()))
-        advance = self._costs[record.level] if record.iteration else 0
+        advance = self._costs[record.level] if record.iteration or record.decoded else 0
         self._bar.update(self._task, description=position, terms=terms, advance=advance)
-        if not console.is_terminal and record.iteration == record.iterations:
+        last = record.iteration == record.iterations and record.decoded == self._rounds
+        if not console.is_terminal and last:
             energy = f" energy {record.value:.4g} {terms}" if record.iterations else ""
             say(f"{position}{energy}")

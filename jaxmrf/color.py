@@ -6,10 +6,11 @@ Gatys et al. 2016, "Preserving Color in Neural Artistic Style Transfer"
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 # ITU-R BT.601 luma and the YIQ chrominance axes that the paper's section 3.2 uses.
 RGB_TO_YIQ = np.array(
@@ -20,6 +21,59 @@ QUANTILES = 256
 
 VARIANCE_FLOOR = 1e-5
 """Added to the variance of each color direction, so that grey pictures stay mappable."""
+
+
+class Palette(NamedTuple):
+    """The distribution of the colors of one or more pictures.
+
+    Attributes:
+      mean: of the colors.
+      covariance: of the colors.
+    """
+
+    mean: Float[Array, " c"]
+    covariance: Float[Array, "c c"]
+
+
+class Finish(NamedTuple):
+    """The colors that a finished picture is brought to.
+
+    Attributes:
+      palette: of the paintings.
+      grey: whether photograph and paintings are grey, so that the picture is, too.
+    """
+
+    palette: Palette
+    grey: Bool[Array, ""]
+
+
+def finish(
+    content: Float[Array, "_ _ 3"],
+    references: Sequence[Float[Array, "_ _ 3"]],
+    blend: Float[Array, " references"] | None = None,
+) -> Finish:
+    """Returns the colors that a photograph painted after `references` is brought to."""
+    grey = jnp.stack([jnp.ptp(picture, axis=-1).max() == 0 for picture in (content, *references)])
+    return Finish(palette(references, blend), grey.all())
+
+
+def finished(
+    image: Float[Array, "h w 3"],
+    colors: Finish,
+    strength: float,
+    where: Bool[Array, "h w 1"] | None = None,
+) -> Float[Array, "h w 3"]:
+    """Returns a picture with its mean and covariance brought to those of the paintings.
+
+    Args:
+      image: sRGB in 0 to 1.
+      colors: from `finish`.
+      strength: 0 leaves the picture as it is, 1 maps all the way.
+      where: what the distribution of the picture is taken from; None: all of it.
+    """
+    mapped = with_palette(image, colors.palette, where)
+    mapped = jnp.clip(image + strength * (mapped - image), 0.0, 1.0)
+    return jnp.where(colors.grey, luminance(mapped), mapped)
 
 
 def match_distribution(
@@ -33,13 +87,47 @@ def match_distribution(
     Pictures are sRGB in 0 to 1; the result is clipped to that range. `blend` weighs the
     references; None: all the same.
     """
-    mean, covariance = _statistics(image)
-    reference_mean, reference_covariance = _mixture(references, blend)
+    return jnp.clip(with_palette(image, palette(references, blend)), 0.0, 1.0)
+
+
+def with_palette(
+    image: Float[Array, "h w c"],
+    wanted: Palette,
+    where: Bool[Array, "h w 1"] | None = None,
+    *,
+    floor: float = 0.0,
+) -> Float[Array, "h w c"]:
+    """Maps mean and covariance of the colors of `image` to `wanted`; not clipped.
+
+    Args:
+      image: sRGB.
+      wanted: from `palette`.
+      where: what the distribution of `image` is taken from; None: all of it.
+      floor: variance that is added to that of the image, so that what is nearly flat is not
+        stretched without bounds.
+    """
+    mean, covariance = _statistics(image, where)
+    covariance = covariance + floor * jnp.eye(len(mean))
     root = _matrix_power(covariance, 0.5)
     inverse_root = _matrix_power(covariance, -0.5)
-    middle = _matrix_power(root @ reference_covariance @ root, 0.5)
-    mapping = inverse_root @ middle @ inverse_root
-    return jnp.clip((image - mean) @ mapping + reference_mean, 0.0, 1.0)
+    middle = _matrix_power(root @ wanted.covariance @ root, 0.5)
+    return (image - mean) @ (inverse_root @ middle @ inverse_root) + wanted.mean
+
+
+def palette(
+    references: Sequence[Float[Array, "_ _ c"]],
+    blend: Float[Array, " references"] | None = None,
+) -> Palette:
+    """Returns the distribution of the colors of all references together.
+
+    `blend` weighs them; None: all the same.
+    """
+    found = [_statistics(reference) for reference in references]
+    shares = _shares(references, blend)
+    means, covariances = (jnp.stack(values) for values in zip(*found, strict=True))
+    mean = shares @ means
+    apart = means - mean
+    return Palette(mean, jnp.tensordot(shares, covariances, 1) + (apart.T * shares) @ apart)
 
 
 def match_histogram(
@@ -91,21 +179,14 @@ def _shares(references: Sequence[Array], blend: Array | None) -> Array:
     return weights / weights.sum()
 
 
-def _mixture(references: Sequence[Array], blend: Array | None) -> tuple[Array, Array]:
-    """Returns mean and covariance of the colors of all references together."""
-    found = [_statistics(reference) for reference in references]
-    shares = _shares(references, blend)
-    means, covariances = (jnp.stack(values) for values in zip(*found, strict=True))
-    mean = shares @ means
-    apart = means - mean
-    return mean, jnp.tensordot(shares, covariances, 1) + (apart.T * shares) @ apart
-
-
-def _statistics(image: Array) -> tuple[Array, Array]:
+def _statistics(image: Array, where: Array | None = None) -> tuple[Array, Array]:
+    """Returns mean and covariance of the colors of a picture, or of a part of it."""
     flat = image.reshape(-1, image.shape[-1])
-    mean = flat.mean(axis=0)
+    weight = jnp.ones(len(flat)) if where is None else where.reshape(-1).astype(flat.dtype)
+    count = jnp.maximum(weight.sum(), 1.0)
+    mean = weight @ flat / count
     centered = flat - mean
-    covariance = centered.T @ centered / flat.shape[0]
+    covariance = (centered.T * weight) @ centered / count
     return mean, covariance + VARIANCE_FLOOR * jnp.eye(image.shape[-1])
 
 

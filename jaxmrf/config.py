@@ -6,10 +6,10 @@ compiled programs.
 
 import dataclasses
 import math
-from typing import Literal, get_args, get_origin
+from typing import Literal, NamedTuple, get_args, get_origin
 
 Normalization = Literal["relative", "authors", "sum"]
-Overlap = Literal["mean", "sum"]
+Overlap = Literal["mean", "rms", "sum"]
 Matching = Literal["fast", "exact"]  # those that come along; `matchers.MATCHERS` has all
 Initialization = Literal["content", "noise", "shuffle"]
 Optimizer = Literal["lbfgs", "adam"]  # those that come along; `optimize.OPTIMIZERS` has all
@@ -19,6 +19,28 @@ Color = Literal["match", "histogram", "keep", "none"]
 Metric = Literal["cosine", "distance"]
 Pooling = Literal["max", "average"]
 
+
+Effort = Literal["quick", "default", "fine"]
+
+
+class Iterations(NamedTuple):
+    """Iterations per level, as in `Config.iterations`.
+
+    Attributes:
+      decoded: of levels that a decoder starts.
+      alone: of levels that start from the level before.
+    """
+
+    decoded: tuple[int, ...]
+    alone: tuple[int, ...]
+
+
+EFFORTS: dict[Effort, Iterations] = {
+    "quick": Iterations((0,), (30, 15, 8)),
+    "default": Iterations((6,), (60, 30, 15)),
+    "fine": Iterations((40,), (100,)),
+}
+"""Found by looking (docs/gallery.md): the decoder does most of what iterations did."""
 
 HEAVIER_LEVELS = 2
 """The authors' code has three levels; with more of them the weight grows no further, or
@@ -54,12 +76,19 @@ class Config:
         as the gradients of the authors' code imply. ``sum``: plain sums of
         squares, as in the paper.
       overlap: how the patches that cover a position are combined: averaged
-        (authors' code) or summed (paper, equation 2).
+        (authors' code), averaged at the root mean square of their length (``rms``, see
+        `mrf.assemble`), or summed (paper, equation 2).
+      anchor: share of the content in what is matched, 0 to 1: more keeps the matches in the
+        places of the photograph (Kolkin et al. 2022, arXiv 2203.13215, section 3, match by
+        the content alone).
+      content_share: share of the content in what is put together from the matches, 0 to 1:
+        0 is the painting's patches alone.
       pixel_scale: total variation sees pixels of range 0 to this (1: pixels as
         they are; 256: as in the authors' code).
       patch_size: side of a patch in feature positions, at least 1.
       stride: distance of neighboring patches in the synthesized picture.
       style_stride: distance of neighboring patches in the style.
+      style_border: so many outermost patches of the style are left out, see `matching.starts`.
       matching: ``exact`` compares every patch with every style patch; so does ``fast``
         up to about 430×430 pixels, and beyond only with clusters of them. Or the name of
         another matcher, see `matchers`.
@@ -79,10 +108,13 @@ class Config:
         `coarsest` pixels.
       coarsest: longest side in pixels that the coarsest level does not go below.
       iterations: iterations per level, coarsest first; the last number serves all finer
-        levels. Coarse levels cost little and decide what goes where.
+        levels. Empty: those of `effort`.
+      effort: which of `EFFORTS` the iterations are taken from.
       init: what the coarsest level starts from; ``shuffle``: random pieces of the style.
       tileable: whether the picture continues at its other side, so that it can be repeated.
       pooling: of the network.
+      decoder_rounds: how often a level starts with finding matches and decoding what is put
+        together from them, where the network has a decoder (see `decoder`).
       optimizer: ``lbfgs``, ``adam``, or the name of another, see `optimize.OPTIMIZERS`.
       line_search: of L-BFGS. ``none`` takes steps of length one.
       preconditioner: what L-BFGS starts its inverse Hessian from: ``none``: one number;
@@ -96,6 +128,8 @@ class Config:
       color: ``match`` maps the content's color distribution to the style's before
         the transfer, by mean and covariance; ``histogram`` each channel's histogram;
         ``keep`` transfers luminance only; ``none`` does none of it.
+      final_color: how far mean and covariance of the finished picture are brought to the
+        painting's, 0 to 1; with the colors ``match`` and ``histogram``.
       seed: of every random choice.
 
     Raises:
@@ -112,11 +146,14 @@ class Config:
     style_loss: tuple[str, ...] = ("mrf",)
     gram_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
     normalization: Normalization = "relative"
-    overlap: Overlap = "mean"
+    overlap: Overlap = "rms"
+    anchor: float = 0.8
+    content_share: float = 0.15
     pixel_scale: float = 1.0
     patch_size: int = 3
     stride: int = 1
     style_stride: int = 1
+    style_border: int = 1
     matching: str = "fast"
     match_every: int = 2
     metric: Metric = "cosine"
@@ -130,10 +167,12 @@ class Config:
     style_scale: float = 1.0
     levels: int | None = None
     coarsest: int = 64
-    iterations: tuple[int, ...] = (60, 30, 15)
+    iterations: tuple[int, ...] = ()
+    effort: Effort = "default"
     init: Initialization = "content"
     tileable: bool = False
     pooling: Pooling = "max"
+    decoder_rounds: int = 2
     optimizer: str = "lbfgs"
     line_search: LineSearch = "none"
     preconditioner: Preconditioner = "auto"
@@ -141,6 +180,7 @@ class Config:
     taxicab_first_step: bool = False
     learning_rate: float = 0.02
     color: Color = "match"
+    final_color: float = 0.5
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -150,6 +190,8 @@ class Config:
             _check_range(name, getattr(self, name), minimum=0.0)
         for name in ("content_level_factor", "pixel_scale", "scale_step"):
             _check_range(name, getattr(self, name), above=0.0)
+        for name in ("anchor", "content_share", "final_color"):
+            _check_range(name, getattr(self, name), minimum=0.0, maximum=1.0)
         _check_range("style_scale", self.style_scale, above=0.0, maximum=16)
         _check_range("learning_rate", self.learning_rate, above=0.0)
         _check_range("rotation_step", self.rotation_step, minimum=0.0, maximum=45.0)
@@ -163,13 +205,11 @@ class Config:
             "match_every",
         ):
             _check_range(name, getattr(self, name), minimum=1)
-        for name in ("rotations", "scales"):
+        for name in ("rotations", "scales", "decoder_rounds", "style_border"):
             _check_range(name, getattr(self, name), minimum=0, maximum=16)
         _check_range("seed", self.seed, minimum=0, maximum=2**32 - 1)
         if self.levels is not None:
             _check_range("levels", self.levels, minimum=1, maximum=16)
-        if not self.iterations:
-            raise ConfigError("iterations needs at least one number")
         for count in self.iterations:
             _check_range("iterations", count, minimum=0)
         if not self.layers:
@@ -209,10 +249,25 @@ class Config:
         """Returns whether a style loss may match patches: any but the Gram loss alone."""
         return any(weight and name != "gram" for name, weight in self.style_losses().items())
 
+    def final_strength(self) -> float:
+        """Returns how far a finished picture's colors are brought to the painting's."""
+        return 0.0 if self.color in ("keep", "none") else self.final_color
+
     def iterations_per_level(self, levels: int) -> tuple[int, ...]:
         """Returns the iterations of each of `levels` pyramid levels, coarsest first."""
-        last = self.iterations[-1]
-        return (*self.iterations, *[last] * (levels - len(self.iterations)))[:levels]
+        counts = self.with_iterations(decoded=False).iterations
+        return (*counts, *[counts[-1]] * (levels - len(counts)))[:levels]
+
+    def with_iterations(self, *, decoded: bool) -> "Config":
+        """Returns the settings with the iterations chosen, where they are not.
+
+        Args:
+          decoded: whether a decoder starts the levels.
+        """
+        if self.iterations:
+            return self
+        chosen = EFFORTS[self.effort]
+        return dataclasses.replace(self, iterations=chosen.decoded if decoded else chosen.alone)
 
     def content_weight_at(self, level: int, levels: int) -> float:
         """Content weight of pyramid level `level` (0 is the coarsest) of `levels`."""
@@ -251,8 +306,9 @@ class Config:
         """
         kept = (
             "content_layer layers normalization overlap pixel_scale patch_size stride "
-            "style_stride matching match_every optimizer line_search history taxicab_first_step "
-            "learning_rate preconditioner gram_layers metric variety guide_weight tileable pooling"
+            "style_stride style_border matching match_every optimizer line_search history "
+            "taxicab_first_step learning_rate preconditioner gram_layers metric variety guide_weight "
+            "tileable pooling"
         )
         settled = self.starting(from_noise=False)
         losses = tuple(self.style_losses())
@@ -293,8 +349,19 @@ def _check_range(
         raise ConfigError(f"{name} is {value}; it must be {' and '.join(bounds)}")
 
 
+PATCHES_ALONE = {
+    "style_border": 0,
+    "anchor": 0.0,
+    "content_share": 0.0,
+    "decoder_rounds": 0,
+    "final_color": 0.0,
+}
+"""What neither paper nor authors' code have."""
+
 PRESETS: dict[str, Config] = {
+    "quick": Config(effort="quick"),
     "default": Config(),
+    "fine": Config(effort="fine"),
     # Li & Wand 2016, section 4, "Implementation details".
     "paper": Config(
         size=384,
@@ -315,10 +382,12 @@ PRESETS: dict[str, Config] = {
         init="noise",
         preconditioner="none",
         color="none",
+        **PATCHES_ALONE,
     ),
     # The authors' Torch code, https://github.com/chuanli11/CNNMRF (file and option each).
     "reference": Config(
         size=384,  # cnnmrf.lua, max_size 384
+        content_layer="relu4_1",  # cnnmrf.lua, content_layers {21}; run_trans.lua has {23}
         content_weight=20.0,  # cnnmrf.lua, content_weight 2e1
         content_level_factor=1.0,  # the mean of squares does it
         style_weight=1e-4,  # cnnmrf.lua, mrf_weight {1e-4, 1e-4}
@@ -339,6 +408,7 @@ PRESETS: dict[str, Config] = {
         preconditioner="none",
         taxicab_first_step=True,  # mylib/myoptimizer.lua, min(1,1/tmp1:sum())
         color="none",
+        **PATCHES_ALONE,
     ),
 }
 

@@ -98,8 +98,8 @@ def to_safetensors(conversion: Conversion, dtype: str = "float16") -> bytes:
         "source_sha256": conversion.source_sha256,
         "license": conversion.license,
     }
-    metadata["sha256"] = _digest(tensors, metadata)
-    return _canonical(safetensors.numpy.save(tensors, metadata))
+    metadata["sha256"] = digest(tensors, metadata)
+    return canonical(safetensors.numpy.save(tensors, metadata))
 
 
 def from_safetensors(content: bytes) -> Conversion:
@@ -118,7 +118,7 @@ def from_safetensors(content: bytes) -> Conversion:
             tuple(json.loads(metadata["mean"])),
             tuple(json.loads(metadata["std"])),
         )
-        digest = metadata.pop("sha256")
+        declared = metadata.pop("sha256")
         source, terms, source_digest = (
             metadata[key] for key in ("source", "license", "source_sha256")
         )
@@ -130,7 +130,7 @@ def from_safetensors(content: bytes) -> Conversion:
         }
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ConversionError(f"not a weight file of jaxmrf: {error}") from None
-    if _digest(tensors, metadata) != digest:
+    if digest(tensors, metadata) != declared:
         raise ConversionError("the tensors do not have the digest that the file declares")
     return _checked(Conversion(network, params, source, terms, source_digest))
 
@@ -197,16 +197,16 @@ def _convolutions(network: vgg.Network) -> list[str]:
     return [name.replace("relu", "conv") for name in network.layers]
 
 
-def _digest(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
+def digest(tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
     """Returns the SHA-256 of tensors and metadata, whatever their order in the file."""
-    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    state = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name in sorted(tensors):
-        digest.update(f"{name} {tensors[name].dtype} {tensors[name].shape}\n".encode())
-        digest.update(np.ascontiguousarray(tensors[name]).tobytes())
-    return digest.hexdigest()
+        state.update(f"{name} {tensors[name].dtype} {tensors[name].shape}\n".encode())
+        state.update(np.ascontiguousarray(tensors[name]).tobytes())
+    return state.hexdigest()
 
 
-def _canonical(content: bytes) -> bytes:
+def canonical(content: bytes) -> bytes:
     """Returns a safetensors file with the keys of its header sorted.
 
     The library writes the metadata in the order of a hash map, which differs from run

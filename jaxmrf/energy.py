@@ -15,9 +15,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, PyTree
 
-from jaxmrf import losses, style_losses
+from jaxmrf import losses, pyramid, style_losses
 from jaxmrf.config import Config
-from jaxmrf.exemplars import Exemplars, Guides, margin, within_margin
+from jaxmrf.exemplars import Anchor, Exemplars, Guides, margin, within_margin
 from jaxmrf.matching import TINY
 
 WRAP = 64
@@ -40,11 +40,21 @@ class Features(Protocol):
 
 
 class Weights(NamedTuple):
-    """Weights of the terms; traced, so that they do not cost a compilation."""
+    """Weights of the terms and of the content in the matching; traced: they cost no compilation.
+
+    Attributes:
+      content: of the content term.
+      style: of each style loss.
+      tv: of the total variation.
+      anchor: share of the content in what is matched, 0 to 1.
+      content_share: share of the content in what is put together from the matches, 0 to 1.
+    """
 
     content: Float[Array, ""] | float
     style: dict[str, Float[Array, ""] | float]
     tv: Float[Array, ""] | float
+    anchor: Float[Array, ""] | float = 0.0
+    content_share: Float[Array, ""] | float = 0.0
 
 
 class Region(NamedTuple):
@@ -109,17 +119,22 @@ def prepare(
     """
     image = jax.ShapeDtypeStruct((*shape, 3), styles[0].dtype)
     layers = _shapes(params, image, features, config)
+    target = anchor = None
+    if content is not None:
+        activations = lax.stop_gradient(_activations(params, content, features, config))
+        target = within_margin(activations[config.content_layer], config)
+        matched = {name: activations[name] for name in config.layers if name in activations}
+        colors = {name: pyramid.small(content, layer.shape[:2]) for name, layer in matched.items()}
+        anchor = Anchor(matched, colors, _scalar(weights.anchor), _scalar(weights.content_share))
     exemplars = Exemplars(
         maps=tuple(features(params, style) for style in styles),
+        pictures=tuple(styles),
         sizes={name: layer.shape[:2] for name, layer in layers.items()},
         blend=blend,
         guides=guides,
+        anchor=anchor,
     )
     chosen = style_losses.chosen(config)
-    target = None
-    if content is not None:
-        activations = _activations(params, content, features, config)
-        target = lax.stop_gradient(within_margin(activations[config.content_layer], config))
     factors = Weights(
         content=_scalar(weights.content * _content_factor(target, config)),
         style={name: _scalar(weights.style[name]) for name in chosen},

@@ -25,20 +25,40 @@ class Guides(NamedTuple):
     styles: tuple[Float[Array, "_ _ labels"], ...]
 
 
+class Anchor(NamedTuple):
+    """The content picture, which holds the matches in their places.
+
+    Attributes:
+      features: activations of the content by layer, with their `margin`.
+      colors: the content at the size of these layers, sRGB in 0 to 1.
+      weight: share of them in what is matched, 0 to 1.
+      share: share of them in what is put together from the matches, 0 to 1.
+    """
+
+    features: Mapping[str, Float[Array, "_ _ _"]]
+    colors: Mapping[str, Float[Array, "_ _ 3"]]
+    weight: Float[Array, ""]
+    share: Float[Array, ""]
+
+
 class Exemplars(NamedTuple):
     """The styles as a style loss sees them.
 
     Attributes:
       maps: activations by layer, of each style copy.
+      pictures: the style copies themselves, sRGB in 0 to 1.
       sizes: (height, width) of the picture's activations by layer, see `margin`.
       blend: weight of each copy, the largest one; None: all weigh the same.
       guides: labels of the picture and of each copy; None: anything goes anywhere.
+      anchor: the content; None: un-guided synthesis.
     """
 
     maps: tuple[Mapping[str, Float[Array, "_ _ _"]], ...]
+    pictures: tuple[Float[Array, "_ _ 3"], ...]
     sizes: Mapping[str, tuple[int, int]]
     blend: Float[Array, " copies"] | None = None
     guides: Guides | None = None
+    anchor: Anchor | None = None
 
 
 def same_proportions(one: tuple[int, int], other: tuple[int, int]) -> bool:

@@ -16,8 +16,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, PyTree
 
-from jaxmrf import energy, optimize
+from jaxmrf import color, energy, optimize
 from jaxmrf.config import Config
+from jaxmrf.decoder import Decoder
 from jaxmrf.energy import Features
 from jaxmrf.exemplars import Guides
 
@@ -28,6 +29,8 @@ from jaxmrf.transfer import (
     Plan,
     Progress,
     advance,
+    decoded,
+    decoder_rounds,
     enlarged,
     initial_picture,
     level_inputs,
@@ -48,12 +51,14 @@ class Shape:
       has: which pictures and weights there are beside the styles.
       copies: settings of the style copies, see `Config.copies`.
       config: settings that programs depend on, see `Config.program`.
+      rounds: rounds of the decoder that a level starts with.
     """
 
     plan: Plan
     has: frozenset[str]
     copies: Config
     config: Config
+    rounds: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,12 +70,14 @@ class Lane:
       start: picture that the coarsest level starts from, [h, w, 3].
       original: the content picture, None in un-guided synthesis.
       mask: where the result may differ from it; None: everywhere.
+      finish: colors that the finished picture is brought to; None: it keeps its own.
     """
 
     levels: tuple[LevelInputs, ...]
     start: Float[np.ndarray, "h w 3"]
     original: Float[np.ndarray, "_ _ 3"] | None
     mask: Float[np.ndarray, "_ _"] | None = None
+    finish: color.Finish | None = None
 
 
 class Snapshot(NamedTuple):
@@ -117,7 +124,13 @@ class Stage:
 
 
 def shape_of(
-    plan: Plan, config: Config, *, guided: bool, labeled: bool = False, masked: bool = False
+    plan: Plan,
+    config: Config,
+    *,
+    guided: bool,
+    labeled: bool = False,
+    masked: bool = False,
+    trained: Decoder | None = None,
 ) -> Shape:
     """Returns what a transfer has in common with those that can run beside it.
 
@@ -127,6 +140,7 @@ def shape_of(
       guided: whether there is a content picture.
       labeled: whether there are guides.
       masked: whether there is a mask.
+      trained: decoder of the network; None: there is none.
     """
     there = {"content": guided, "guides": labeled, "mask": masked, "blend": config.style_blend}
     return Shape(
@@ -134,6 +148,7 @@ def shape_of(
         has=frozenset(name for name, found in there.items() if found),
         copies=config.copies(),
         config=config.program(),
+        rounds=decoder_rounds(config, trained, guided=guided),
     )
 
 
@@ -167,10 +182,10 @@ def make_lane(
         level_inputs(inputs, shape.plan, level, config) for level in range(len(shape.plan.shapes))
     )
     start = initial_picture(inputs, initial, shape.plan, config)
-    levels, start = jax.device_get((levels, start))
+    levels, start, finish = jax.device_get((levels, start, inputs.finish))
     # Numbers as arrays, to be stacked with those of other lanes.
     levels = jax.tree.map(lambda leaf: np.asarray(leaf, getattr(leaf, "dtype", np.float32)), levels)
-    return Lane(levels, start, *given)
+    return Lane(levels, start, *given, finish)
 
 
 def make_mesh(devices: Sequence[jax.Device]) -> Mesh:
@@ -186,10 +201,12 @@ def run(
     features: Features,
     mesh: Mesh,
     resume: Snapshot | None = None,
+    trained: Decoder | None = None,
 ) -> Iterator[Stage]:
     """Runs the pyramid for all lanes, yielding after every iteration.
 
-    A lane that stops being finite stays as it was, and the others go on.
+    A level without iterations yields once, after its rounds of the decoder. A lane that stops
+    being finite stays as it was, and the others go on.
 
     Args:
       lanes: of equal `shape`; their number is a multiple of the number of devices.
@@ -198,8 +215,9 @@ def run(
       features: the network.
       mesh: from `make_mesh`.
       resume: state to go on from instead of the start.
+      trained: decoder of the network; None: there is none.
     """
-    params = jax.device_put(params, NamedSharding(mesh, _SHARED))
+    params, trained = jax.device_put((params, trained), NamedSharding(mesh, _SHARED))
     first = 0 if resume is None else resume.level
     finite = np.ones(len(lanes), bool) if resume is None else resume.finite
     images = _spread(np.stack([lane.start for lane in lanes]), mesh)
@@ -209,43 +227,47 @@ def run(
         inputs = [lane.levels[level] for lane in lanes]
         inputs = _spread(jax.tree.map(lambda *leaves: np.stack(leaves), *inputs), mesh)
         targets = _prepare(params, inputs, shape=shape.plan.shapes[level], **static)
-        begin = functools.partial(_begin, shape=shape.plan.shapes[level], **static)
-        done = 0
-        if resume is not None and level == resume.level:
-            structure = jax.tree.structure(jax.eval_shape(begin, images, params, targets))
+        begin = functools.partial(
+            _begin, shape=shape.plan.shapes[level], rounds=shape.rounds, **static
+        )
+        done, iterations = 0, shape.plan.iterations[level]
+        resumed = resume is not None and level == resume.level
+        if resumed:
+            structure = jax.tree.structure(jax.eval_shape(begin, images, params, trained, targets))
             state, memory = jax.tree.unflatten(structure, resume.arrays)
             image, optimizer, memory = _spread((state.image, state.optimizer, memory), mesh)
             state, done = state._replace(image=image, optimizer=optimizer), resume.iteration
         else:
-            state, memory = begin(images, params, targets)
-        for iteration in range(done, shape.plan.iterations[level]):
+            state, memory = begin(images, params, trained, targets)
+        if not (iterations or resumed):
+            unknown = np.full(len(lanes), np.nan, np.float32)
+            yield _stage(state, memory, (level, 0), finite, unknown, {}, unknown)
+        for iteration in range(done, iterations):
             state, record, memory = _advance(
                 state.image, state.optimizer, state.iteration, memory, params, targets, **static
             )
             seen = jax.device_get(record)
             finite = finite & seen.finite
-
-            def snapshot(
-                state: optimize.State = state,
-                memory: Any = memory,
-                position: tuple[int, int] = (level, iteration + 1),
-                value: np.ndarray = seen.value,
-                finite: np.ndarray = finite,
-            ) -> Snapshot:
-                leaves = jax.device_get(jax.tree.leaves((state, memory)))
-                return Snapshot(*position, leaves, value, finite)
-
-            yield Stage(
-                level,
-                iteration + 1,
-                state.image,
-                seen.value,
-                seen.more,
-                seen.gradient_norm,
-                finite,
-                snapshot,
-            )
+            position = level, iteration + 1
+            seen = seen.value, seen.more, seen.gradient_norm
+            yield _stage(state, memory, position, finite, *seen)
         images = state.image
+
+
+def _stage(
+    state: optimize.State,
+    memory: Any,
+    position: tuple[int, int],
+    finite: np.ndarray,
+    value: np.ndarray,
+    terms: dict[str, np.ndarray],
+    gradient_norm: np.ndarray,
+) -> Stage:
+    def snapshot() -> Snapshot:
+        leaves = jax.device_get(jax.tree.leaves((state, memory)))
+        return Snapshot(*position, leaves, value, finite)
+
+    return Stage(*position, state.image, value, terms, gradient_norm, finite, snapshot)
 
 
 def program_text(
@@ -259,7 +281,7 @@ def program_text(
     images = _spread(np.zeros((len(lanes), *shape.plan.shapes[-1], 3), np.float32), mesh)
     finest = {"shape": shape.plan.shapes[-1], **static}
     targets = _prepare(params, inputs, **finest)
-    state, memory = _begin(images, params, targets, **finest)
+    state, memory = _begin(images, params, None, targets, rounds=0, **finest)
     return _advance.lower(*state, memory, params, targets, **static).compile().as_text()
 
 
@@ -272,11 +294,13 @@ def finished(
         levels=len(shape.plan.shapes),
         iteration=shape.plan.iterations[-1],
         iterations=shape.plan.iterations[-1],
+        decoded=shape.rounds,
         image=jnp.asarray(image),
         original=None if lane.original is None else jnp.asarray(lane.original),
         mask=None if lane.mask is None else jnp.asarray(lane.mask),
         shape=shape.plan.shapes[-1],
         config=config,
+        finish=lane.finish,
         **NOTHING_SEEN,
     )
     return np.asarray(progress.picture())
@@ -321,26 +345,34 @@ def _prepare(
     return _over_lanes(one, (True, False), mesh)(params, inputs)
 
 
-@functools.partial(jax.jit, static_argnames=("shape", "features", "config", "mesh"))
+@functools.partial(jax.jit, static_argnames=("shape", "rounds", "features", "config", "mesh"))
 def _begin(
     images: Array,
     params: PyTree,
+    trained: Decoder | None,
     targets: energy.Targets,
     *,
     shape: tuple[int, int],
+    rounds: int,
     features: Features,
     config: Config,
     mesh: Mesh,
 ) -> tuple[optimize.State, dict[str, Any]]:
-    """Returns the states and memories that a level starts from."""
+    """Returns the states and memories that a level starts from, after its decoder."""
 
-    def one(image: Array, params: PyTree, targets: energy.Targets) -> tuple[Any, ...]:
+    def one(
+        image: Array, params: PyTree, trained: Decoder | None, targets: energy.Targets
+    ) -> tuple[Any, ...]:
         image = enlarged(image, shape, config)
+        for _ in range(rounds):
+            image, _ = decoded(image, params, trained, targets, features=features, config=config)
         state = optimize.init(image, optimize.make_optimizer(config))
         memory = energy.no_memory(image, params, targets, features=features, config=config)
         return state.image, state.optimizer, memory
 
-    image, optimizer, memory = _over_lanes(one, (False, True, False), mesh)(images, params, targets)
+    image, optimizer, memory = _over_lanes(one, (False, True, True, False), mesh)(
+        images, params, trained, targets
+    )
     return optimize.State(image, optimizer, jnp.zeros((), jnp.int32)), memory
 
 

@@ -111,6 +111,7 @@ def collect(
     patch_size: int,
     stride: int,
     *,
+    border: int = 0,
     metric: Metric = "cosine",
     bias: Float[Array, " maps"] | None = None,
     labels: tuple[Int[Array, "_ _"], ...] | None = None,
@@ -121,6 +122,7 @@ def collect(
       maps: feature maps of the style copies.
       patch_size: side of a patch.
       stride: distance of neighboring patches.
+      border: so many outermost patches on each side are left out, see `starts`.
       metric: what patches are compared by.
       bias: what speaks for the patches of each map.
       labels: of the positions of each map.
@@ -128,8 +130,8 @@ def collect(
     Raises:
       ValueError: if no patch fits into one of the maps.
     """
-    sheet = _sheet(maps)
-    starts = _start_mask([found.shape[:2] for found in maps], patch_size, stride)
+    sheet = stacked(maps)
+    starts = _start_mask([found.shape[:2] for found in maps], patch_size, stride, border)
     squares = jnp.sum(jnp.square(sheet), axis=-1)
     square_norm = _window_sums(squares, patch_size)
     if metric == "cosine":
@@ -138,30 +140,36 @@ def collect(
         scale, offset = jnp.ones_like(square_norm), -0.5 * square_norm
     scale = jnp.where(starts, scale, -1.0)
     if bias is not None:
-        bias = _sheet(
+        bias = stacked(
             tuple(
                 jnp.broadcast_to(one, (*found.shape[:2], 1))
                 for one, found in zip(bias, maps, strict=True)
             )
         )[..., 0]
     if labels is not None:
-        labels = _centers(_sheet(tuple(found[..., None] for found in labels))[..., 0], patch_size)
+        labels = _centers(stacked(tuple(found[..., None] for found in labels))[..., 0], patch_size)
     count = sum(found.shape[0] * found.shape[1] for found in maps)
     return StylePatches(sheet, scale, offset, bias, labels, jnp.sum(squares) / count)
 
 
-def starts(shapes: Sequence[tuple[int, int]], patch_size: int, stride: int) -> np.ndarray:
+def starts(
+    shapes: Sequence[tuple[int, int]], patch_size: int, stride: int, border: int = 0
+) -> np.ndarray:
     """Returns the flat positions of the sheet where patches start, int [n], see `collect`.
+
+    Patches at the border of a picture have seen the zeros beside it: they are like those at
+    the border of any other picture, whatever is painted there, and can be left out.
 
     Args:
       shapes: (height, width) of the maps.
       patch_size: side of a patch.
       stride: distance of neighboring patches.
+      border: so many outermost patches on each side are left out, where twice as many remain.
 
     Raises:
       ValueError: if no patch fits into one of the maps.
     """
-    return np.flatnonzero(_start_mask(shapes, patch_size, stride))
+    return np.flatnonzero(_start_mask(shapes, patch_size, stride, border))
 
 
 def nearest(
@@ -243,13 +251,19 @@ def agreement(
     return jnp.mean((found >= best - ROUNDING * jnp.abs(best)).astype(jnp.float32))
 
 
-def _start_mask(shapes: Sequence[tuple[int, int]], patch_size: int, stride: int) -> np.ndarray:
+def _start_mask(
+    shapes: Sequence[tuple[int, int]], patch_size: int, stride: int, border: int
+) -> np.ndarray:
     """Returns where in the sheet a patch starts, bool [rows, columns]."""
     mask = np.zeros((sum(height for height, _ in shapes), max(w for _, w in shapes)), bool)
     first_row = 0
     for height, width in shapes:
-        rows = first_row + patches.positions(height, patch_size, stride)
-        mask[np.ix_(rows, patches.positions(width, patch_size, stride))] = True
+        rows, columns = (patches.positions(side, patch_size, stride) for side in (height, width))
+        rows, columns = (
+            found[border : len(found) - border] if len(found) >= 4 * border else found
+            for found in (rows, columns)
+        )
+        mask[np.ix_(first_row + rows, columns)] = True
         first_row += height
     return mask
 
@@ -260,7 +274,7 @@ def _window_sums(values: Float[Array, "h w"], size: int) -> Float[Array, "h w"]:
     return lax.reduce_window(values, 0.0, lax.add, (size, size), (1, 1), after)
 
 
-def _sheet(maps: tuple[Array, ...]) -> Array:
+def stacked(maps: tuple[Array, ...]) -> Array:
     """Returns maps one below the other, zeros on the right of the narrower ones."""
     columns = max(found.shape[1] for found in maps)
     return jnp.concatenate(

@@ -10,9 +10,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from jaxmrf import losses, matchers, matching, patches
+from jaxmrf import color, losses, matchers, matching, patches, pyramid
 from jaxmrf.config import Config
-from jaxmrf.exemplars import Exemplars, labels_at, margin
+from jaxmrf.exemplars import Anchor, Exemplars, labels_at, margin
 from jaxmrf.matching import Match, StylePatches
 
 BLEND_STRENGTH = 0.1
@@ -26,26 +26,40 @@ REUSE_MEMORY = 0.5
 all users of a patch would leave it and come back together."""
 
 
+LONGEST_STRETCH = 2.0
+"""Patches that contradict each other have a mean near zero: it is not made longer than this."""
+
+
+NEARLY_FLAT = 1e-3
+"""Variance of colors that are hardly stretched."""
+
+
 class Target(NamedTuple):
     """What the MRF loss of one pyramid level compares with.
 
     Attributes:
       patches: style patches by layer.
       scale: what the term of a layer is multiplied by.
+      colors: of the positions of the style patches' sheet by layer, sRGB in 0 to 1.
+      palette: of the colors of the styles.
       labels: of the positions of the picture by layer; empty without guides.
+      anchor: the content; None: un-guided synthesis.
     """
 
     patches: dict[str, StylePatches]
     scale: dict[str, Float[Array, ""]]
+    colors: dict[str, Float[Array, "_ _ 3"]]
+    palette: color.Palette
     labels: dict[str, Int[Array, "_ _"]]
+    anchor: Anchor | None = None
 
 
 class Assembled(NamedTuple):
-    """The style features of a layer, put together at the matches.
+    """What the features of a layer are pulled to: those of the style at the matches.
 
     Attributes:
-      blended: mean of what the matches put at each position.
-      mean_square: mean of the squared length of what the matches put there.
+      blended: mean of what the matches put at each position, see `assemble`.
+      mean_square: mean of the squared length of what they put there.
       uses: how often each style patch was taken lately; None where it does not matter.
     """
 
@@ -71,7 +85,9 @@ def prepare(exemplars: Exemplars, config: Config) -> Target:
       ConfigError: if there is no such matcher.
     """
     matcher = matchers.chosen(config)
-    target = Target({}, {}, {})
+    target = Target(
+        {}, {}, {}, color.palette(exemplars.pictures, exemplars.blend), {}, exemplars.anchor
+    )
     bias = None if exemplars.blend is None else BLEND_STRENGTH * jnp.log(exemplars.blend)
     guides = exemplars.guides
     for name in config.layers:
@@ -88,14 +104,17 @@ def prepare(exemplars: Exemplars, config: Config) -> Target:
             maps,
             config.patch_size,
             config.style_stride,
+            border=config.style_border,
             metric=config.metric,
             bias=bias,
             labels=labels,
         )
         sizes = [found.shape[:2] for found in maps]
-        starts = matching.starts(sizes, config.patch_size, config.style_stride)
+        starts = matching.starts(sizes, config.patch_size, config.style_stride, config.style_border)
         style = style._replace(index=matcher.index(style, starts, shape, config))
         target.patches[name] = style
+        small = (pyramid.small(*each) for each in zip(exemplars.pictures, sizes, strict=True))
+        target.colors[name] = matching.stacked(tuple(small))
         target.scale[name] = jnp.asarray(_scale(style, shape, config), jnp.float32)
     return target
 
@@ -131,7 +150,8 @@ def remember(
         if config.variety:
             uses = jnp.zeros_like(style.scale) if memory is None else memory[name].uses
         matches = _match(name, activations[name], target, uses, config)
-        found[name] = assemble(matches, style, activations[name].shape[:2], config)
+        assembled = assemble(matches, style, activations[name].shape[:2], config)
+        found[name] = _with_content(assembled, name, target.anchor)
         if uses is not None:
             new = jnp.zeros(uses.size, uses.dtype).at[matches.position.ravel()].add(1.0)
             uses = REUSE_MEMORY * uses + (1.0 - REUSE_MEMORY) * new.reshape(uses.shape)
@@ -144,6 +164,10 @@ def assemble(
 ) -> Assembled:
     """Returns the style features of one layer, put together at given matches.
 
+    A mean of vectors is shorter than they are, and short features are pale pixels: with
+    the overlap ``rms`` everything that the matches put at a position is stretched so that
+    its mean is as long as the root mean square of it, `LONGEST_STRETCH` times at most.
+
     Args:
       matches: of every patch of the picture.
       style: the style patches of the layer.
@@ -155,7 +179,51 @@ def assemble(
         patches.reassemble(sheet, matches.position, shape, config.patch_size, config.stride)
         for sheet in (style.sheet, squares)
     )
+    if config.overlap == "rms":
+        length = jnp.sum(jnp.square(blended), axis=-1, keepdims=True)
+        square = jnp.minimum(mean_square / jnp.maximum(length, matching.TINY), LONGEST_STRETCH**2)
+        blended, mean_square = blended * jnp.sqrt(square), mean_square * square
     return Assembled(blended, mean_square[..., 0])
+
+
+class Painted(NamedTuple):
+    """What a decoder paints from, of one layer.
+
+    Attributes:
+      features: put together at the matches, see `assemble`.
+      colors: of the painting there, sRGB in 0 to 1.
+    """
+
+    features: Float[Array, "h w c"]
+    colors: Float[Array, "h w 3"]
+
+
+def painted(activations: Mapping[str, Array], target: Target, config: Config) -> dict[str, Painted]:
+    """Returns features and colors put together at newly found matches, by layer.
+
+    The content has its share of both (see `exemplars.Anchor`). A mean of colors is paler
+    than they are: their distribution is brought to that of the styles.
+
+    Args:
+      activations: of the picture by layer, [h, w, C] each.
+      target: from `prepare`.
+      config: settings.
+    """
+    found = {}
+    for name, matches in match(activations, target, config).items():
+        shape = activations[name].shape[:2]
+        assembled = assemble(matches, target.patches[name], shape, config)
+        colors = patches.reassemble(
+            target.colors[name], matches.position, shape, config.patch_size, config.stride
+        )
+        if target.anchor is not None:
+            share = target.anchor.share
+            colors = (1.0 - share) * colors + share * target.anchor.colors[name]
+        colors = color.with_palette(colors, target.palette, floor=NEARLY_FLAT)
+        colors = jnp.clip(colors, 0.0, 1.0)
+        assembled = _with_content(assembled, name, target.anchor)
+        found[name] = Painted(assembled.blended, colors)
+    return found
 
 
 def blank(
@@ -205,7 +273,12 @@ def agreement(
     found = match(activations, target, config)
     return {
         name: matching.agreement(
-            activations[name], style, found[name], config.patch_size, config.stride, sample
+            _anchored(name, activations[name], target.anchor),
+            style,
+            found[name],
+            config.patch_size,
+            config.stride,
+            sample,
         )
         for name, style in target.patches.items()
     }
@@ -222,7 +295,7 @@ def _match(
     name: str, activations: Array, target: Target, uses: Array | None, config: Config
 ) -> Match:
     return matchers.chosen(config).nearest(
-        lax.stop_gradient(activations),
+        lax.stop_gradient(_anchored(name, activations, target.anchor)),
         target.patches[name],
         config.patch_size,
         config.stride,
@@ -232,9 +305,26 @@ def _match(
     )
 
 
+def _anchored(name: str, activations: Array, anchor: Anchor | None) -> Array:
+    """Returns what is matched: (1 − a) F(x) + a F(content), so that matches stay in place."""
+    if anchor is None:
+        return activations
+    return (1.0 - anchor.weight) * activations + anchor.weight * anchor.features[name]
+
+
+def _with_content(assembled: Assembled, name: str, anchor: Anchor | None) -> Assembled:
+    """Returns (1 − c) t + c F(content) in the place of every t that the matches put there."""
+    if anchor is None:
+        return assembled
+    spread = assembled.mean_square - jnp.sum(jnp.square(assembled.blended), axis=-1)
+    blended = (1.0 - anchor.share) * assembled.blended + anchor.share * anchor.features[name]
+    spread = (1.0 - anchor.share) ** 2 * spread
+    return Assembled(blended, spread + jnp.sum(jnp.square(blended), axis=-1))
+
+
 def _one_layer(features: Array, assembled: Assembled, config: Config) -> Array:
     counts = patches.overlap_counts(*features.shape[:2], config.patch_size, config.stride)
-    weight = np.minimum(counts, 1.0) if config.overlap == "mean" else counts
+    weight = counts if config.overlap == "sum" else np.minimum(counts, 1.0)
     around = margin(config)
     weight = np.pad(weight[around : -around or None, around : -around or None], around)
     blended, mean_square, _ = assembled

@@ -32,12 +32,25 @@ COMMAND_ONLY = ("network", "device", "weights")
 """Options of a command, not of a job: they choose what computes it."""
 
 OF_PATCHES = (
-    *("layers", "patch_size", "stride", "style_stride", "matching", "match_every", "overlap"),
+    *(
+        "layers",
+        "patch_size",
+        "stride",
+        "style_stride",
+        "style_border",
+        "matching",
+        "match_every",
+        "overlap",
+    ),
     *("metric", "variety", "guide_weight", "content_guide", "style_guide"),
+    *("anchor", "content_share", "decoder_rounds"),
 )
 """Options without effect where no patches are matched."""
 
-OF_CONTENT = ("color", "content_weight", "content_layer", "content_level_factor", "mask")
+OF_CONTENT = (
+    *("color", "final_color", "content_weight", "content_layer", "content_level_factor", "mask"),
+    *("anchor", "content_share", "decoder_rounds"),
+)
 """Options without effect where there is no content picture."""
 
 SYNTHESIS_SIZE = "384x384"
@@ -135,6 +148,8 @@ def without_effect(values: Mapping[str, Any], job: Job) -> dict[str, str]:
     }
     reasons = {
         "gram_layers": "the style loss gram is not used",
+        "final_color": "the colors are not the painting's",
+        "decoder_rounds": "the decoder knows nothing of tileable pictures",
         **dict.fromkeys(OF_PATCHES, "the style loss mrf is not used"),
         **dict.fromkeys(OF_CONTENT, "a synthesis has no content picture"),
     }
@@ -178,7 +193,8 @@ def to_toml(written: Mapping[str, Any]) -> str:
     """
     values = {name: value for name, value in written["config"].items() if value is not None}
     synthesis = written["command"] == "synthesize"
-    idle = _idle(Config(style_loss=tuple(values["style_loss"])), not synthesis)
+    deciding = {name: values[name] for name in ("color", "tileable") if name in values}
+    idle = _idle(Config(style_loss=tuple(values["style_loss"]), **deciding), not synthesis)
     if not written.get("content_guide") and values.get("guide_weight"):
         idle.add("guide_weight")
     if synthesis:
@@ -291,6 +307,10 @@ def _idle(config: Config, has_content: bool) -> set[str]:
         idle.update(OF_PATCHES)
     if not has_content:
         idle.update(OF_CONTENT)
+    if config.color in ("keep", "none"):
+        idle.add("final_color")
+    if config.tileable:
+        idle.add("decoder_rounds")
     return idle
 
 

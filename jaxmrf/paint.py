@@ -16,10 +16,11 @@ import numpy as np
 import jaxmrf
 from jaxmrf import api, guides, image, label_coverage, pyramid, weights
 from jaxmrf.config import Config, ConfigError
+from jaxmrf.decoder import LAYERS
 from jaxmrf.exemplars import Guides
 from jaxmrf.image import ImageError, Picture
 from jaxmrf.suitability import Suitability
-from jaxmrf.transfer import NonFiniteEnergyError, Plan, Progress
+from jaxmrf.transfer import NonFiniteEnergyError, Plan, Progress, decoder_rounds
 
 QUICK_TRY = 128
 """Below this longest side a picture is not worth a forecast that takes as long."""
@@ -124,6 +125,7 @@ def paint(
     mask = None if job.mask is None else guides.load_mask(job.mask, shape)
     settings = settings_of(job, network, shape, titles)
     last: Progress | None = None
+    warned = False
     watch = _Watch(job, settings, on_warning)
 
     def loose(plan: Plan) -> list[str]:
@@ -136,7 +138,12 @@ def paint(
 
     def planned(plan: Plan) -> None:
         on_plan(plan)
-        for note in (*notes, *layers_left_out(job, network), *loose(plan)):
+        for note in (
+            *notes,
+            *layers_left_out(job, network),
+            *start_missed(job, network),
+            *loose(plan),
+        ):
             on_warning(note)
         worth_it = is_worth_a_forecast(shape, job.config)
         if on_suitability is not None and content is not None and worth_it:
@@ -160,6 +167,11 @@ def paint(
             for last in records:
                 watch.see(last)
                 on_progress(last)
+                if last.undecodable and not warned:
+                    warned = True
+                    on_warning(
+                        "warning: the decoder made numbers that are not finite; going on without"
+                    )
         except KeyboardInterrupt:
             if last is None or not last.painted:
                 raise
@@ -201,9 +213,9 @@ class _Watch:
                 self._job.preview.unlink(missing_ok=True)
 
     def see(self, progress: Progress) -> None:
-        if progress.iteration == 0:
+        if progress.iteration == 0 and progress.decoded == 0:
             return
-        if self._writes_trace:
+        if self._writes_trace and progress.iteration:
             try:
                 self._write_line(progress)
             except OSError as error:
@@ -279,6 +291,23 @@ def layers_left_out(job: Job, network: weights.Loaded) -> list[str]:
     if not missing:
         return []
     return [f"left out {', '.join(missing)} of the Gram loss: the network has no such layer"]
+
+
+def start_missed(job: Job, network: weights.Loaded) -> list[str]:
+    """Returns a line that says that levels start without the decoder that was asked for."""
+    config, guided = job.config, job.content is not None
+    wanted = guided and config.decoder_rounds and not config.tileable
+    matched = "mrf" in config.style_losses()
+    if not (wanted and matched) or decoder_rounds(
+        config, api.with_pooling(network, config).decoder, guided=guided
+    ):
+        return []
+    if not set(LAYERS) <= set(config.layers):
+        return [f"the decoder needs the layers {', '.join(LAYERS)}: levels start without it"]
+    return [
+        f"there is no decoder for this {network.network.architecture} with "
+        f"{config.pooling} pooling: levels start without it (docs/weights.md)"
+    ]
 
 
 def check_guides(job: Job) -> None:
@@ -363,7 +392,9 @@ def settings_of(
         "height": shape[0],
         "network": network.network.architecture,
         "weights_sha256": network.sha256,
-        "config": dataclasses.asdict(api.for_network(job.config, network)),
+        "config": dataclasses.asdict(
+            api.for_network(job.config, network, guided=job.content is not None)
+        ),
     }
 
 

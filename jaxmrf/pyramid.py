@@ -70,6 +70,11 @@ def resize(image: Float[Array, "_ _ c"], shape: tuple[int, int]) -> Float[Array,
     return jax.image.resize(image, (*shape, image.shape[2]), "cubic", antialias=True)
 
 
+def small(image: Float[Array, "_ _ c"], shape: tuple[int, int]) -> Float[Array, "_ _ c"]:
+    """Returns the colors of a picture at the positions of a network's layer."""
+    return jax.image.resize(image, (*shape, image.shape[2]), "linear", antialias=True)
+
+
 def style_copies(image: Float[Array, "_ _ c"], config: Config) -> list[Float[Array, "_ _ c"]]:
     """Returns the rotated and scaled copies of a style, or of its guide (paper, section 4).
 

@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from jaxmrf import color, energy, matchers, mrf, optimize, pyramid, style_losses
+from jaxmrf import color, decoder, energy, matchers, mrf, optimize, pyramid, style_losses
 from jaxmrf.config import Config, ConfigError
+from jaxmrf.decoder import Decoder
 from jaxmrf.energy import Features, Region, Targets, Weights
 from jaxmrf.exemplars import Guides
 
@@ -83,6 +84,7 @@ class Progress:
       levels: number of levels.
       iteration: iterations done at this level.
       iterations: iterations planned at this level.
+      decoded: rounds of match and decode done at this level, before its iterations.
       image: the picture at the level's size, sRGB, not clipped, [h, w, 3].
       value: energy of the picture that the iteration started from; not a number, and
         without terms, before the first iteration of a level.
@@ -95,12 +97,16 @@ class Progress:
       mask: where the picture may change, in 0 to 1; None: everywhere.
       shape: (height, width) of the finished picture.
       config: settings of the run.
+      finish: colors that the finished picture is brought to; None: it keeps its own.
+      undecodable: whether the decoder has made something that is not finite, which was
+        left out.
     """
 
     level: int
     levels: int
     iteration: int
     iterations: int
+    decoded: int
     image: Float[Array, "h w 3"]
     value: float
     terms: dict[str, float]
@@ -110,11 +116,18 @@ class Progress:
     mask: Float[Array, "_ _"] | None
     shape: tuple[int, int]
     config: Config
+    finish: color.Finish | None = None
+    undecodable: bool = False
 
     @property
     def painted(self) -> bool:
-        """Whether any iteration was done, at this level or a coarser one."""
-        return self.level > 0 or self.iteration > 0
+        """Whether any iteration or round was done, at this level or a coarser one."""
+        return self.level > 0 or self.iteration > 0 or self.decoded > 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether this is the last record of its level."""
+        return self.iteration == self.iterations and (self.iteration > 0 or self.decoded > 0)
 
     def picture(self) -> Float[Array, "height width 3"]:
         """Returns the picture as it would be delivered now: final size, sRGB in 0 to 1."""
@@ -124,8 +137,11 @@ class Progress:
         original = at_size(self.original, self.shape)
         if self.config.color == "keep":
             image = color.with_chrominance_of(image, original)
-        if self.mask is not None:
-            image = jnp.where(_mask_at(self.mask, self.shape), image, original)
+        where = None if self.mask is None else _mask_at(self.mask, self.shape)
+        if self.finish is not None:
+            image = _finished(image, self.finish, self.config.final_strength(), where)
+        if where is not None:
+            image = jnp.where(where, image, original)
         return image
 
 
@@ -252,9 +268,10 @@ def run(
     initial: Float[Array, "_ _ 3"] | None = None,
     guides: Guides | None = None,
     mask: Float[Array, "_ _"] | None = None,
+    trained: Decoder | None = None,
     judge_matches: bool = False,
 ) -> Iterator[Progress]:
-    """Runs the pyramid, yielding after every iteration.
+    """Runs the pyramid, yielding after every round of the decoder and every iteration.
 
     Args:
       params: parameters of the network.
@@ -266,11 +283,13 @@ def run(
       initial: picture to start from instead of what `config.init` says.
       guides: what is where, in the result and in each style; of any size.
       mask: where the result may differ from the content (above 0.5); of any size.
+      trained: decoder of the network, for `Config.decoder_rounds`; None: there is none.
       judge_matches: whether to find the share of exact matches at the end of a level,
         which takes one more program and some seconds where they come from clusters.
 
     Yields:
-      One record when a level starts (iteration 0) and one after each iteration.
+      One record when a level starts (iteration 0), one after each round of the decoder, and
+      one after each iteration.
 
     Raises:
       NonFiniteEnergyError: if the energy is not a number.
@@ -278,16 +297,19 @@ def run(
     config = settled(config, guided=content is not None, started=initial is not None)
     inputs = make_inputs(content, styles, config, guides=guides, mask=mask)
     levels = len(plan.shapes)
+    rounds = decoder_rounds(config, trained, guided=content is not None)
     progress = Progress(
         level=0,
         levels=levels,
         iteration=0,
         iterations=plan.iterations[0],
+        decoded=0,
         image=initial_picture(inputs, initial, plan, config),
         original=content,
         mask=mask,
         shape=plan.shapes[-1],
         config=config,
+        finish=inputs.finish,
         **NOTHING_SEEN,
     )
     for level, shape in enumerate(plan.shapes):
@@ -296,6 +318,7 @@ def run(
             level=level,
             iteration=0,
             iterations=plan.iterations[level],
+            decoded=0,
             image=enlarged(progress.image, shape, config),
             **NOTHING_SEEN,
         )
@@ -308,6 +331,13 @@ def run(
             features=features,
             config=program,
         )
+        for done in range(1, rounds + 1):
+            image, finite = _decode(
+                start.image, params, trained, targets, features=features, config=program
+            )
+            undecodable = start.undecodable or not finite
+            start = dataclasses.replace(start, image=image, decoded=done, undecodable=undecodable)
+            yield start
         progress = start
         for progress in _run_level(start, params, targets, features=features, config=program):
             if judge_matches and progress.iteration == progress.iterations:
@@ -327,6 +357,7 @@ class Inputs(NamedTuple):
       guides: what is where; None: anything goes anywhere.
       mask: where the picture may change; None: everywhere.
       original: what stays elsewhere.
+      finish: colors that the finished picture is brought to; None: it keeps its own.
     """
 
     content: Float[Array, "_ _ 3"] | None
@@ -334,6 +365,7 @@ class Inputs(NamedTuple):
     guides: Guides | None = None
     mask: Float[Array, "_ _"] | None = None
     original: Float[Array, "_ _ 3"] | None = None
+    finish: color.Finish | None = None
 
 
 def settled(config: Config, *, guided: bool, started: bool) -> Config:
@@ -365,8 +397,27 @@ def make_inputs(
       guides: what is where; of any size.
       mask: where the result may differ from the content (above 0.5); of any size.
     """
-    painted = _colored(content, tuple(styles), _blend(config), config.color)
-    return Inputs(*painted, guides, mask, None if mask is None else content)
+    styles, blend = tuple(styles), _blend(config)
+    painted = _colored(content, styles, blend, config.color)
+    finish = None if content is None else _finish(content, styles, blend)
+    return Inputs(*painted, guides, mask, None if mask is None else content, finish)
+
+
+def decoder_rounds(config: Config, trained: Decoder | None, *, guided: bool) -> int:
+    """Returns how many rounds of match and decode a level starts with.
+
+    None where there is nothing to decode: no decoder, no photograph, a style loss that does
+    not match its layers; and none in a tileable picture, which the decoder knows nothing of.
+
+    Args:
+      config: settings.
+      trained: decoder of the network; None: there is none.
+      guided: whether there is a content picture.
+    """
+    matched = "mrf" in config.style_losses() and set(decoder.LAYERS) <= set(config.layers)
+    if trained is None or not (guided and matched) or config.tileable:
+        return 0
+    return config.decoder_rounds
 
 
 def level_weights(config: Config, level: int, levels: int) -> Weights:
@@ -375,6 +426,8 @@ def level_weights(config: Config, level: int, levels: int) -> Weights:
         config.content_weight_at(level, levels),
         {name: config.style_weight * each for name, each in config.style_losses().items()},
         config.tv_weight,
+        config.anchor,
+        config.content_share,
     )
 
 
@@ -444,6 +497,40 @@ def prepare_level(
     return energy.prepare(
         params, content, styles, weights, shape=shape, features=features, config=config, **named
     )
+
+
+def decoded(
+    image: Float[Array, "h w 3"],
+    params: PyTree,
+    trained: Decoder,
+    targets: Targets,
+    *,
+    features: Features,
+    config: Config,
+) -> tuple[Float[Array, "h w 3"], Bool[Array, ""]]:
+    """Returns the picture that the decoder makes of what is put together at the matches.
+
+    Args:
+      image: the picture so far, sRGB.
+      params: parameters of the network.
+      trained: decoder of the network.
+      targets: of this level, from `prepare_level`.
+      features: the network.
+      config: settings.
+
+    Returns:
+      The new picture, sRGB in 0 to 1, or the old one if that is not finite; and whether it is.
+    """
+    layers = energy.activations(image, params, targets, features=features, config=config)
+    found = mrf.painted(layers, targets.style["mrf"], config)
+    wanted = {name: found[name].features for name in decoder.LAYERS}
+    slow = decoder.slow_colors({name: found[name].colors for name in decoder.LAYERS})
+    painted = jnp.clip(decoder.decode(trained, wanted, slow, image.shape[:2]), 0.0, 1.0)
+    finite = jnp.isfinite(painted).all()
+    return jnp.where(finite, painted, image), finite
+
+
+_decode = jax.jit(decoded, static_argnames=("features", "config"))
 
 
 def _run_level(
@@ -631,6 +718,10 @@ def _agreement(
 ) -> dict[str, Array]:
     layers = energy.activations(image, params, targets, features=features, config=config)
     return mrf.agreement(layers, targets.style["mrf"], config)
+
+
+_finish = jax.jit(color.finish)
+_finished = jax.jit(color.finished)
 
 
 @functools.partial(jax.jit, static_argnames="choice")

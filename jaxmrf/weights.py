@@ -10,7 +10,8 @@ import filelock
 import platformdirs
 from jaxtyping import PyTree
 
-from jaxmrf import convert, fetch, files, vgg
+from jaxmrf import convert, decoder_file, fetch, files, vgg
+from jaxmrf.decoder import Decoder
 from jaxmrf.energy import Features
 from jaxmrf.formats.common import MAX_FILE_BYTES, ConversionError
 from jaxmrf.published import PUBLISHED, Published
@@ -25,6 +26,14 @@ SHIPPED = {
     )
 }
 """Networks that come with the package: file under ``weights/`` and its SHA-256."""
+
+DECODERS = {
+    "vgg16": (
+        "decoder-vgg16.safetensors",
+        "2f481bf010bb555bd39acc22ef35b970d6c84e71b8d238b8632419c66c88ee61",
+    )
+}
+"""Decoders that come with the package, likewise."""
 
 
 class WeightsError(RuntimeError):
@@ -42,6 +51,7 @@ class Loaded:
       license: of the weights.
       path: the weight file.
       sha256: digest of the weight file.
+      decoder: paints the start of every level; None: there is none for this network.
     """
 
     network: Features
@@ -50,6 +60,7 @@ class Loaded:
     license: str = ""
     path: Path = Path()
     sha256: str = ""
+    decoder: Decoder | None = None
 
 
 def load(name: str = "auto", file: Path | None = None) -> Loaded:
@@ -67,10 +78,12 @@ def load(name: str = "auto", file: Path | None = None) -> Loaded:
     check_name(name, ("auto", *vgg.CONVOLUTIONS))
     if file is not None or os.environ.get(ENVIRONMENT):
         path = file or Path(os.environ[ENVIRONMENT])
-        return load_file(path, architecture=None if name == "auto" else name)
-    path = find(name)
-    known = {shipped_file(shipped): digest for shipped, digest in SHIPPED.values()}
-    return load_file(path, sha256=known.get(path))
+        loaded = load_file(path, architecture=None if name == "auto" else name)
+    else:
+        path = find(name)
+        known = {shipped_file(shipped): digest for shipped, digest in SHIPPED.values()}
+        loaded = load_file(path, sha256=known.get(path))
+    return dataclasses.replace(loaded, decoder=load_decoder(loaded.network))
 
 
 def find(name: str) -> Path:
@@ -115,6 +128,33 @@ def load_file(path: Path, *, sha256: str | None = None, architecture: str | None
         path=path,
         sha256=digest,
     )
+
+
+def load_decoder(network: vgg.Network) -> Decoder | None:
+    """Loads the decoder of a network: one of your own, else the one that comes along.
+
+    Returns:
+      None if there is none that was trained for this network.
+
+    Raises:
+      WeightsError: if its file is missing or damaged.
+    """
+    name = network.architecture
+    path, expected = stored_file(f"decoder-{name}"), None
+    if not path.exists():
+        if name not in DECODERS:
+            return None
+        shipped, expected = DECODERS[name]
+        path = shipped_file(shipped)
+    try:
+        if expected is not None and files.digest(path, "sha256") != expected:
+            raise WeightsError(f"the decoder {path} is damaged; install the package again")
+        decoder, trained_for = decoder_file.from_safetensors(path.read_bytes())
+    except OSError as error:
+        raise WeightsError(f"cannot read the decoder {path}: {error.strerror}") from None
+    except ConversionError as error:
+        raise WeightsError(f"cannot use the decoder {path}: {error}") from None
+    return decoder if decoder_file.fits(trained_for, network) else None
 
 
 def convert_file(
@@ -245,7 +285,7 @@ def verify() -> dict[Path, Loaded | WeightsError]:
 
 
 def stored_file(name: str) -> Path:
-    """Returns where the fetched or converted weights of a network are kept."""
+    """Returns where the fetched, converted or trained weights of a network are kept."""
     return Path(platformdirs.user_cache_dir("jaxmrf")) / "weights" / f"{name}.safetensors"
 
 

@@ -12,7 +12,7 @@ from jaxmrf.energy import Weights
 from tests.conftest import picture
 
 WEIGHTS = Weights(0.25, {"mrf": 1.0}, 0.3)
-CONFIG = Config(matching="exact", style_stride=2)
+CONFIG = Config(matching="exact", style_stride=2, style_border=0, overlap="mean")
 
 
 @pytest.fixture(scope="module")

@@ -11,15 +11,22 @@ from jaxmrf.config import Config
 from jaxmrf.energy import Weights
 from tests.conftest import ToyNetwork, picture, toy_params
 
-CONFIG = Config(layers=("shallow", "deep"), content_layer="deep", matching="exact")
+CONFIG = Config(layers=("shallow", "deep"), content_layer="deep", matching="exact", style_border=0)
 WEIGHTS = Weights(0.7, {"mrf": 1.3}, 0.2)
+ANCHORED = WEIGHTS._replace(anchor=0.6, content_share=0.3)
 
 
-def prepare(config, features=ToyNetwork(), params=None, content=picture(1, 17, 14)):  # noqa: B008
+def prepare(
+    config,
+    features=ToyNetwork(),  # noqa: B008
+    params=None,
+    content=picture(1, 17, 14),  # noqa: B008
+    weights=WEIGHTS,
+):
     styles = [picture(2, 15, 18), picture(3, 14, 13)]
     params = toy_params() if params is None else params
     return compiled_prepare(
-        params, content, styles, WEIGHTS, shape=(17, 14), features=features, config=config
+        params, content, styles, weights, shape=(17, 14), features=features, config=config
     )
 
 
@@ -36,7 +43,12 @@ def found_memory(image, params, targets):
     return {"mrf": remember(params, image)}
 
 
-def naive_energy(image, config, features, params):
+def naive_starts(length, config):
+    found = patches.positions(length, config.patch_size, config.style_stride)
+    return found[1:-1] if config.style_border and len(found) >= 4 else found
+
+
+def naive_energy(image, config, features, params, weights=WEIGHTS):
     """The whole energy in NumPy, patch by patch, from the text of the paper."""
     content, styles = picture(1, 17, 14), [picture(2, 15, 18), picture(3, 14, 13)]
     maps = {k: np.asarray(v, np.float64) for k, v in features(params, image).items()}
@@ -48,43 +60,53 @@ def naive_energy(image, config, features, params):
             [
                 m[y : y + size, x : x + size]
                 for m in style_maps
-                for y in patches.positions(m.shape[0], size, config.style_stride)
-                for x in patches.positions(m.shape[1], size, config.style_stride)
+                for y in naive_starts(m.shape[0], config)
+                for x in naive_starts(m.shape[1], config)
             ]
         )
         units = candidates.reshape(len(candidates), -1)
         units = units / np.linalg.norm(units, axis=1, keepdims=True)
-        f = maps[name]
-        counts = patches.overlap_counts(*f.shape[:2], size, config.stride)
-        weight = 1 / np.maximum(counts, 1) if config.overlap == "mean" else np.ones_like(counts)
-        loss = 0.0
+        f, kept = maps[name], np.asarray(features(params, content)[name], np.float64)
+        matched = (1 - weights.anchor) * f + weights.anchor * kept
+        taken = [[[] for _ in range(f.shape[1])] for _ in range(f.shape[0])]
         for y in patches.positions(f.shape[0], size, config.stride):
             for x in patches.positions(f.shape[1], size, config.stride):
-                patch = f[y : y + size, x : x + size]
+                patch = matched[y : y + size, x : x + size]
                 best = candidates[np.argmax(units @ patch.ravel())]
-                squares = ((patch - best) ** 2).sum(axis=-1)
-                loss += (squares * weight[y : y + size, x : x + size]).sum()
+                for i, j in np.ndindex(size, size):
+                    taken[y + i][x + j].append(best[i, j])
+        loss = 0.0
+        for y, x in np.ndindex(f.shape[:2]):
+            found = np.array(taken[y][x])
+            if not len(found):  # a stride above the patch size leaves some out
+                continue
+            if config.overlap == "rms":
+                length = np.linalg.norm(found.mean(axis=0))
+                found = found * min(2.0, np.sqrt((found**2).sum(axis=1).mean()) / length)
+            wanted = (1 - weights.content_share) * found + weights.content_share * kept[y, x]
+            squares = ((f[y, x] - wanted) ** 2).sum(axis=1)
+            loss += squares.sum() if config.overlap == "sum" else squares.mean()
         pixels = np.concatenate([m.reshape(-1, m.shape[-1]) for m in style_maps])
         factor = {
             "relative": 1 / ((pixels**2).sum(axis=1).mean() * f.shape[0] * f.shape[1]),
             "authors": 0.5,
             "sum": 1.0,
         }[config.normalization]
-        total += WEIGHTS.style["mrf"] * factor * loss
+        total += weights.style["mrf"] * factor * loss
     target = np.asarray(features(params, content)[config.content_layer], np.float64)
     factor = {
         "relative": 1 / (target**2).sum(),
         "authors": 1 / target.size,
         "sum": 1.0,
     }[config.normalization]
-    total += WEIGHTS.content * factor * ((maps[config.content_layer] - target) ** 2).sum()
+    total += weights.content * factor * ((maps[config.content_layer] - target) ** 2).sum()
     variation = (np.diff(image, axis=0) ** 2).sum() + (np.diff(image, axis=1) ** 2).sum()
     factor = {"relative": 1 / image[..., 0].size, "authors": 0.5, "sum": 1.0}
-    return total + WEIGHTS.tv * factor[config.normalization] * config.pixel_scale**2 * variation
+    return total + weights.tv * factor[config.normalization] * config.pixel_scale**2 * variation
 
 
 @pytest.mark.parametrize("normalization", ["relative", "authors", "sum"])
-@pytest.mark.parametrize("overlap", ["mean", "sum"])
+@pytest.mark.parametrize("overlap", ["mean", "rms", "sum"])
 @pytest.mark.parametrize(("stride", "style_stride"), [(1, 1), (2, 2), (3, 1)])
 def test_energy_equals_the_naive_one(normalization, overlap, stride, style_stride, toy, params):
     config = dataclasses.replace(
@@ -103,10 +125,48 @@ def test_energy_equals_the_naive_one(normalization, overlap, stride, style_strid
     np.testing.assert_allclose(sum(terms.values()), value, rtol=1e-6)
 
 
+@pytest.mark.parametrize("overlap", ["mean", "rms", "sum"])
+@pytest.mark.parametrize("border", [0, 1])
+def test_anchored_energy_equals_the_naive_one(overlap, border, toy, params):
+    config = dataclasses.replace(CONFIG, overlap=overlap, style_border=border)
+    image = picture(5, 17, 14)
+    targets = prepare(config, weights=ANCHORED)
+    value, _ = compiled_energy(image, params, targets, features=toy, config=config)
+    expected = naive_energy(image, config, toy, params, ANCHORED)
+    np.testing.assert_allclose(value, expected, rtol=1e-4)
+
+
+def test_with_anchor_one_the_matches_do_not_depend_on_the_picture(toy, params):
+    targets = prepare(CONFIG, weights=ANCHORED._replace(anchor=1.0)).style["mrf"]
+    found = [mrf.match(toy(params, picture(seed, 17, 14)), targets, CONFIG) for seed in (5, 6)]
+    for name in CONFIG.layers:
+        np.testing.assert_array_equal(found[0][name].position, found[1][name].position)
+    own = prepare(CONFIG).style["mrf"]
+    moved = [mrf.match(toy(params, picture(seed, 17, 14)), own, CONFIG) for seed in (5, 6)]
+    assert (moved[0]["deep"].position != moved[1]["deep"].position).any()
+
+
+def test_colors_are_put_together_at_the_matches_and_keep_the_styles_distribution(toy, params):
+    targets = prepare(CONFIG, weights=ANCHORED._replace(content_share=0.0)).style["mrf"]
+    layers = toy(params, picture(5, 17, 14))
+    painted = mrf.painted(layers, targets, CONFIG)
+    sheet = np.asarray(targets.colors["deep"]).reshape(-1, 3)
+    columns = targets.colors["deep"].shape[1]
+    match = mrf.match(layers, targets, CONFIG)["deep"].position
+    middle = [sheet[match[3 - i, 3 - j] + i * columns + j] for i, j in np.ndindex(3, 3)]
+    mean = np.asarray(
+        patches.reassemble(targets.colors["deep"], match, layers["deep"].shape[:2], 3, 1)
+    )
+    np.testing.assert_allclose(mean[3, 3], np.mean(middle, axis=0), rtol=1e-5)
+    assert painted["deep"].colors.std() > mean.std()
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_gradient_is_the_one_the_authors_write_by_hand(stride):
     """The identity of docs/design.md: mylib/mrf.lua averages match − patch over overlaps."""
-    config = dataclasses.replace(CONFIG, normalization="authors", stride=stride, layers=("deep",))
+    config = dataclasses.replace(
+        CONFIG, normalization="authors", overlap="mean", stride=stride, layers=("deep",)
+    )
 
     @dataclasses.dataclass(frozen=True)
     class Identity:

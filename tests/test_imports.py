@@ -10,8 +10,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "jaxmrf"
 
 ORDER = [
-    *("config", "patches", "matching", "matchers", "losses", "exemplars", "mrf", "gram"),
-    *("style_losses", "energy", "lbfgs", "optimize", "color", "pyramid"),
+    *("config", "color", "pyramid", "patches", "matching", "matchers", "losses", "exemplars"),
+    *("mrf", "gram", "style_losses", "energy", "lbfgs", "optimize", "decoder"),
     *(
         "transfer",
         "label_coverage",
@@ -31,6 +31,7 @@ ORDER = [
         "published",
         "files",
         "convert",
+        "decoder_file",
         "fetch",
         "weights",
         "device",
@@ -58,8 +59,8 @@ ORDER = [
 FOLDERS = ("jaxmrf", "jaxmrf.formats", "jaxmrf.web")
 CORE = ORDER[: ORDER.index("lanes") + 1]
 CORE_MAY_IMPORT = {
-    "collections", "dataclasses", "functools", "jax", "jaxmrf", "jaxtyping", "math", "numpy",
-    "optax", "typing",
+    "collections", "dataclasses", "flax", "functools", "jax", "jaxmrf", "jaxtyping", "math",
+    "numpy", "optax", "typing",
 }  # fmt: skip
 
 

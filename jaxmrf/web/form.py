@@ -22,9 +22,10 @@ and there are one style and no guides; a tileable picture is rather one of `synt
 Options that name files are not the page's either: no path of a client is ever used."""
 
 GROUPS = {
+    "Photograph": ("anchor", "content_share", "final_color"),
     "Style": ("style_loss", "gram_layers", "style_scale", "rotations", "scales", "variety"),
-    "Patches": ("layers", "patch_size", "stride", "style_stride", "metric"),
-    "Smoothness and start": ("tv_weight", "init"),
+    "Patches": ("layers", "patch_size", "stride", "style_stride", "metric", "overlap"),
+    "Smoothness and start": ("tv_weight", "init", "decoder_rounds"),
     "Network": ("network", "content_layer", "pooling"),
     "Optimization": ("levels", "optimizer", "line_search", "preconditioner"),
     "Effort": ("matching", "match_every", "memory"),
@@ -39,6 +40,9 @@ LABELS = {
     "preset": "Preset",
     "iterations": "Iterations",
     "seed": "Seed",
+    "anchor": "Anchor",
+    "content_share": "Share in what is painted",
+    "final_color": "Final color",
     "style_loss": "Style losses",
     "gram_layers": "Layers of the Gram loss",
     "style_scale": "Style scale",
@@ -50,6 +54,8 @@ LABELS = {
     "stride": "Stride in the result",
     "style_stride": "Stride in the style",
     "metric": "Metric",
+    "overlap": "Overlap",
+    "decoder_rounds": "Rounds of the decoder",
     "tv_weight": "Total variation weight",
     "init": "Start from",
     "network": "Network",

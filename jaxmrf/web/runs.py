@@ -51,7 +51,7 @@ class Run:
       command: the equivalent command line.
       width: of the result in pixels.
       height: of the result in pixels.
-      cost: pixels times iterations times style copies, over all levels.
+      cost: pixels times rounds and iterations times style copies, over all levels.
       quick: whether it goes before others.
       state: where it is.
       message: what went wrong, for people.
@@ -201,7 +201,7 @@ def new_id() -> str:
 
 
 def level_costs(shapes: Iterable[tuple[int, int]], config: Config) -> list[float]:
-    """Returns the cost of one iteration of each level."""
+    """Returns the cost of one round or iteration of each level."""
     copies = (2 * config.rotations + 1) * (2 * config.scales + 1)
     return [math.prod(shape) * copies for shape in shapes]
 
@@ -210,12 +210,18 @@ def total_cost(shape: tuple[int, int], config: Config) -> float:
     """Returns the cost of a run of (height, width) `shape`."""
     levels = pyramid.level_count(shape, config)
     costs = level_costs(pyramid.level_shapes(shape, levels), config)
-    return product(costs, config.iterations_per_level(levels))
+    config = config.with_iterations(decoded=config.decoder_rounds > 0)
+    return product(costs, steps(config.iterations_per_level(levels), config))
 
 
-def product(costs: Sequence[float], iterations: Sequence[int]) -> float:
-    """Returns the cost of so many iterations of each level."""
-    return sum(cost * count for cost, count in zip(costs, iterations, strict=True))
+def steps(iterations: Sequence[int], config: Config) -> list[int]:
+    """Returns what each level takes: the rounds of its decoder, then its iterations."""
+    return [config.decoder_rounds + count for count in iterations]
+
+
+def product(costs: Sequence[float], counts: Sequence[int]) -> float:
+    """Returns the cost of so many steps of each level."""
+    return sum(cost * count for cost, count in zip(costs, counts, strict=True))
 
 
 def usual_rate(runs: Iterable[Run]) -> float | None:

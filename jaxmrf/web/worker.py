@@ -274,7 +274,7 @@ class _Report:
 
     def _position(self, progress: Progress, seconds: float) -> Message:
         """Returns the part that is done, and the seconds that are left."""
-        level, iteration = progress.level, progress.iteration
+        level, iteration = progress.level, progress.decoded + progress.iteration
         if iteration <= 1:  # the first iteration of a level includes the compilation
             self._level_started = seconds
         else:
@@ -282,7 +282,7 @@ class _Report:
             cost = (iteration - 1) * self._costs[level]
             self._rate = spent / cost
             self._measured[level] = (spent, cost)
-        counts = self._plan.iterations
+        counts = runs.steps(self._plan.iterations, self._job.config)
         todo = runs.product(self._costs[level:], counts[level:]) - iteration * self._costs[level]
         total = runs.product(self._costs, counts)
         left = None
