@@ -169,7 +169,8 @@ def _shape(line: Line, network: weights.Loaded, bucket: int) -> lanes.Shape:
 def _config_of(line: Line, network: weights.Loaded) -> Config:
     guided = line.job.content is not None
     config = api.for_network(line.job.config, network, guided=guided)
-    return settled(config, guided=guided, started=line.job.initial is not None)
+    trained = api.with_pooling(network, config).decoder
+    return settled(config, guided=guided, started=line.job.initial is not None, trained=trained)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Iterations(NamedTuple):
 
 EFFORTS: dict[Effort, Iterations] = {
     "quick": Iterations((0,), (30, 15, 8)),
-    "default": Iterations((6,), (60, 30, 15)),
+    "default": Iterations((8,), (60, 30, 15)),
     "fine": Iterations((40,), (100,)),
 }
 """Found by looking (docs/gallery.md): the decoder does most of what iterations did."""
@@ -120,7 +120,7 @@ class Config:
       preconditioner: what L-BFGS starts its inverse Hessian from: ``none``: one number;
         ``spectral``: one for each band of frequencies and color, learned as it runs;
         steps that raise the energy by half are taken back. ``auto``: the latter, but from
-        noise the former, since there the bands are learned wrong.
+        noise and from a decoder's picture the former, since there the bands are learned wrong.
       history: number of L-BFGS corrections.
       taxicab_first_step: the first L-BFGS step is min(1, 1/‖g‖₁) times the
         gradient as in the authors' code; else it changes values by 0.001 on average.
@@ -142,13 +142,13 @@ class Config:
     content_weight: float = 0.25
     content_level_factor: float = 4.0
     style_weight: float = 1.0
-    tv_weight: float = 0.3
+    tv_weight: float = 0.6
     style_loss: tuple[str, ...] = ("mrf",)
     gram_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
     normalization: Normalization = "relative"
     overlap: Overlap = "rms"
-    anchor: float = 0.8
-    content_share: float = 0.15
+    anchor: float = 0.85
+    content_share: float = 0.25
     pixel_scale: float = 1.0
     patch_size: int = 3
     stride: int = 1
@@ -180,7 +180,7 @@ class Config:
     taxicab_first_step: bool = False
     learning_rate: float = 0.02
     color: Color = "match"
-    final_color: float = 0.5
+    final_color: float = 0.7
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -282,11 +282,15 @@ class Config:
         """
         return dataclasses.replace(self, history=min(self.history, max(iterations - 1, 1)))
 
-    def starting(self, *, from_noise: bool) -> "Config":
-        """Returns the settings with the choice of the preconditioner made."""
+    def starting(self, *, plainly: bool) -> "Config":
+        """Returns the settings with the choice of the preconditioner made.
+
+        Args:
+          plainly: whether the run starts from noise, or its levels from a decoder.
+        """
         if self.preconditioner != "auto":
             return self
-        return dataclasses.replace(self, preconditioner="none" if from_noise else "spectral")
+        return dataclasses.replace(self, preconditioner="none" if plainly else "spectral")
 
     def copies(self) -> "Config":
         """Returns the settings that the style copies depend on, the rest at default."""
@@ -310,7 +314,7 @@ class Config:
             "taxicab_first_step learning_rate preconditioner gram_layers metric variety guide_weight "
             "tileable pooling"
         )
-        settled = self.starting(from_noise=False)
+        settled = self.starting(plainly=False)
         losses = tuple(self.style_losses())
         return Config(style_loss=losses, **{name: getattr(settled, name) for name in kept.split()})
 

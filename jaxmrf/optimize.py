@@ -59,7 +59,7 @@ class Record(NamedTuple):
 def _lbfgs(config: Config) -> optax.GradientTransformation:
     direction = lbfgs.scale_by_lbfgs(
         config.history,
-        config.starting(from_noise=False).preconditioner,
+        config.starting(plainly=False).preconditioner,
         taxicab_first_step=config.taxicab_first_step,
     )
     if config.line_search == "zoom":

@@ -294,10 +294,11 @@ def run(
     Raises:
       NonFiniteEnergyError: if the energy is not a number.
     """
-    config = settled(config, guided=content is not None, started=initial is not None)
+    guided, started = content is not None, initial is not None
+    config = settled(config, guided=guided, started=started, trained=trained)
     inputs = make_inputs(content, styles, config, guides=guides, mask=mask)
     levels = len(plan.shapes)
-    rounds = decoder_rounds(config, trained, guided=content is not None)
+    rounds = decoder_rounds(config, trained, guided=guided)
     progress = Progress(
         level=0,
         levels=levels,
@@ -368,16 +369,20 @@ class Inputs(NamedTuple):
     finish: color.Finish | None = None
 
 
-def settled(config: Config, *, guided: bool, started: bool) -> Config:
+def settled(
+    config: Config, *, guided: bool, started: bool, trained: Decoder | None = None
+) -> Config:
     """Returns the settings with the choices made that depend on what a run starts from.
 
     Args:
       config: settings.
       guided: whether there is a content picture.
       started: whether there is a picture to start from instead of what `config.init` says.
+      trained: decoder of the network; None: there is none.
     """
     noise = config.init == "noise" or (config.init == "content" and not guided)
-    return config.starting(from_noise=noise and not started)
+    decoded = decoder_rounds(config, trained, guided=guided) > 0
+    return config.starting(plainly=decoded or (noise and not started))
 
 
 def make_inputs(
