@@ -4,6 +4,7 @@ Both sides start from the content in the style's colors, go through the same pyr
 the same weights, and are judged by `benchmarks.evaluator` at the finest level.
 """
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ import numpy as np
 
 from benchmarks.evaluator import Evaluator
 from jaxmrf import api, color, image, pyramid, weights
-from jaxmrf.config import Config
+from jaxmrf.config import PATCHES_ALONE, Config
 from jaxmrf.energy import Weights
 from jaxmrf.transfer import level_weights
 
@@ -32,7 +33,8 @@ Reached = tuple[float, float, np.ndarray]
 def compare(content: Path, style: Path, size: int, iterations: int) -> dict[str, float]:
     """Returns seconds of the baseline, and of this package to the baseline's energy."""
     network = weights.load("vgg16")
-    config = Config(size=size, iterations=(iterations,))
+    # What the baseline knows: patches alone, averaged, and no learned start.
+    config = Config(size=size, iterations=(iterations,), overlap="mean", **PATCHES_ALONE)
     original, painting = (image.load(path).pixels for path in (content, style))
     levels = _levels(original, painting, config)
     judge = Evaluator(
@@ -113,7 +115,7 @@ def _ours(
     """
     finest = config.iterations[0]
     coarse = [finest * 2 ** (levels - 2 - level) for level in range(levels - 1)]
-    config = Config(size=config.size, iterations=(*coarse, finest))
+    config = dataclasses.replace(config, iterations=(*coarse, finest))
     found, warm, durations = [], 0.0, []
     started = last = time.perf_counter()
     for progress in api.iterate(

@@ -26,6 +26,10 @@ PAIRS = [
 PORTRAIT, CAT, COFFEE = (f"transfer {pair} --size 256" for pair in PAIRS)
 TARASCON = "vangogh-road-to-tarascon-1888.jpg"
 
+BEFORE = (
+    "--anchor 0 --content-share 0 --overlap mean --decoder-rounds 0 --final-color 0 --tv-weight 0.3"
+)
+
 KINDS = ("matches", "assembled")
 INSPECTED = f"transfer {PAIRS[1]} --size 256"
 
@@ -39,7 +43,22 @@ TILE = f"synthesize {TARASCON} --size 192x192 --iterations 60"
 # a bar the file that `jaxmrf inspect` writes for it, or how often the picture is repeated.
 FIGURES: dict[str, list[list[str]]] = {
     "pairs": [[*pair.split(), f"transfer {pair} --size 384"] for pair in PAIRS],
-    "content-weight": [[f"{PORTRAIT} --content-weight {w}" for w in ("0.1", "0.25", "0.6", "1.5")]],
+    "presets": [
+        [
+            *pair.split(),
+            *(
+                f"transfer {pair} --size 384 {more}".strip()
+                for more in (BEFORE, "--preset quick", "", "--preset fine")
+            ),
+        ]
+        for pair in PAIRS
+    ],
+    "anchor": [
+        [
+            f"{CAT} --anchor {anchor} --content-share {share}"
+            for anchor, share in (("0.5", "0"), ("0.7", "0.1"), ("0.85", "0.25"), ("0.95", "0.5"))
+        ]
+    ],
     "style-loss": [
         [f"{PORTRAIT} --style-loss {loss}" for loss in ("mrf", "gram", "mrf:1,gram:0.2")]
     ],
@@ -88,7 +107,7 @@ FIGURES: dict[str, list[list[str]]] = {
             )
         ],
     ],
-    "sweep": [[f"sweep {PAIRS[0]} --size 192 --content-weight 0.1,0.3,1 --style-scale 0.5,1"]],
+    "sweep": [[f"sweep {PAIRS[0]} --size 192 --anchor 0.5,0.7,0.9 --style-scale 0.5,1"]],
     "failure": [
         [
             "vangogh-langlois-bridge-1888.jpg",

@@ -55,7 +55,7 @@ def command(
     """Paints CONTENT in the manner of STYLE with every combination of some options.
 
     Every option of `transfer` may have several values, between commas (between semicolons
-    if it takes a list or a file): --content-weight 0.1,0.3,1 --iterations "60,30;20". So may
+    if it takes a list or a file): --anchor 0.5,0.7,0.9 --iterations "60,30;20". So may
     the pictures: "night.jpg;bridge.jpg".
     """
     with user_errors():

@@ -60,7 +60,7 @@ def finish(
 def finished(
     image: Float[Array, "h w 3"],
     colors: Finish,
-    strength: float,
+    strength: Float[Array, ""] | float,
     where: Bool[Array, "h w 1"] | None = None,
 ) -> Float[Array, "h w 3"]:
     """Returns a picture with its mean and covariance brought to those of the paintings.

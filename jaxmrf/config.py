@@ -311,8 +311,8 @@ class Config:
         kept = (
             "content_layer layers normalization overlap pixel_scale patch_size stride "
             "style_stride style_border matching match_every optimizer line_search history "
-            "taxicab_first_step learning_rate preconditioner gram_layers metric variety guide_weight "
-            "tileable pooling"
+            "taxicab_first_step learning_rate preconditioner gram_layers metric variety "
+            "guide_weight tileable pooling"
         )
         settled = self.starting(plainly=False)
         losses = tuple(self.style_losses())

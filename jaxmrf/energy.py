@@ -139,6 +139,8 @@ def prepare(
         content=_scalar(weights.content * _content_factor(target, config)),
         style={name: _scalar(weights.style[name]) for name in chosen},
         tv=_scalar(weights.tv * _tv_factor(shape, config)),
+        anchor=_scalar(weights.anchor),
+        content_share=_scalar(weights.content_share),
     )
     style = {name: loss.prepare(exemplars, config) for name, loss in chosen.items()}
     return Targets(target, lax.stop_gradient(style), factors, region)

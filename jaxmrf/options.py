@@ -53,6 +53,8 @@ OF_CONTENT = (
 )
 """Options without effect where there is no content picture."""
 
+NO_CONTENT = "a synthesis has no content picture"
+
 SYNTHESIS_SIZE = "384x384"
 """Width and height of a synthesis that names none."""
 
@@ -146,17 +148,10 @@ def without_effect(values: Mapping[str, Any], job: Job) -> dict[str, str]:
         for name, value in values.items()
         if value not in (None, [], ())
     }
-    reasons = {
-        "gram_layers": "the style loss gram is not used",
-        "final_color": "the colors are not the painting's",
-        "decoder_rounds": "the decoder knows nothing of tileable pictures",
-        **dict.fromkeys(OF_PATCHES, "the style loss mrf is not used"),
-        **dict.fromkeys(OF_CONTENT, "a synthesis has no content picture"),
-    }
     idle = _idle(job.config, job.content is not None)
-    found = {name: reasons[name] for name in given if name in idle}
+    found = {name: idle[name] for name in given if name in idle}
     if job.content is None and given.get("init") == "content":
-        found["init content"] = reasons["mask"]
+        found["init content"] = NO_CONTENT
     guided = paint.with_guides(job)
     weighs = "guide_weight" in given and job.config.guide_weight
     if weighs and not (guided.content_guide or guided.style_guides):
@@ -194,7 +189,7 @@ def to_toml(written: Mapping[str, Any]) -> str:
     values = {name: value for name, value in written["config"].items() if value is not None}
     synthesis = written["command"] == "synthesize"
     deciding = {name: values[name] for name in ("color", "tileable") if name in values}
-    idle = _idle(Config(style_loss=tuple(values["style_loss"]), **deciding), not synthesis)
+    idle = set(_idle(Config(style_loss=tuple(values["style_loss"]), **deciding), not synthesis))
     if not written.get("content_guide") and values.get("guide_weight"):
         idle.add("guide_weight")
     if synthesis:
@@ -300,17 +295,19 @@ def _is_truth(text: str) -> bool:
     return set(re.split("[,;]", text.lower())) <= _TRUTH.keys()
 
 
-def _idle(config: Config, has_content: bool) -> set[str]:
-    """Returns the options that have no effect, whatever they are."""
-    idle = set() if config.style_losses().get("gram") else {"gram_layers"}
-    if not config.matches_patches():
-        idle.update(OF_PATCHES)
-    if not has_content:
-        idle.update(OF_CONTENT)
+def _idle(config: Config, has_content: bool) -> dict[str, str]:
+    """Returns the options that have no effect, whatever they are, each with the reason."""
+    idle = {}
+    if not config.style_losses().get("gram"):
+        idle["gram_layers"] = "the style loss gram is not used"
     if config.color in ("keep", "none"):
-        idle.add("final_color")
+        idle["final_color"] = "the colors are not the painting's"
     if config.tileable:
-        idle.add("decoder_rounds")
+        idle["decoder_rounds"] = "the decoder knows nothing of tileable pictures"
+    if not config.matches_patches():
+        idle |= dict.fromkeys(OF_PATCHES, "the style loss mrf is not used")
+    if not has_content:
+        idle |= dict.fromkeys(OF_CONTENT, NO_CONTENT)
     return idle
 
 

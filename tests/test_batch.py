@@ -408,3 +408,16 @@ def test_thirty_transfers_compile_one_program_for_each_shape(pictures, network):
     memory, _, compiled = soak(pictures, network, 30)
     assert compiled == 2
     assert len(memory) == 30
+
+
+def test_without_iterations_lanes_paint_what_the_decoder_does_alone(invoke, pictures):
+    quick = ["--size", "64", "--levels", "1", "--preset", "quick"]
+    line = {"content": "contents/c0.png", "style": "styles/s0.png", "output": "lane.png"}
+    Path("pairs.jsonl").write_text(json.dumps(line) + "\n")
+    assert invoke("batch", "pairs.jsonl", "--out", "out", "--lanes", "1", *quick).exit_code == 0
+    alone = ["transfer", line["content"], line["style"], "-o", "alone.png", *quick]
+    assert invoke(*alone).exit_code == 0
+    (lane,) = Path().rglob("lane.png")
+    # Both programs are compiled apart, so that the last bit may be rounded to the other side.
+    painted, single = (np.asarray(Image.open(path), int) for path in (lane, "alone.png"))
+    np.testing.assert_allclose(painted, single, atol=1)

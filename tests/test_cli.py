@@ -145,7 +145,8 @@ def test_trace_previews_and_lists(invoke, pictures, monkeypatch):
         "2 3", "--layers", "relu3_1, relu4_1", "--preview-every", "2", "--trace", "trace.jsonl",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
-    assert previews == ["out.preview.png", "out.preview.png", "out.tif"]
+    # At each of two levels after each round of the decoder, and after the second iteration.
+    assert previews == [*["out.preview.png"] * 6, "out.tif"]
     assert not (pictures / "out.preview.png").exists()
     lines = [json.loads(line) for line in (pictures / "trace.jsonl").read_text().splitlines()]
     assert [(line["level"], line["iteration"]) for line in lines] == [
@@ -282,7 +283,7 @@ def test_what_nobody_asked_for_is_told(invoke, pictures):
         == 1
     )
     assert any("the label #ff0000 of content_sem.png is in no style patch" in line for line in told)
-    assert "level 1/1 iteration 0/0" in told  # an energy is not known
+    assert "level 1/1 round 2/2" in told  # an energy is not known
     assert "guides found" not in invoke(*start, "--guide-weight", "0").output
     told = invoke(*start, "--style-loss", "gram").output
     assert "guides found" not in told
@@ -349,7 +350,8 @@ def test_ctrl_c_where_python_can_only_print_it_is_not_lost(invoke, pictures, mon
 
 
 def test_an_energy_that_is_not_finite_from_the_start_saves_nothing(invoke, pictures):
-    done = invoke("transfer", "content.png", "style.png", *SMALL, "--style-weight", "1e38")
+    given = (*SMALL, "--style-weight", "1e38", "--decoder-rounds", "0")
+    done = invoke("transfer", "content.png", "style.png", *given)
     assert done.exit_code == 2
     assert "not finite" in done.output
     assert "nothing saved" in done.output

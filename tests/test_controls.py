@@ -18,7 +18,7 @@ from tests.conftest import ToyNetwork, picture, toy_params
 
 CONFIG = Config(
     size=32, levels=1, layers=("deep",), content_layer="deep", gram_layers=("shallow", "deep"),
-    iterations=(6,), match_every=1,
+    iterations=(6,), match_every=1, anchor=0.0, content_share=0.0, style_border=0,
 )  # fmt: skip
 
 
@@ -36,7 +36,9 @@ def painted(config, content=None, styles=(picture(2, 40, 40),), shape=(32, 32), 
 
 def exemplars(styles, shape=(16, 16), **more):
     maps = tuple(ToyNetwork()(toy_params(), style) for style in styles)
-    return Exemplars(maps, {"shallow": (2 * shape[0], 2 * shape[1]), "deep": shape}, **more)
+    return Exemplars(
+        maps, tuple(styles), {"shallow": (2 * shape[0], 2 * shape[1]), "deep": shape}, **more
+    )
 
 
 def matches(target, config, seed=5):
@@ -370,7 +372,14 @@ def test_the_scale_of_a_style_is_that_of_its_patches():
     periods = []
     for scale in (1.0, 2.0):
         config = dataclasses.replace(
-            CONFIG, size=64, style_scale=scale, init="shuffle", iterations=(20,), color="none"
+            CONFIG,
+            size=64,
+            style_scale=scale,
+            init="shuffle",
+            iterations=(20,),
+            color="none",
+            overlap="mean",
+            tv_weight=0.3,
         )
         result, _ = painted(config, None, (style,), shape=(64, 64))
         power = np.abs(np.fft.rfft(result.mean(axis=2), axis=1)).mean(axis=0)[1:]

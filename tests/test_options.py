@@ -63,3 +63,26 @@ def test_a_synthesis_has_width_and_height():
 def test_faults_are_named(more, message):
     with pytest.raises(ConfigError, match=re.escape(message)):
         options.job(PICTURES | more)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"content": None, "size": "64x64", "anchor": 0.5}, "a synthesis has no content picture"),
+        ({"style_loss": "gram", "anchor": 0.5}, "the style loss mrf is not used"),
+        ({"style_loss": "gram", "decoder_rounds": 1}, "the style loss mrf is not used"),
+        ({"color": "keep", "final_color": 0.5}, "the colors are not the painting's"),
+        ({"tileable": True, "decoder_rounds": 1}, "the decoder knows nothing of tileable pictures"),
+    ],
+)
+def test_what_has_no_effect_is_named(given, reason):
+    values = PICTURES | given
+    assert reason in options.without_effect(values, options.job(values)).values()
+
+
+def test_iterations_depend_on_the_decoder_until_they_are_given():
+    quick = options.job({**PICTURES, "preset": "quick"}).config
+    assert quick.with_iterations(decoded=True).iterations == (0,)
+    assert max(quick.with_iterations(decoded=False).iterations) > 0
+    given = options.job({**PICTURES, "preset": "quick", "iterations": "7"}).config
+    assert given.with_iterations(decoded=True).iterations == (7,)

@@ -231,8 +231,8 @@ def test_a_reload_changes_nothing(browse, paths):
     assert "content.png" in page.text("note-content")
     page.until(lambda: page.progress() > before)
     # The page draws the curve anew while the run goes on, also between finding and reading it.
-    points = page.until(lambda: page.one("#curve polyline").get_attribute("points"))
-    assert len(points.split()) > 1
+    page.until(lambda: page.driver.find_elements("css selector", "#curve polyline"))
+    page.until(lambda: len(page.one("#curve polyline").get_attribute("points").split()) > 1)
 
 
 def test_two_tabs_see_the_same(browse, paths, server):
