@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import lanes
+from benchmarks import lanes, picture_measures
+from benchmarks import picture as picture_sheet
 from benchmarks.evaluator import Evaluator
 from jaxmrf import energy, weights
 from jaxmrf.config import Config
@@ -70,3 +71,27 @@ def test_lanes_are_counted_over_devices(pictures):
     found = lanes.throughput(content, style, [1, 2], [2])
     assert set(found) == {f"2 devices × {count} lanes, iterations/s" for count in (1, 2)}
     assert min(found.values()) > 0
+
+
+def test_measures_of_the_picture_say_what_they_are_called():
+    smooth = np.asarray(jax.image.resize(picture(4, 12, 10), (96, 80, 3), "cubic")).clip(0, 1)
+    other = np.asarray(jax.image.resize(picture(5, 10, 12), (80, 96, 3), "cubic")).clip(0, 1)
+    same = picture_measures.measure(smooth, smooth, smooth)
+    np.testing.assert_allclose([same["contrast"], same["grain"]], [1.0, 0.0], atol=1e-6)
+    assert same["structure"] > 0.95
+    assert picture_measures.measure(smooth, other, other)["style"] < 0.05
+    pale = picture_measures.measure(smooth, smooth, 0.25 + 0.5 * smooth)
+    assert pale["contrast"] < 0.8
+    noise = np.random.default_rng(0).normal(scale=0.05, size=smooth.shape)
+    assert picture_measures.measure(smooth, smooth, (smooth + noise).clip(0, 1))["grain"] > 1
+    assert picture_measures.measure(smooth, smooth, smooth[::-1])["structure"] < 0.5
+
+
+def test_pairs_are_read_from_a_list_beside_the_pictures(tmp_path):
+    (tmp_path / "pairs.txt").write_text("# photograph, painting\n'a b.png' c.png\n\n")
+    expected = [(tmp_path / "a b.png", tmp_path / "c.png")]
+    assert picture_sheet.read_pairs(tmp_path) == expected
+    for pair in picture_sheet.read_pairs(picture_sheet.DEFAULT_PAIRS):
+        assert all(path.is_file() for path in pair)
+    settings = picture_sheet.read_settings(["mine=--size 64 --color keep", "plain="])
+    assert settings == {"mine": ["--size", "64", "--color", "keep"], "plain": []}
