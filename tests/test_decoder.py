@@ -1,6 +1,7 @@
 """The decoder: what it paints from, its file, its part in a run, and its training."""
 
 import dataclasses
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 import jaxmrf
-from jaxmrf import decoder, decoder_file, vgg, weights
+from jaxmrf import decoder, decoder_file, options, paint, vgg, weights
 from jaxmrf.config import Config
 from jaxmrf.decoder import Decoder
 from jaxmrf.formats.common import ConversionError
@@ -134,6 +135,44 @@ def test_random_parameters_do_not_break_a_run(network, pixels):
     chosen = dataclasses.replace(network, decoder=untrained())
     found = jaxmrf.transfer(*pixels, CONFIG, network=chosen).image
     assert np.isfinite(found).all()
+
+
+def job_of(tmp_path, pixels, **more):
+    for name, values in zip(("content", "style"), pixels, strict=True):
+        Image.fromarray(np.uint8(values * 255)).save(tmp_path / f"{name}.png")
+    named = {name: str(tmp_path / f"{name}.png") for name in ("content", "style", "output")}
+    return options.job({**named, "size": 64, "levels": 1, "iterations": 1, **more})
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        ({}, r"no decoder for this vgg16 with max pooling: levels start without it"),
+        ({"layers": "relu3_1"}, r"the decoder needs the layers relu3_1, relu4_1"),
+        ({"decoder_rounds": 0}, None),
+        ({"style_loss": "gram"}, None),
+    ],
+)
+def test_a_start_without_the_decoder_is_told(network, tmp_path, pixels, more, line):
+    told = paint.start_missed(
+        job_of(tmp_path, pixels, **more), dataclasses.replace(network, decoder=None)
+    )
+    assert len(told) == (line is not None)
+    assert line is None or re.search(line, told[0])
+    assert paint.start_missed(job_of(tmp_path, pixels), network) == []
+
+
+def test_a_decoder_that_fails_is_one_line_and_the_picture_is_painted(network, tmp_path, pixels):
+    broken = network.decoder._replace(scale=dict.fromkeys(decoder.LAYERS, np.float32(0.0)))
+    told = []
+    paint.paint(
+        job_of(tmp_path, pixels),
+        dataclasses.replace(network, decoder=broken),
+        on_warning=told.append,
+    )
+    assert len(told) == 1
+    assert "not finite; going on without" in told[0]
+    assert (tmp_path / "output.png").exists()
 
 
 TRAINING = """
