@@ -213,7 +213,7 @@ def test_training_lowers_the_loss_and_goes_on_to_the_same_bytes_after_a_kill(tmp
     while not (tmp_path / "state.msgpack").exists():
         pass
     killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    killed.communicate()
     again = start("again", stdout=subprocess.DEVNULL)
     assert again.wait() == 0
     assert (tmp_path / "again").read_bytes() == (tmp_path / "whole").read_bytes()
