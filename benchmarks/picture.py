@@ -66,7 +66,7 @@ def paint_all(
     for index, (content, style) in enumerate(pairs, start=1):
         for name, options in settings.items():
             output = folder / f"{index}-{name}.png"
-            record = {"content": content.name, "style": style.name, "setting": name}
+            record = {"photograph": content.name, "painting": style.name, "setting": name}
             record |= _paint(content, style, options, output, starts)
             loaded = (image.load(path).pixels for path in (content, style, output))
             record |= measure(*map(np.asarray, loaded))
@@ -103,7 +103,7 @@ def _paint(
 
 def _row(record: Mapping[str, object]) -> str:
     """Returns a line of the table."""
-    names = " → ".join(Path(str(record[key])).stem[:24] for key in ("content", "style"))
+    names = " → ".join(Path(str(record[key])).stem[:24] for key in ("photograph", "painting"))
     values = (f"{name} {value:.3g}" for name, value in record.items() if isinstance(value, float))
     return f"{names:52} {record['setting']:12} {', '.join(values)}"
 
