@@ -79,8 +79,7 @@ class Config:
         (authors' code), averaged at the root mean square of their length (``rms``, see
         `mrf.assemble`), or summed (paper, equation 2).
       anchor: share of the content in what is matched, 0 to 1: more keeps the matches in the
-        places of the photograph (Kolkin et al. 2022, arXiv 2203.13215, section 3, match by
-        the content alone).
+        places of the photograph (as Kolkin et al. 2022, arXiv 2203.13215, hold theirs).
       content_share: share of the content in what is put together from the matches, 0 to 1:
         0 is the painting's patches alone.
       pixel_scale: total variation sees pixels of range 0 to this (1: pixels as
