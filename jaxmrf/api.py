@@ -258,12 +258,20 @@ def for_network(config: Config, network: weights.Loaded, *, guided: bool = True)
                 f"{', '.join(layers)}"
             )
         config = dataclasses.replace(config, gram_layers=there)
-    trained = with_pooling(network, config).decoder
-    config = config.with_iterations(decoded=decoder_rounds(config, trained, guided=guided) > 0)
+    config = config.with_iterations(decoded=rounds_of(config, network, guided=guided) > 0)
     if config.normalization == "relative":
         return config
     scale = getattr(network.network, "input_scale", 1.0)
     return dataclasses.replace(config, pixel_scale=scale)
+
+
+def rounds_of(config: Config, network: weights.Loaded, *, guided: bool) -> int:
+    """Returns the rounds of the network's decoder that a level starts with.
+
+    Raises:
+      ConfigError: as `with_pooling` does.
+    """
+    return decoder_rounds(config, with_pooling(network, config).decoder, guided=guided)
 
 
 def with_pooling(network: weights.Loaded, config: Config) -> weights.Loaded:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 import jaxmrf
 from jaxmrf import (
+    api,
     cli_batch,
     cli_inspect,
     cli_serve,
@@ -30,7 +31,7 @@ from jaxmrf import device as devices
 from jaxmrf.config import ConfigError
 from jaxmrf.suitability import Suitability
 from jaxmrf.terminal import Group, console, noted_signals, say, user_errors
-from jaxmrf.transfer import Plan, decoder_rounds
+from jaxmrf.transfer import Plan
 from jaxmrf.transfer import Progress as Record
 
 app = typer.Typer(
@@ -410,8 +411,7 @@ class _Display:
 
     def __init__(self, network: weights.Loaded, job: paint.Job) -> None:
         self._network = network
-        guided = job.content is not None
-        self._rounds = decoder_rounds(job.config, network.decoder, guided=guided)
+        self._rounds = api.rounds_of(job.config, network, guided=job.content is not None)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

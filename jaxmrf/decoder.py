@@ -38,7 +38,7 @@ class Decoder(NamedTuple):
 
 
 class Network(nn.Module):
-    """3×3 convolutions at 1/4, 1/2 and full size; 1.3 million parameters for VGG."""
+    """3×3 convolutions at 1/4, 1/2 and full size; 1.2 million parameters for VGG."""
 
     @nn.compact
     def __call__(

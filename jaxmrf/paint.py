@@ -20,7 +20,7 @@ from jaxmrf.decoder import LAYERS
 from jaxmrf.exemplars import Guides
 from jaxmrf.image import ImageError, Picture
 from jaxmrf.suitability import Suitability
-from jaxmrf.transfer import NonFiniteEnergyError, Plan, Progress, decoder_rounds
+from jaxmrf.transfer import NonFiniteEnergyError, Plan, Progress
 
 QUICK_TRY = 128
 """Below this longest side a picture is not worth a forecast that takes as long."""
@@ -298,9 +298,7 @@ def start_missed(job: Job, network: weights.Loaded) -> list[str]:
     config, guided = job.config, job.content is not None
     wanted = guided and config.decoder_rounds and not config.tileable
     matched = "mrf" in config.style_losses()
-    if not (wanted and matched) or decoder_rounds(
-        config, api.with_pooling(network, config).decoder, guided=guided
-    ):
+    if not (wanted and matched) or api.rounds_of(config, network, guided=guided):
         return []
     if not set(LAYERS) <= set(config.layers):
         return [f"the decoder needs the layers {', '.join(LAYERS)}: levels start without it"]
