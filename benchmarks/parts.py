@@ -92,7 +92,7 @@ def measure(
       repeats: calls that are timed.
     """
     network, params = network_of(architecture)
-    config = config.for_level(config.with_iterations(decoded=False).iterations[-1])
+    config = config.for_level(config.scheduled(decoded=False).iterations[-1])
     content, style, image = pictures
     arguments = {"features": network, "config": config}
     prepare = functools.partial(energy.prepare, shape=content.shape[:2], **arguments)

@@ -23,6 +23,13 @@ PAIRS = [
     "coffee-cc0.jpg vangogh-night-cafe-1888.jpg",
 ]
 
+MORE_PAIRS = [
+    "nasa-astronaut-1993.jpg vangogh-langlois-bridge-1888.jpg",
+    "cat-chelsea-cc0.jpg vangogh-church-at-auvers-1890.jpg",
+    "coffee-cc0.jpg vangogh-road-to-tarascon-1888.jpg",
+    "vangogh-langlois-bridge-1888.jpg vangogh-church-at-auvers-1890.jpg",
+]
+
 PORTRAIT, CAT, COFFEE = (f"transfer {pair} --size 256" for pair in PAIRS)
 TARASCON = "vangogh-road-to-tarascon-1888.jpg"
 
@@ -51,7 +58,7 @@ FIGURES: dict[str, list[list[str]]] = {
                 for more in (BEFORE, "--preset quick", "", "--preset fine")
             ),
         ]
-        for pair in PAIRS
+        for pair in PAIRS + MORE_PAIRS
     ],
     "anchor": [
         [

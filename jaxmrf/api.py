@@ -258,7 +258,7 @@ def for_network(config: Config, network: weights.Loaded, *, guided: bool = True)
                 f"{', '.join(layers)}"
             )
         config = dataclasses.replace(config, gram_layers=there)
-    config = config.with_iterations(decoded=rounds_of(config, network, guided=guided) > 0)
+    config = config.scheduled(decoded=rounds_of(config, network, guided=guided) > 0)
     if config.normalization == "relative":
         return config
     scale = getattr(network.network, "input_scale", 1.0)

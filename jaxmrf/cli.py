@@ -331,12 +331,12 @@ def info() -> None:
         print(f"python {sys.version.split()[0]}")
         for found in jax.devices():
             print(f"device {found.platform}:{found.id} {found.device_kind}")
-        for path, loaded in weights.verify().items():
-            if isinstance(loaded, weights.WeightsError):
-                print(f"weights {loaded}")
+        for path, found in weights.verify().items():
+            if isinstance(found, weights.WeightsError):
+                print(f"weights {found}")
                 continue
-            print(f"weights {loaded.network.architecture} {path} SHA-256 {loaded.sha256}")
-            print(f"  to {loaded.network.deepest}; {loaded.source}")
+            print(f"weights {found.name} {path} SHA-256 {found.sha256}")
+            print(f"  {found.about}")
         print(f"compiled programs {devices.cache_folder()}")
 
 

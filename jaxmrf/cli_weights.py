@@ -18,18 +18,22 @@ Architecture = Literal["vgg16", "vgg19"]
 def list_networks() -> None:
     """Lists the known networks: where they are, size, source, licence, in use or not."""
     with user_errors():
+        used = set()
         try:
-            used = weights.load().path
+            loaded = weights.load()
+            used = {loaded.path}
+            if loaded.decoder is not None:
+                used.add(weights.find_decoder(loaded.network.architecture))
         except weights.WeightsError:  # told of below, or a missing override
-            used = None
+            pass
         for path, found in weights.verify().items():
             if isinstance(found, weights.WeightsError):
                 _entry("", "damaged", "", str(found))
                 continue
             size = f"{path.stat().st_size / 1e6:.1f} MB"
-            mark = "in use" if path == used else "here"
-            _entry(found.network.architecture, mark, size, str(path))
-            _entry("", "", "", f"{found.source}; {found.license}")
+            mark = "in use" if path in used else "here"
+            _entry(found.name, mark, size, str(path))
+            _entry("", "", "", f"{found.about}; {found.license}")
         for place in weights.PUBLISHED:
             how = "load it, then: jaxmrf weights convert FILE"
             if place.fetchable:
@@ -39,7 +43,7 @@ def list_networks() -> None:
 
 
 def _entry(network: str, where: str, size: str, text: str) -> None:
-    print(f"{network:7}{where:13}{size:>8}  {text}")
+    print(f"{network:15}{where:13}{size:>8}  {text}")
 
 
 @app.command()
@@ -103,11 +107,9 @@ def verify() -> None:
     """Compares the digests of all weight files that are there."""
     with user_errors():
         found = weights.verify()
-        for path, loaded in found.items():
-            if not isinstance(loaded, weights.WeightsError):
-                print(f"{loaded.network.architecture} {path} SHA-256 {loaded.sha256} good")
-        damaged = [
-            str(error) for error in found.values() if isinstance(error, weights.WeightsError)
-        ]
+        for path, one in found.items():
+            if not isinstance(one, weights.WeightsError):
+                print(f"{one.name} {path} SHA-256 {one.sha256} good")
+        damaged = [str(one) for one in found.values() if isinstance(one, weights.WeightsError)]
         if damaged:
             raise weights.WeightsError("; ".join(damaged))

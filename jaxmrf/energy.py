@@ -117,13 +117,14 @@ def prepare(
       KeyError: if the network has no such layer.
       ConfigError: if there is no such style loss or matcher.
     """
-    image = jax.ShapeDtypeStruct((*shape, 3), styles[0].dtype)
-    layers = _shapes(params, image, features, config)
     target = anchor = None
-    if content is not None:
-        activations = lax.stop_gradient(_activations(params, content, features, config))
-        target = within_margin(activations[config.content_layer], config)
-        matched = {name: activations[name] for name in config.layers if name in activations}
+    if content is None:
+        image = jax.ShapeDtypeStruct((*shape, 3), styles[0].dtype)
+        layers = _shapes(params, image, features, config)
+    else:
+        layers = lax.stop_gradient(_activations(params, content, features, config))
+        target = within_margin(layers[config.content_layer], config)
+        matched = {name: layers[name] for name in config.layers if name in layers}
         colors = {name: pyramid.small(content, layer.shape[:2]) for name, layer in matched.items()}
         anchor = Anchor(matched, colors, _scalar(weights.anchor), _scalar(weights.content_share))
     exemplars = Exemplars(

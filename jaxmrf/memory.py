@@ -65,6 +65,7 @@ def fit(
     for candidate in candidates:
         limit = budget if candidate is candidates[-1] else min(whole, budget)
         arguments = {"features": candidate.network, "config": config, "guided": guided}
+        arguments["trained"] = candidate.decoder
         needed.append(OVERHEAD * memory_needed(plan, candidate.params, **arguments))
         if needed[-1] <= limit:
             return candidate

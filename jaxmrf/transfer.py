@@ -213,7 +213,13 @@ def make_plan(
 
 
 def memory_needed(
-    plan: Plan, params: PyTree, *, features: Features, config: Config, guided: bool = True
+    plan: Plan,
+    params: PyTree,
+    *,
+    features: Features,
+    config: Config,
+    guided: bool = True,
+    trained: Decoder | None = None,
 ) -> int:
     """Returns the bytes that the finest level of a run takes, as its compiler reports them.
 
@@ -226,7 +232,9 @@ def memory_needed(
       features: the network.
       config: settings.
       guided: whether there is a content picture.
+      trained: decoder of the network; None: there is none.
     """
+    config = settled(config, guided=guided, started=False, trained=trained)
     shape = plan.shapes[-1]
     picture = jax.ShapeDtypeStruct((*shape, 3), np.float32)
     styles = [jax.ShapeDtypeStruct((*each, 3), np.float32) for each in plan.style_shapes[-1]]
@@ -238,16 +246,17 @@ def memory_needed(
     targets = jax.eval_shape(
         functools.partial(prepare_level, shape=shape, **static), params, inputs
     )
-    state = jax.eval_shape(
-        lambda image: optimize.init(image, optimize.make_optimizer(config)), picture
-    )
-    memory = jax.eval_shape(
-        lambda image: energy.no_memory(image, params, targets, **static), picture
-    )
-    programs = (
-        _prepare.lower(params, inputs, shape=shape, **static),
-        _steps.lower(*state, memory, params, targets, count=1, **static),
-    )
+    programs = [_prepare.lower(params, inputs, shape=shape, **static)]
+    if decoder_rounds(config, trained, guided=guided):
+        programs.append(_decode.lower(picture, params, trained, targets, **static))
+    if plan.iterations[-1]:
+        state = jax.eval_shape(
+            lambda image: optimize.init(image, optimize.make_optimizer(config)), picture
+        )
+        memory = jax.eval_shape(
+            lambda image: energy.no_memory(image, params, targets, **static), picture
+        )
+        programs.append(_steps.lower(*state, memory, params, targets, count=1, **static))
     return max(_bytes(program.compile().memory_analysis()) for program in programs)
 
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 import filelock
 import platformdirs
@@ -30,7 +31,7 @@ SHIPPED = {
 DECODERS = {
     "vgg16": (
         "decoder-vgg16.safetensors",
-        "2f481bf010bb555bd39acc22ef35b970d6c84e71b8d238b8632419c66c88ee61",
+        "1aaae62e656b60521489f4f2469cc7a4d5c08c2eab4338ef7d0c6f42cbff55b5",
     )
 }
 """Decoders that come with the package, likewise."""
@@ -139,22 +140,32 @@ def load_decoder(network: vgg.Network) -> Decoder | None:
     Raises:
       WeightsError: if its file is missing or damaged.
     """
-    name = network.architecture
-    path, expected = stored_file(f"decoder-{name}"), None
-    if not path.exists():
-        if name not in DECODERS:
-            return None
-        shipped, expected = DECODERS[name]
-        path = shipped_file(shipped)
+    path = find_decoder(network.architecture)
+    if path is None:
+        return None
+    known = {shipped_file(shipped): digest for shipped, digest in DECODERS.values()}
+    decoder, trained_for = _read_decoder(path, known.get(path))
+    return decoder if decoder_file.fits(trained_for, network) else None
+
+
+def find_decoder(architecture: str) -> Path | None:
+    """Returns the file that `load_decoder` takes for a network, None if there is none."""
+    stored = stored_file(f"decoder-{architecture}")
+    if stored.exists() or architecture not in DECODERS:
+        return stored if stored.exists() else None
+    return shipped_file(DECODERS[architecture][0])
+
+
+def _read_decoder(path: Path, sha256: str | None) -> tuple[Decoder, vgg.Network]:
+    """Returns a decoder and the network that it was trained for, see `load_decoder`."""
     try:
-        if expected is not None and files.digest(path, "sha256") != expected:
+        if sha256 is not None and files.digest(path, "sha256") != sha256:
             raise WeightsError(f"the decoder {path} is damaged; install the package again")
-        decoder, trained_for = decoder_file.from_safetensors(path.read_bytes())
+        return decoder_file.from_safetensors(path.read_bytes())
     except OSError as error:
         raise WeightsError(f"cannot read the decoder {path}: {error.strerror}") from None
     except ConversionError as error:
         raise WeightsError(f"cannot use the decoder {path}: {error}") from None
-    return decoder if decoder_file.fits(trained_for, network) else None
 
 
 def convert_file(
@@ -262,26 +273,59 @@ def fetch_file(
     return output
 
 
-def verify() -> dict[Path, Loaded | WeightsError]:
-    """Loads every weight file that is there, which compares its digests.
+class Verified(NamedTuple):
+    """A weight file whose digest is the one that it should have.
+
+    Attributes:
+      name: ``vgg16``, ``decoder-vgg16`` and so on.
+      sha256: digest of the file.
+      about: what it holds, and where that came from.
+      license: of the weights.
+    """
+
+    name: str
+    sha256: str
+    about: str
+    license: str
+
+
+def verify() -> dict[Path, Verified | WeightsError]:
+    """Reads every weight file that is there, which compares its digests.
 
     Returns:
-      By path the network, or what is wrong with the file.
+      By path what it holds, or what is wrong with the file.
     """
-    digests: dict[Path, str | None] = {
-        shipped_file(name): digest for name, digest in SHIPPED.values()
-    }
-    stored = [stored_file(name) for name in vgg.CONVOLUTIONS]
-    digests |= {path: None for path in stored if path.exists()}
+    networks, decoders = (
+        {shipped_file(name): digest for name, digest in shipped.values()}
+        for shipped in (SHIPPED, DECODERS)
+    )
+    for name in vgg.CONVOLUTIONS:
+        for files_of_kind, stored in ((networks, name), (decoders, f"decoder-{name}")):
+            if stored_file(stored).exists():
+                files_of_kind[stored_file(stored)] = None
     if os.environ.get(ENVIRONMENT):
-        digests[Path(os.environ[ENVIRONMENT])] = None
-    found: dict[Path, Loaded | WeightsError] = {}
-    for path, digest in digests.items():
-        try:
-            found[path] = load_file(path, sha256=digest)
-        except WeightsError as error:
-            found[path] = error
+        networks[Path(os.environ[ENVIRONMENT])] = None
+    found: dict[Path, Verified | WeightsError] = {}
+    for digests, check in ((networks, _verified_network), (decoders, _verified_decoder)):
+        for path, digest in digests.items():
+            try:
+                found[path] = check(path, digest)
+            except WeightsError as error:
+                found[path] = error
     return found
+
+
+def _verified_network(path: Path, sha256: str | None) -> Verified:
+    loaded = load_file(path, sha256=sha256)
+    about = f"to {loaded.network.deepest}; {loaded.source}"
+    return Verified(loaded.network.architecture, loaded.sha256, about, loaded.license)
+
+
+def _verified_decoder(path: Path, sha256: str | None) -> Verified:
+    network = _read_decoder(path, sha256)[1]
+    about = f"decoder for {network.architecture} with {network.pooling} pooling"
+    digest = files.digest(path, "sha256")
+    return Verified(f"decoder-{network.architecture}", digest, about, decoder_file.LICENSE)
 
 
 def stored_file(name: str) -> Path:

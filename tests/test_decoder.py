@@ -175,6 +175,23 @@ def test_a_decoder_that_fails_is_one_line_and_the_picture_is_painted(network, tm
     assert (tmp_path / "output.png").exists()
 
 
+def test_the_lattice_is_what_repeats_every_eight_pixels_beside_slow_colors(monkeypatch):
+    monkeypatch.syspath_prepend(str(WEIGHTS))
+    import train_decoder
+
+    rows, columns = np.mgrid[:64, :96]
+    slow = np.repeat((rows + columns)[..., None] / 160.0, 3, axis=-1)
+    dots = 0.2 * ((rows % 4 == 0) & (columns % 4 == 0))[..., None]
+    random = 0.2 * np.random.default_rng(0).standard_normal((64, 96, 3))
+    smooth, dotted, noisy = (
+        float(train_decoder.lattice(jnp.asarray(values, jnp.float32)))
+        for values in (slow, slow + dots, slow + random)
+    )
+    assert smooth < 0.005
+    assert dotted > 0.02
+    assert smooth < noisy < 0.3 * np.abs(random).mean()
+
+
 TRAINING = """
 import sys
 sys.path.insert(0, {folder!r})
@@ -197,7 +214,10 @@ def test_training_lowers_the_loss_and_goes_on_to_the_same_bytes_after_a_kill(tmp
 
     def start(output, **more):
         program = TRAINING.format(folder=str(WEIGHTS), path=str(tmp_path), output=output)
-        program = program.replace("trained =", "train_decoder.CHECKPOINT_EVERY = 1; trained =")
+        program = program.replace(
+            "trained =",
+            "train_decoder.CHECKPOINT_EVERY, train_decoder.LAST_PHASE = 1, 3; trained =",
+        )
         return subprocess.Popen([sys.executable, "-c", program], text=True, **more)
 
     whole = start("whole", stdout=subprocess.PIPE)

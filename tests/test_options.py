@@ -80,9 +80,17 @@ def test_what_has_no_effect_is_named(given, reason):
     assert reason in options.without_effect(values, options.job(values)).values()
 
 
-def test_iterations_depend_on_the_decoder_until_they_are_given():
-    quick = options.job({**PICTURES, "preset": "quick"}).config
-    assert quick.with_iterations(decoded=True).iterations == (0,)
-    assert max(quick.with_iterations(decoded=False).iterations) > 0
-    given = options.job({**PICTURES, "preset": "quick", "iterations": "7"}).config
-    assert given.with_iterations(decoded=True).iterations == (7,)
+def test_levels_and_iterations_depend_on_the_decoder_until_they_are_given():
+    def decoded(**given):
+        config = options.job({**PICTURES, **given}).config.scheduled(decoded=True)
+        return config.levels, config.iterations
+
+    assert decoded(preset="quick") == (1, (0,))
+    assert decoded() == (2, (0, 8))
+    assert decoded(levels="1") == (1, (8,))
+    assert decoded(levels="4") == (4, (0, 0, 0, 8))
+    assert decoded(iterations="7") == (2, (7,))
+    assert decoded(iterations="7,5,3") == (3, (7, 5, 3))
+    alone = options.job({**PICTURES, "preset": "quick"}).config.scheduled(decoded=False)
+    assert alone.levels is None
+    assert max(alone.iterations) > 0

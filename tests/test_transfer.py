@@ -11,8 +11,11 @@ import pytest
 import jaxmrf
 from jaxmrf import api, matchers, matching, weights
 from jaxmrf.config import PRESETS, Config, ConfigError
+from jaxmrf.decoder import LAYERS
 from jaxmrf.transfer import NonFiniteEnergyError, chunk_length, make_plan, memory_needed, run
 from tests.conftest import ToyNetwork, picture, toy_params
+
+transfer = sys.modules["jaxmrf.transfer"]  # the function of that name hides it
 
 CONFIG = Config(
     size=48, coarsest=16, layers=("shallow", "deep"), content_layer="deep", iterations=(8,),
@@ -235,7 +238,7 @@ def test_every_preset_runs_and_its_energy_falls(name):
 def test_presets_weigh_pixels_in_the_units_of_the_network():
     network = weights.load("vgg16")
     default = api.for_network(PRESETS["default"], network)
-    assert default == PRESETS["default"].with_iterations(decoded=True)
+    assert default == PRESETS["default"].scheduled(decoded=True)
     reference = api.for_network(PRESETS["reference"], network)
     np.testing.assert_allclose(reference.pixel_scale, 3 / (0.229 + 0.224 + 0.225))
 
@@ -256,6 +259,39 @@ def test_memory_needed_grows_with_the_picture():
     pairs_of_lbfgs = 2 * 25 * 4 * 3 * 96 * 72
     assert needed[1] > pairs_of_lbfgs
     assert needed[1] > 1.1 * needed[0]
+
+
+def test_memory_needed_counts_what_a_level_has(monkeypatch):
+    network = weights.load("vgg16")
+    lowered = []
+    for name in ("_prepare", "_decode", "_steps"):
+        program = getattr(transfer, name)
+        monkeypatch.setattr(transfer, name, Lowered(program, name, lowered))
+
+    def needed(**more):
+        config = dataclasses.replace(PRESETS["quick"], levels=1, layers=LAYERS, **more)
+        arguments = {"features": network.network, "config": config}
+        plan = make_plan((32, 32), [(32, 32)], network.params, **arguments)
+        lowered.clear()
+        return memory_needed(plan, network.params, trained=network.decoder, **arguments)
+
+    without = needed(iterations=(0,))
+    assert lowered == ["_prepare", "_decode"]
+    assert needed(iterations=(50,)) > without
+    assert lowered == ["_prepare", "_decode", "_steps"]
+    assert needed(iterations=(50,), decoder_rounds=0) > without
+    assert lowered == ["_prepare", "_steps"]
+
+
+class Lowered:
+    """A compiled function that notes when it is lowered."""
+
+    def __init__(self, program, name, seen):
+        self._program, self._name, self._seen = program, name, seen
+
+    def lower(self, *arguments, **static):
+        self._seen.append(self._name)
+        return self._program.lower(*arguments, **static)
 
 
 def test_the_last_record_of_a_level_has_the_share_of_exact_matches(monkeypatch):

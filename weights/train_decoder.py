@@ -5,8 +5,9 @@
 A step sees crops of free pictures (`decoder_pictures`). Some are decoded from their own
 features and compared pixel by pixel; the others from features that were put together from
 the patches of another crop, and compared with these features, with the Gram matrices of
-the shallow layers of that crop, and with the slow colors. A run that was killed goes on
-from its last checkpoint, to the same bytes.
+the shallow layers of that crop, and with the slow colors. In a last phase what repeats in
+the lattice of the network's strides is taken out. A run that was killed goes on from its
+last checkpoint, to the same bytes.
 """
 
 import functools
@@ -48,16 +49,24 @@ RECONSTRUCTED = 3
 
 BATCH = 8
 
-LEARNING_RATE = 1e-3
+LEARNING_RATE, LAST_LEARNING_RATE = 1e-3, 4e-4
 WARM_UP = 100
-"""Steps in which the learning rate rises; then it falls like a cosine to zero."""
+"""Steps in which the learning rate rises, a fifth of it in the last phase; then it falls like
+a cosine to nearly zero."""
+
+LAST_PHASE = 11
+"""One of so many steps is in the last phase."""
 
 TEXTURE_LAYERS = ("relu1_1", "relu2_1", "relu3_1")
 """Layers whose Gram matrices bring the fine strokes that a mean of patches has lost."""
 
-PIXELS, SLOW, TEXTURE = 4.0, 4.0, 0.3
-"""Weights beside the relative squared errors of features: mean absolute error of pixels, of
-the slow colors, and relative squared error of Gram matrices."""
+PIXELS, SLOW = 4.0, 4.0
+"""Weights beside the relative squared errors of features: mean absolute error of pixels, and
+of the slow colors."""
+
+CELL, CELLS = 8, 4
+"""Pixels that the coarser layer's positions are apart, and how many of these squares in each
+direction have a mean in `lattice`."""
 
 ANCHORS, SHARES = (0.4, 1.0), (0.0, 0.5)
 """Ranges that the anchor and the share of the content are drawn from."""
@@ -71,7 +80,7 @@ PAINTED = 0.15
 TRIES = 30
 """Places in a picture that are tried for a crop without transparent parts."""
 
-COLORS_OF_CONTENT = 0.596
+COLORS_OF_CONTENT = 0.542
 """Share of the steps in which the slow colors are those of the content crop; then they are put
 together at the matches, as the features are, which a decoder learns faster that knows colors."""
 
@@ -94,11 +103,33 @@ class Batch(NamedTuple):
     shares: Float[np.ndarray, " others"]
 
 
+class Phase(NamedTuple):
+    """What changes in the course of the training.
+
+    Attributes:
+      colors_of_content: whether slow colors are those of the content, see `COLORS_OF_CONTENT`.
+      texture: weight of the relative squared error of Gram matrices.
+      lattice: weight of `lattice`: of what a decoder draws into flat parts to make features
+        as long as they should be, dots 4 pixels apart.
+    """
+
+    colors_of_content: bool
+    texture: float
+    lattice: float
+
+
 class State(NamedTuple):
     """Parameters and what the optimizer remembers of them."""
 
     params: PyTree
     optimizer: PyTree
+
+
+def phase_of(step: int, steps: int) -> Phase:
+    """Returns the phase of a step of so many."""
+    if step < steps - steps // LAST_PHASE:
+        return Phase(step < COLORS_OF_CONTENT * steps, 0.3, 0.0)
+    return Phase(False, 0.2, 6.0)
 
 
 def make_batch(sources: Sequence[Source], crop: int, seed: int, step: int) -> Batch:
@@ -143,15 +174,13 @@ def loss(
     scale: dict[str, Array],
     *,
     network: vgg.Network,
-    colors_of_content: Array,
+    phase: Phase,
 ) -> tuple[Array, dict[str, Array]]:
     """Returns the mean loss of the crops, and its parts by name."""
     trained = Decoder(params, scale)
     own = jax.vmap(lambda content: _of_own_features(trained, content, network_params, network))
     other = jax.vmap(
-        lambda *crops: _of_other_patches(
-            trained, *crops, network_params, network, colors_of_content
-        )
+        lambda *crops: _of_other_patches(trained, *crops, network_params, network, phase)
     )
     parts = [own(batch.contents[:RECONSTRUCTED]), other(batch.contents[RECONSTRUCTED:], *batch[1:])]
     total = sum(jnp.sum(part) for found in parts for part in found.values()) / BATCH
@@ -184,7 +213,7 @@ def _of_other_patches(
     share: Array,
     network_params: PyTree,
     network: vgg.Network,
-    colors_of_content: Array,
+    phase: Phase,
 ) -> dict[str, Array]:
     config = Config(layers=LAYERS, overlap="rms")
     content = color.match_distribution(content, (style,))
@@ -200,18 +229,34 @@ def _of_other_patches(
     found = jax.lax.stop_gradient(mrf.painted(targets.anchor.features, targets, config))
     wanted = {name: found[name].features for name in LAYERS}
     slow = decoder.slow_colors({name: found[name].colors for name in LAYERS})
-    slow = jnp.where(colors_of_content, pyramid.small(content, slow.shape[:2]), slow)
+    slow = jnp.where(phase.colors_of_content, pyramid.small(content, slow.shape[:2]), slow)
     decoded = decoder.decode(trained, wanted, slow, content.shape[:2])
     layers, textures = network(network_params, decoded), network(network_params, style)
     return {
         **{name: _relative(layers[name], wanted[name]) for name in LAYERS},
         **{
-            f"gram {name}": TEXTURE
+            f"gram {name}": phase.texture
             * _relative(gram.gram_matrix(layers[name]), gram.gram_matrix(textures[name]))
             for name in TEXTURE_LAYERS
         },
+        "lattice": phase.lattice * lattice(decoded),
         "slow": SLOW * jnp.mean(jnp.abs(pyramid.small(decoded, slow.shape[:2]) - slow)),
     }
+
+
+def lattice(picture: Float[Array, "h w 3"]) -> Float[Array, ""]:
+    """Returns how much of a picture repeats every `CELL` pixels.
+
+    The mean size of what is left where `CELLS` × `CELLS` neighboring squares of `CELL` pixels
+    are averaged, after the slow colors are taken away.
+
+    Args:
+      picture: its sides are multiples of `CELL` · `CELLS`.
+    """
+    rows, columns = (side // CELL for side in picture.shape[:2])
+    slow = jax.image.resize(pyramid.small(picture, (rows, columns)), picture.shape, "linear")
+    squares = (picture - slow).reshape(rows // CELLS, CELLS, CELL, columns // CELLS, CELLS, CELL, 3)
+    return jnp.mean(jnp.abs(squares.mean(axis=(1, 4))))
 
 
 def _relative(found: Array, wanted: Array) -> Array:
@@ -219,10 +264,16 @@ def _relative(found: Array, wanted: Array) -> Array:
 
 
 def make_optimizer(steps: int) -> optax.GradientTransformation:
-    """Returns Adam with a learning rate that rises and falls over so many steps."""
-    rate = optax.warmup_cosine_decay_schedule(
-        0.0, LEARNING_RATE, min(WARM_UP, steps // 4), steps, LEARNING_RATE / 100
-    )
+    """Returns Adam with a learning rate that rises and falls, and once more in the last phase."""
+    last = steps // LAST_PHASE
+    rates = [
+        optax.warmup_cosine_decay_schedule(0.0, peak, min(warm_up, length // 4), length, end)
+        for peak, warm_up, length, end in (
+            (LEARNING_RATE, WARM_UP, steps - last, LEARNING_RATE / 100),
+            (LAST_LEARNING_RATE, WARM_UP // 5, max(last, 1), LAST_LEARNING_RATE / 30),
+        )
+    ]
+    rate = optax.join_schedules(rates, [steps - last])
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
 
 
@@ -235,7 +286,7 @@ def train_step(
     *,
     network: vgg.Network,
     steps: int,
-    colors_of_content: Array,
+    phase: Phase,
 ) -> tuple[State, Array, dict[str, Array]]:
     """Takes a step; returns the new state, the loss before it, and its parts by name."""
     (value, parts), gradient = jax.value_and_grad(loss, has_aux=True)(
@@ -244,7 +295,7 @@ def train_step(
         network_params,
         scale,
         network=network,
-        colors_of_content=colors_of_content,
+        phase=phase,
     )
     updates, optimizer = make_optimizer(steps).update(gradient, state.optimizer, state.params)
     return State(optax.apply_updates(state.params, updates), optimizer), value, parts
@@ -296,7 +347,7 @@ def train(
             scale,
             network=network,
             steps=steps,
-            colors_of_content=jnp.asarray(step < COLORS_OF_CONTENT * steps),
+            phase=phase_of(step, steps),
         )
         line = {"step": step + 1, "loss": float(value), "s": round(time.monotonic() - started, 1)}
         typer.echo(json.dumps(line | {name: round(float(part), 4) for name, part in parts.items()}))
@@ -317,7 +368,7 @@ def main(
     pictures: Annotated[
         Path | None, typer.Option(help="Folder of pictures of your own, instead.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps in all.")] = 2600,
+    steps: Annotated[int, typer.Option(min=1, help="Steps in all.")] = 2860,
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
 ) -> None:
     """Trains the decoder of a network; killed, it goes on from the last checkpoint."""

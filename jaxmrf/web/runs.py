@@ -208,9 +208,9 @@ def level_costs(shapes: Iterable[tuple[int, int]], config: Config) -> list[float
 
 def total_cost(shape: tuple[int, int], config: Config) -> float:
     """Returns the cost of a run of (height, width) `shape`."""
+    config = config.scheduled(decoded=config.decoder_rounds > 0)
     levels = pyramid.level_count(shape, config)
     costs = level_costs(pyramid.level_shapes(shape, levels), config)
-    config = config.with_iterations(decoded=config.decoder_rounds > 0)
     return product(costs, steps(config.iterations_per_level(levels), config))
 
 
