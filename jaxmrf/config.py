@@ -40,7 +40,7 @@ class Schedule(NamedTuple):
 
 EFFORTS: dict[Effort, Schedule] = {
     "quick": Schedule(1, 0, (30, 15, 8)),
-    "default": Schedule(2, 8, (60, 30, 15)),
+    "default": Schedule(2, 4, (60, 30, 15)),
     "fine": Schedule(2, 40, (100,)),
 }
 """Found by looking (docs/gallery.md): the decoder does most of what iterations did, and more

@@ -86,9 +86,9 @@ def test_levels_and_iterations_depend_on_the_decoder_until_they_are_given():
         return config.levels, config.iterations
 
     assert decoded(preset="quick") == (1, (0,))
-    assert decoded() == (2, (0, 8))
-    assert decoded(levels="1") == (1, (8,))
-    assert decoded(levels="4") == (4, (0, 0, 0, 8))
+    assert decoded() == (2, (0, 4))
+    assert decoded(levels="1") == (1, (4,))
+    assert decoded(levels="4") == (4, (0, 0, 0, 4))
     assert decoded(iterations="7") == (2, (7,))
     assert decoded(iterations="7,5,3") == (3, (7, 5, 3))
     alone = options.job({**PICTURES, "preset": "quick"}).config.scheduled(decoded=False)
