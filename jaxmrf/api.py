@@ -238,7 +238,7 @@ def for_network(config: Config, network: weights.Loaded, *, guided: bool = True)
     are taken as they are, and `transfer.make_plan` refuses what is not there. The presets
     `paper` and `reference` weigh pixels against features of a network whose input has a range
     of 256; for a network with another input range, features and pixels shrink together.
-    Iterations that are not given are fewer where a decoder starts the levels.
+    Iterations that are not given are fewer where a decoder starts the levels of a transfer.
 
     Args:
       config: settings.
@@ -258,20 +258,20 @@ def for_network(config: Config, network: weights.Loaded, *, guided: bool = True)
                 f"{', '.join(layers)}"
             )
         config = dataclasses.replace(config, gram_layers=there)
-    config = config.scheduled(decoded=rounds_of(config, network, guided=guided) > 0)
+    config = config.scheduled(decoded=guided and rounds_of(config, network) > 0)
     if config.normalization == "relative":
         return config
     scale = getattr(network.network, "input_scale", 1.0)
     return dataclasses.replace(config, pixel_scale=scale)
 
 
-def rounds_of(config: Config, network: weights.Loaded, *, guided: bool) -> int:
+def rounds_of(config: Config, network: weights.Loaded) -> int:
     """Returns the rounds of the network's decoder that a level starts with.
 
     Raises:
       ConfigError: as `with_pooling` does.
     """
-    return decoder_rounds(config, with_pooling(network, config).decoder, guided=guided)
+    return decoder_rounds(config, with_pooling(network, config).decoder)
 
 
 def with_pooling(network: weights.Loaded, config: Config) -> weights.Loaded:

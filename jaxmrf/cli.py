@@ -81,6 +81,10 @@ Iterations = Annotated[
         "Iterations per level from the coarsest; the last serves all finer ones.", "iterations"
     ),
 ]
+DecoderRounds = Annotated[
+    int | None,
+    _option("How often the decoder paints before the iterations.", "decoder_rounds"),
+]
 OptimizerOption = Annotated[settings.Optimizer | None, _option("Optimizer.", "optimizer")]
 LineSearchOption = Annotated[settings.LineSearch | None, _option("Of L-BFGS.", "line_search")]
 MatchingOption = Annotated[
@@ -214,10 +218,7 @@ def transfer(
     preconditioner: Preconditioner = None,
     matching: MatchingOption = None,
     match_every: MatchEvery = None,
-    decoder_rounds: Annotated[
-        int | None,
-        _option("How often the decoder paints before the iterations.", "decoder_rounds"),
-    ] = None,
+    decoder_rounds: DecoderRounds = None,
     overlap: OverlapOption = None,
     metric: MetricOption = None,
     variety: Variety = None,
@@ -282,6 +283,7 @@ def synthesize(
     style_stride: StyleStride = None,
     levels: Levels = None,
     iterations: Iterations = None,
+    decoder_rounds: DecoderRounds = None,
     optimizer: OptimizerOption = None,
     line_search: LineSearchOption = None,
     preconditioner: Preconditioner = None,
@@ -411,7 +413,7 @@ class _Display:
 
     def __init__(self, network: weights.Loaded, job: paint.Job) -> None:
         self._network = network
-        self._rounds = api.rounds_of(job.config, network, guided=job.content is not None)
+        self._rounds = api.rounds_of(job.config, network)
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

@@ -27,10 +27,10 @@ class Schedule(NamedTuple):
     """Levels and iterations of a run.
 
     Attributes:
-      levels: pyramid levels where a decoder starts them. Anchored matches need no coarser
-        ones; a half-size level shows the picture early.
+      levels: pyramid levels of a transfer where a decoder starts them. Anchored matches need
+        no coarser ones; a half-size level shows the picture early.
       iterations: of the finest level then; the coarser ones have none.
-      alone: iterations of each level, as in `Config.iterations`, without a decoder.
+      alone: iterations of each level, as in `Config.iterations`, without decoder or photograph.
     """
 
     levels: int
@@ -108,7 +108,7 @@ class Config:
       scale_step: ratio of one scale step.
       style_scale: longest side of the style relative to that of the result.
       levels: number of pyramid levels, ``None``: down to a longest side of `coarsest`
-        pixels, or those of `effort` where a decoder starts them.
+        pixels, or those of `effort` where a decoder starts them in a transfer.
       coarsest: longest side in pixels that the coarsest level does not go below.
       iterations: iterations per level, coarsest first; the last number serves all finer
         levels. Empty: those of `effort`.
@@ -265,7 +265,7 @@ class Config:
         """Returns the settings with levels and iterations chosen, where they are not.
 
         Args:
-          decoded: whether a decoder starts the levels.
+          decoded: whether a decoder starts the levels of a transfer.
         """
         effort = EFFORTS[self.effort]
         if not decoded:

@@ -148,7 +148,7 @@ def shape_of(
         has=frozenset(name for name, found in there.items() if found),
         copies=config.copies(),
         config=config.program(),
-        rounds=decoder_rounds(config, trained, guided=guided),
+        rounds=decoder_rounds(config, trained),
     )
 
 

@@ -49,7 +49,7 @@ OF_PATCHES = (
 
 OF_CONTENT = (
     *("color", "final_color", "content_weight", "content_layer", "content_level_factor", "mask"),
-    *("anchor", "content_share", "decoder_rounds"),
+    *("anchor", "content_share"),
 )
 """Options without effect where there is no content picture."""
 

@@ -295,10 +295,10 @@ def layers_left_out(job: Job, network: weights.Loaded) -> list[str]:
 
 def start_missed(job: Job, network: weights.Loaded) -> list[str]:
     """Returns a line that says that levels start without the decoder that was asked for."""
-    config, guided = job.config, job.content is not None
-    wanted = guided and config.decoder_rounds and not config.tileable
+    config = job.config
+    wanted = config.decoder_rounds and not config.tileable
     matched = "mrf" in config.style_losses()
-    if not (wanted and matched) or api.rounds_of(config, network, guided=guided):
+    if not (wanted and matched) or api.rounds_of(config, network):
         return []
     if not set(LAYERS) <= set(config.layers):
         return [f"the decoder needs the layers {', '.join(LAYERS)}: levels start without it"]

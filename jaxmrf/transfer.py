@@ -247,7 +247,7 @@ def memory_needed(
         functools.partial(prepare_level, shape=shape, **static), params, inputs
     )
     programs = [_prepare.lower(params, inputs, shape=shape, **static)]
-    if decoder_rounds(config, trained, guided=guided):
+    if decoder_rounds(config, trained):
         programs.append(_decode.lower(picture, params, trained, targets, **static))
     if plan.iterations[-1]:
         state = jax.eval_shape(
@@ -307,7 +307,7 @@ def run(
     config = settled(config, guided=guided, started=started, trained=trained)
     inputs = make_inputs(content, styles, config, guides=guides, mask=mask)
     levels = len(plan.shapes)
-    rounds = decoder_rounds(config, trained, guided=guided)
+    rounds = decoder_rounds(config, trained)
     progress = Progress(
         level=0,
         levels=levels,
@@ -356,6 +356,7 @@ def run(
                 )
                 progress = dataclasses.replace(progress, exact_matches=share)
             yield progress
+        del targets  # or they would be held while those of the next level are prepared
 
 
 class Inputs(NamedTuple):
@@ -390,7 +391,7 @@ def settled(
       trained: decoder of the network; None: there is none.
     """
     noise = config.init == "noise" or (config.init == "content" and not guided)
-    decoded = decoder_rounds(config, trained, guided=guided) > 0
+    decoded = decoder_rounds(config, trained) > 0
     return config.starting(plainly=decoded or (noise and not started))
 
 
@@ -417,19 +418,18 @@ def make_inputs(
     return Inputs(*painted, guides, mask, None if mask is None else content, finish)
 
 
-def decoder_rounds(config: Config, trained: Decoder | None, *, guided: bool) -> int:
+def decoder_rounds(config: Config, trained: Decoder | None) -> int:
     """Returns how many rounds of match and decode a level starts with.
 
-    None where there is nothing to decode: no decoder, no photograph, a style loss that does
-    not match its layers; and none in a tileable picture, which the decoder knows nothing of.
+    None where there is nothing to decode: no decoder, or a style loss that does not match its
+    layers; and none in a tileable picture, which the decoder knows nothing of.
 
     Args:
       config: settings.
       trained: decoder of the network; None: there is none.
-      guided: whether there is a content picture.
     """
     matched = "mrf" in config.style_losses() and set(decoder.LAYERS) <= set(config.layers)
-    if trained is None or not (guided and matched) or config.tileable:
+    if trained is None or not matched or config.tileable:
         return 0
     return config.decoder_rounds
 

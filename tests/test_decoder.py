@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import jaxmrf
-from jaxmrf import decoder, decoder_file, options, paint, vgg, weights
+from jaxmrf import api, decoder, decoder_file, options, paint, vgg, weights
 from jaxmrf.config import Config
 from jaxmrf.decoder import Decoder
 from jaxmrf.formats.common import ConversionError
@@ -115,6 +115,16 @@ def test_levels_start_with_the_decoder(network, pixels):
     without = jaxmrf.transfer(*pixels, alone, network=network).image
     with_it = np.asarray(seen[-1].picture())
     assert np.abs(with_it - without).mean() > 0.01
+
+
+def test_a_synthesis_starts_with_the_decoder_and_keeps_its_iterations(network, pixels):
+    seen = []
+    config = dataclasses.replace(CONFIG, iterations=(2, 1), levels=None, coarsest=32)
+    jaxmrf.synthesize(pixels[1], (64, 64), config, callback=seen.append, network=network)
+    steps = [(p.decoded, p.iteration) for p in seen]
+    assert steps == [(0, 0), (1, 0), (2, 0), (2, 1), (2, 2), (0, 0), (1, 0), (2, 0), (2, 1)]
+    alone = dataclasses.replace(CONFIG, iterations=())
+    assert api.for_network(alone, network, guided=False).iterations == (60, 30, 15)
 
 
 def test_what_is_not_finite_is_left_out(network, pixels):
