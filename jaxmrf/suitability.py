@@ -77,8 +77,7 @@ def advice(found: Suitability, *, varied: bool) -> str | None:
     if found.alien:
         return (
             f"the painting has little that resembles this photograph (median score "
-            f"{found.score:.2f}, good pairs have 0.25 or more); try another painting, a crop, "
-            "or a higher content weight"
+            f"{found.score:.2f}, good pairs have 0.25 or more); try another painting, or a crop"
         )
     if found.monotonous:
         variety = "" if varied else "a variety of 1 or "

@@ -235,6 +235,7 @@ def memory_needed(
       trained: decoder of the network; None: there is none.
     """
     config = settled(config, guided=guided, started=False, trained=trained)
+    rounds = decoder_rounds(config, trained)
     shape = plan.shapes[-1]
     picture = jax.ShapeDtypeStruct((*shape, 3), np.float32)
     styles = [jax.ShapeDtypeStruct((*each, 3), np.float32) for each in plan.style_shapes[-1]]
@@ -247,7 +248,7 @@ def memory_needed(
         functools.partial(prepare_level, shape=shape, **static), params, inputs
     )
     programs = [_prepare.lower(params, inputs, shape=shape, **static)]
-    if decoder_rounds(config, trained):
+    if rounds:
         programs.append(_decode.lower(picture, params, trained, targets, **static))
     if plan.iterations[-1]:
         state = jax.eval_shape(
