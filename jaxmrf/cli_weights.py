@@ -1,5 +1,6 @@
 """The commands of `jaxmrf weights`: list, fetch, convert, verify."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,13 +20,11 @@ def list_networks() -> None:
     """Lists the known networks: where they are, size, source, licence, in use or not."""
     with user_errors():
         used = set()
-        try:
+        with contextlib.suppress(weights.WeightsError):  # told of below, or a missing override
             loaded = weights.load()
-            used = {loaded.path}
+            used.add(loaded.path)
             if loaded.decoder is not None:
                 used.add(weights.find_decoder(loaded.network.architecture))
-        except weights.WeightsError:  # told of below, or a missing override
-            pass
         for path, found in weights.verify().items():
             if isinstance(found, weights.WeightsError):
                 _entry("", "damaged", "", str(found))

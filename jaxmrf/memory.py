@@ -64,9 +64,15 @@ def fit(
     needed = []
     for candidate in candidates:
         limit = budget if candidate is candidates[-1] else min(whole, budget)
-        arguments = {"features": candidate.network, "config": config, "guided": guided}
-        arguments["trained"] = candidate.decoder
-        needed.append(OVERHEAD * memory_needed(plan, candidate.params, **arguments))
+        compiled = memory_needed(
+            plan,
+            candidate.params,
+            features=candidate.network,
+            config=config,
+            guided=guided,
+            trained=candidate.decoder,
+        )
+        needed.append(OVERHEAD * compiled)
         if needed[-1] <= limit:
             return candidate
     # Memory grows with the number of pixels, but for the parameters.

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -82,8 +82,7 @@ def load(name: str = "auto", file: Path | None = None) -> Loaded:
         loaded = load_file(path, architecture=None if name == "auto" else name)
     else:
         path = find(name)
-        known = {shipped_file(shipped): digest for shipped, digest in SHIPPED.values()}
-        loaded = load_file(path, sha256=known.get(path))
+        loaded = load_file(path, sha256=_digests(SHIPPED).get(path))
     return dataclasses.replace(loaded, decoder=load_decoder(loaded.network))
 
 
@@ -143,25 +142,25 @@ def load_decoder(network: vgg.Network) -> Decoder | None:
     path = find_decoder(network.architecture)
     if path is None:
         return None
-    known = {shipped_file(shipped): digest for shipped, digest in DECODERS.values()}
-    decoder, trained_for = _read_decoder(path, known.get(path))
+    decoder, trained_for, _ = _read_decoder(path, _digests(DECODERS).get(path))
     return decoder if decoder_file.fits(trained_for, network) else None
 
 
 def find_decoder(architecture: str) -> Path | None:
     """Returns the file that `load_decoder` takes for a network, None if there is none."""
     stored = stored_file(f"decoder-{architecture}")
-    if stored.exists() or architecture not in DECODERS:
-        return stored if stored.exists() else None
-    return shipped_file(DECODERS[architecture][0])
+    if stored.exists():
+        return stored
+    return shipped_file(DECODERS[architecture][0]) if architecture in DECODERS else None
 
 
-def _read_decoder(path: Path, sha256: str | None) -> tuple[Decoder, vgg.Network]:
-    """Returns a decoder and the network that it was trained for, see `load_decoder`."""
+def _read_decoder(path: Path, sha256: str | None) -> tuple[Decoder, vgg.Network, str]:
+    """Returns a decoder, the network that it was trained for, and the digest of its file."""
     try:
-        if sha256 is not None and files.digest(path, "sha256") != sha256:
+        digest = files.digest(path, "sha256")
+        if sha256 not in (None, digest):
             raise WeightsError(f"the decoder {path} is damaged; install the package again")
-        return decoder_file.from_safetensors(path.read_bytes())
+        return *decoder_file.from_safetensors(path.read_bytes()), digest
     except OSError as error:
         raise WeightsError(f"cannot read the decoder {path}: {error.strerror}") from None
     except ConversionError as error:
@@ -295,10 +294,7 @@ def verify() -> dict[Path, Verified | WeightsError]:
     Returns:
       By path what it holds, or what is wrong with the file.
     """
-    networks, decoders = (
-        {shipped_file(name): digest for name, digest in shipped.values()}
-        for shipped in (SHIPPED, DECODERS)
-    )
+    networks, decoders = _digests(SHIPPED), _digests(DECODERS)
     for name in vgg.CONVOLUTIONS:
         for files_of_kind, stored in ((networks, name), (decoders, f"decoder-{name}")):
             if stored_file(stored).exists():
@@ -322,9 +318,8 @@ def _verified_network(path: Path, sha256: str | None) -> Verified:
 
 
 def _verified_decoder(path: Path, sha256: str | None) -> Verified:
-    network = _read_decoder(path, sha256)[1]
+    _, network, digest = _read_decoder(path, sha256)
     about = f"decoder for {network.architecture} with {network.pooling} pooling"
-    digest = files.digest(path, "sha256")
     return Verified(f"decoder-{network.architecture}", digest, about, decoder_file.LICENSE)
 
 
@@ -338,6 +333,11 @@ def shipped_file(name: str) -> Path:
     installed = Path(str(resources.files("jaxmrf"))) / "_weights" / name
     checkout = Path(__file__).resolve().parent.parent / "weights" / name
     return installed if installed.exists() else checkout
+
+
+def _digests(shipped: Mapping[str, tuple[str, str]]) -> dict[Path, str | None]:
+    """Returns by path the digests that the files of `SHIPPED` or `DECODERS` should have."""
+    return {shipped_file(name): digest for name, digest in shipped.values()}
 
 
 def check_name(name: str, known: tuple[str, ...]) -> None:
