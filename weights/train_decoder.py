@@ -80,7 +80,7 @@ PAINTED = 0.15
 TRIES = 30
 """Places in a picture that are tried for a crop without transparent parts."""
 
-COLORS_OF_CONTENT = 0.542
+COLORS_OF_CONTENT = 0.5419
 """Share of the steps in which the slow colors are those of the content crop; then they are put
 together at the matches, as the features are, which a decoder learns faster that knows colors."""
 
