@@ -112,10 +112,9 @@ def _sheet(pairs: Sequence[Pair], names: Sequence[str], folder: Path) -> Image.I
     """Returns content, painting and results side by side, a row for each pair."""
     rows = []
     for index, (content, style) in enumerate(pairs, start=1):
-        results = {name: folder / f"{index}-{name}.png" for name in names}
-        rows.append(
-            [_cell(*one) for one in {content.stem: content, style.stem: style, **results}.items()]
-        )
+        results = [(name, folder / f"{index}-{name}.png") for name in names]
+        columns = [(content.stem, content), (style.stem, style), *results]
+        rows.append([_cell(name, path) for name, path in columns])
     widths = [max(row[column].width for row in rows) for column in range(len(rows[0]))]
     sheet = Image.new("RGB", (sum(widths), len(rows) * (CELL + LABEL)), "white")
     for number, row in enumerate(rows):
