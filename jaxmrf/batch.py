@@ -501,7 +501,7 @@ class Batch:
             kind = image.WRITABLE[job.output.suffix.lower()]
             with self._disk():
                 job.output.parent.mkdir(parents=True, exist_ok=True)
-                with files.atomic(job.output) as file:
+                with files.write(job.output) as file:
                     file.write(image.encode(Picture(picture, found.alpha), kind, settings))
                 seen = {**seen, "size": [final[1], final[0]]}
                 record = self._ledger.write(line, seen, found.identity)

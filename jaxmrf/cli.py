@@ -18,7 +18,6 @@ from jaxmrf import (
     cli_inspect,
     cli_serve,
     cli_sweep,
-    cli_weights,
     image,
     memory,
     options,
@@ -28,6 +27,7 @@ from jaxmrf import (
 )
 from jaxmrf import config as settings
 from jaxmrf import device as devices
+from jaxmrf.cli_weights import app as weights_app
 from jaxmrf.config import ConfigError
 from jaxmrf.suitability import Suitability
 from jaxmrf.terminal import Group, console, noted_signals, say, user_errors
@@ -43,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.add_typer(cli_weights.app, name="weights")
+app.add_typer(weights_app, name="weights")
 app.command("batch", **cli_batch.ARGUMENTS)(cli_batch.command)
 app.command("sweep", **cli_sweep.ARGUMENTS)(cli_sweep.command)
 app.command("inspect")(cli_inspect.command)
@@ -372,7 +372,7 @@ def _run(context: typer.Context) -> None:
                 if received:
                     raise KeyboardInterrupt
 
-            paint.paint(
+            paint.run(
                 job,
                 network,
                 on_plan=display.plan,

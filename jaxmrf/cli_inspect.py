@@ -78,7 +78,7 @@ def command(
         devices.choose(device)
         devices.enable_program_cache()
         with _Display(iterations) as display:
-            inspection.inspect(
+            inspection.write_report(
                 request,
                 network,
                 on_progress=display.progress,

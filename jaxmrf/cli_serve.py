@@ -58,7 +58,7 @@ def command(transfer: Callable[..., None]) -> Callable[..., None]:
             _check_host(host, allow_remote)
             place = folder or Path(platformdirs.user_data_dir("jaxmrf")) / "page"
             with _locked(place), _bound(host, port) as listening:
-                from jaxmrf.web import server  # its libraries are an extra
+                from jaxmrf.web import server
 
                 token = secrets.token_urlsafe(24)
                 address = _url(host, listening.getsockname()[1], token)

@@ -147,7 +147,7 @@ def prepare(
     return Targets(target, lax.stop_gradient(style), factors, region)
 
 
-def energy(
+def total(
     image: Float[Array, "h w 3"],
     params: PyTree,
     targets: Targets,
@@ -187,7 +187,7 @@ def energy_and_memory(
     features: Features,
     config: Config,
 ) -> tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], dict[str, Any]]]:
-    """Returns what `energy` does, with the memory of an earlier call unless `renew`.
+    """Returns what `total` does, with the memory of an earlier call unless `renew`.
 
     Args:
       image: sRGB picture.

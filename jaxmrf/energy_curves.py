@@ -48,7 +48,7 @@ def check_library() -> None:
         ) from None
 
 
-def curves(records: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+def series(records: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     """Returns the energy, as ``energy``, and its weighted terms by name, one per record.
 
     A term that a record lacks is not a number there.
@@ -73,7 +73,7 @@ def draw(records: Sequence[Mapping[str, Any]]) -> bytes:
     figure = Figure(figsize=SIZE, dpi=DOTS_PER_INCH, layout="constrained")
     axes = FigureCanvasAgg(figure).figure.add_subplot()
     iterations = range(1, len(records) + 1)
-    for name, values in curves(records).items():
+    for name, values in series(records).items():
         total = name == "energy"
         style = {"color": "black", "linewidth": 2} if total else {"linewidth": 1.4}
         # A term of weight 0 has no place on a logarithmic scale.

@@ -22,7 +22,7 @@ class FetchError(RuntimeError):
     """A download that did not succeed; the message says why and what to do."""
 
 
-def fetch(
+def download(
     url: str,
     part: Path,
     *,

@@ -22,7 +22,7 @@ def clear(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic(path: Path) -> Iterator[io.BufferedWriter]:
+def write(path: Path) -> Iterator[io.BufferedWriter]:
     """Opens a file that takes the name `path` only once it is complete and on disk.
 
     A unique temporary name in the same folder, fsync, rename, fsync of the folder. If

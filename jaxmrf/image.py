@@ -197,7 +197,7 @@ def save(path: Path, picture: Picture, settings: Mapping[str, object]) -> None:
     check_size(path, picture.pixels.shape[:2])
     content = encode(picture, WRITABLE[path.suffix.lower()], settings)
     try:
-        with files.atomic(path) as temporary:
+        with files.write(path) as temporary:
             temporary.write(content)
     except OSError as error:
         raise ImageError(f"cannot write {path}: {error.strerror}") from None

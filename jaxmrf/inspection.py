@@ -101,7 +101,7 @@ _STORED = {"style_guide": "style_guides"}
 """What the settings of a picture call an input, where that is not the name of its option."""
 
 
-def inspect(
+def write_report(
     request: Request,
     network: weights.Loaded,
     *,
@@ -136,9 +136,9 @@ def inspect(
     if request.reconstructions:
         sections.append(_reconstructions(folder, request, job, pictures, network, on_progress))
     if records is not None:
-        curves = Figure(energy_curves.draw(records), request.trace.name, "PNG", wide=True)
-        folder.write("energy.png", curves.content)
-        sections.append(Section("The energy", ENERGY, (curves,)))
+        figure = Figure(energy_curves.draw(records), request.trace.name, "PNG", wide=True)
+        folder.write("energy.png", figure.content)
+        sections.append(Section("The energy", ENERGY, (figure,)))
     folder.write(PAGE, inspection_page.render(f"Why {job.output.name} is as it is", sections))
 
 
@@ -253,7 +253,7 @@ class _Folder:
             raise ConfigError(f"{path} is an input; choose another folder with -o")
         try:
             self._path.mkdir(parents=True, exist_ok=True)
-            with files.atomic(path) as temporary:
+            with files.write(path) as temporary:
                 temporary.write(content)
         except OSError as error:
             raise ImageError(f"cannot write {path}: {error.strerror}") from None
@@ -296,10 +296,10 @@ def _matches(
     colored = [folder.figure("key.png", beside, "the style, and the color of each place", "PNG")]
     assembled = []
     for name, found in maps.items():
-        colors = match_colors.colored(found.place, style_of_copy[found.copy], shapes)
-        colors = colors.repeat(found.step, axis=0).repeat(found.step, axis=1)
+        painted = match_colors.colored(found.place, style_of_copy[found.copy], shapes)
+        painted = painted.repeat(found.step, axis=0).repeat(found.step, axis=1)
         caption = f"{name}: {_taken(found, copies)}"
-        colored.append(folder.figure(f"matches-{name}.png", colors, caption, "PNG"))
+        colored.append(folder.figure(f"matches-{name}.png", painted, caption, "PNG"))
         assembled.append(folder.figure(f"assembled-{name}.png", found.assembled, name))
     return [
         Section("Where each position found its match", MATCHES, tuple(colored)),

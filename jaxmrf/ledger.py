@@ -99,7 +99,7 @@ class Ledger:
             found |= {"identity_sha256": _sha256(identity), **identity}
         if "error" not in seen:
             found["output_sha256"] = files.digest(line.job.output, "sha256")
-        with files.atomic(self._record(line.name)) as file:
+        with files.write(self._record(line.name)) as file:
             file.write(json.dumps(found, indent=1, sort_keys=True).encode() + b"\n")
         return found
 
@@ -142,7 +142,7 @@ class Ledger:
         """
         arrays = {f"array{index}": array for index, array in enumerate(snapshot.arrays)}
         about = {"lines": [self._named(line) for line in lines], "lanes": lanes}
-        with files.atomic(self._state(first.name)) as file:
+        with files.write(self._state(first.name)) as file:
             np.savez(
                 file,
                 about=np.frombuffer(json.dumps(about).encode(), np.uint8),
@@ -196,7 +196,7 @@ class Ledger:
         path = self.folder / name
         with filelock.FileLock(self._own / "locks" / "batch.lock"):
             files.clear(path)
-            with files.atomic(path) as file:
+            with files.write(path) as file:
                 file.write(content)
 
     def _saved(self, first: Line, lanes: int) -> list[list[str]]:

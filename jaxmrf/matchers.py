@@ -24,7 +24,7 @@ class Matcher(NamedTuple):
 
     Attributes:
       nearest: (features [h, w, C], style patches, patch size, stride, labels=,
-        label_weight=, penalty=) → `matching.Match`, see `matching.nearest`. A matcher that
+        label_weight=, penalty=) → `matching.Match`, see `matching.match`. A matcher that
         pays no attention to what comes by name may say ``**_``.
       index: (style patches, starts, (h, w), config) → any arrays, prepared once per level
         and found as ``index`` of the style patches; ``starts``: flat positions of the sheet
@@ -48,8 +48,8 @@ def _clusters(
 
 
 MATCHERS: dict[str, Matcher] = {
-    "fast": Matcher(matching.nearest, _clusters),
-    "exact": Matcher(matching.nearest),
+    "fast": Matcher(matching.match, _clusters),
+    "exact": Matcher(matching.match),
 }
 
 

@@ -1,6 +1,6 @@
 """The nearest style patch by normalized cross-correlation (paper, equation 3).
 
-`collect` lists the patches of all style copies once per level; `nearest` finds for
+`collect` lists the patches of all style copies once per level; `match` finds for
 every patch of a feature map the style patch with the highest score: its cosine, or less
 its squared distance, and what speaks for or against a style patch beside likeness. It
 compares all pairs, or, where an index was made, only those of the clusters that look best.
@@ -81,7 +81,7 @@ class StylePatches(NamedTuple):
       bias: what speaks for a copy; None: nothing does.
       labels: of the centers of the patches; None without guides.
       mean_square: mean squared length of a feature vector.
-      index: what a matcher prepared, see `matchers.Matcher`; for `nearest` an `Index`, or
+      index: what a matcher prepared, see `matchers.Matcher`; for `match` an `Index`, or
         None: all pairs are compared.
     """
 
@@ -172,7 +172,7 @@ def starts(
     return np.flatnonzero(_start_mask(shapes, patch_size, stride, border))
 
 
-def nearest(
+def match(
     features: Float[Array, "h w c"],
     style: StylePatches,
     patch_size: int,

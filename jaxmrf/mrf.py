@@ -286,7 +286,7 @@ def agreement(
 
 def compares_all(target: Target, config: Config) -> bool:
     """Returns whether the matches are the nearest of all because all pairs are compared."""
-    if matchers.chosen(config).nearest is not matching.nearest:
+    if matchers.chosen(config).nearest is not matching.match:
         return False
     return all(style.index is None for style in target.patches.values())
 

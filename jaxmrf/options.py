@@ -184,7 +184,7 @@ def to_toml(written: Mapping[str, Any]) -> str:
     """Returns the options that made a picture as TOML, to be given back to `read_toml`.
 
     Args:
-      written: what is stored in the picture, see `paint.paint`.
+      written: what is stored in the picture, see `paint.run`.
     """
     values = {name: value for name, value in written["config"].items() if value is not None}
     synthesis = written["command"] == "synthesize"

@@ -78,7 +78,7 @@ class StoppedError(Exception):
         self.interrupted = interrupted
 
 
-def paint(
+def run(
     job: Job,
     network: weights.Loaded,
     *,

@@ -128,7 +128,7 @@ def _measure(
     pictures = jnp.stack([color.match_distribution(content, styles, None), *styles])
     activations = lax.map(lambda picture: _activations(params, picture, features, layers), pictures)
     style = matching.collect(tuple(activations[1:]), PATCH_SIZE, 1)
-    found = matching.nearest(activations[0], style, PATCH_SIZE, 1)
+    found = matching.match(activations[0], style, PATCH_SIZE, 1)
     used = jnp.zeros(style.scale.size, bool).at[found.position.ravel()].set(True)
     possible = jnp.minimum(found.score.size, jnp.sum(style.scale >= 0))
     return jnp.median(found.score), jnp.sum(used) / possible, jnp.asarray(found.score.size)

@@ -191,7 +191,7 @@ def convert_file(
         conversion = convert.read(source, architecture, deepest)
         output = output or stored_file(conversion.network.architecture)
         output.parent.mkdir(parents=True, exist_ok=True)
-        with files.atomic(output) as temporary:
+        with files.write(output) as temporary:
             temporary.write(convert.to_safetensors(conversion, dtype))
     except ConversionError as error:
         raise WeightsError(f"cannot convert {source}: {error}") from None
@@ -253,7 +253,7 @@ def fetch_file(
         with filelock.FileLock(output.with_suffix(".lock")):
             if _stamp(output) not in (None, before):
                 return output  # another process fetched it while this one waited
-            fetch.fetch(
+            fetch.download(
                 source.url,
                 part,
                 algorithm=source.algorithm,

@@ -175,20 +175,20 @@ def test_out_of_memory_halves_the_lanes(invoke, pictures, monkeypatch):
 
 
 def test_a_full_disk_stops_cleanly_and_the_rest_is_painted_later(invoke, pictures, monkeypatch):
-    atomic = files.atomic
+    write = files.write
 
     def full(path):
         if path.suffix == ".png" and len(outputs(pictures / "out")) >= 2:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return atomic(path)
+        return write(path)
 
-    monkeypatch.setattr(files, "atomic", full)
+    monkeypatch.setattr(files, "write", full)
     done = invoke(*PAIRS, "--out", "out")
     assert done.exit_code == 1
     assert "the disk is full" in done.output
     assert "Traceback" not in done.output
     assert "0 failed" in done.output
-    monkeypatch.setattr(files, "atomic", atomic)
+    monkeypatch.setattr(files, "write", write)
     done = invoke(*PAIRS, "--out", "out")
     assert done.exit_code == 0, done.output
     assert len(outputs(pictures / "out")) == 6

@@ -36,9 +36,7 @@ def ours(network, pictures):
         targets = energy.prepare(
             params, content, [style], WEIGHTS, shape=content.shape[:2], **arguments
         )
-        return jax.value_and_grad(lambda x: energy.energy(x, params, targets, **arguments)[0])(
-            image
-        )
+        return jax.value_and_grad(lambda x: energy.total(x, params, targets, **arguments)[0])(image)
 
     return value_and_gradient(image, network.params)
 

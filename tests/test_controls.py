@@ -103,7 +103,7 @@ def test_the_energy_of_a_tileable_picture_does_not_depend_on_where_it_is_cut():
     )
     image = picture(5, 32, 32)
     values = [
-        energy.energy(jnp.roll(image, shift, (0, 1)), toy_params(), targets, **arguments)[1]
+        energy.total(jnp.roll(image, shift, (0, 1)), toy_params(), targets, **arguments)[1]
         for shift in ((0, 0), (8, 14))
     ]
     np.testing.assert_allclose(values[0]["mrf"], values[1]["mrf"], rtol=1e-4)
@@ -160,7 +160,7 @@ def test_style_losses_are_mixed_by_their_weights():
         targets = energy.prepare(
             toy_params(), None, [picture(2, 40, 40)], weights, shape=(32, 32), **arguments
         )
-        terms[losses] = energy.energy(image, toy_params(), targets, **arguments)[1]
+        terms[losses] = energy.total(image, toy_params(), targets, **arguments)[1]
     mixed = terms["mrf:2", "gram:0.5"]
     np.testing.assert_allclose(mixed["mrf"], 2 * terms[("mrf",)]["mrf"], rtol=1e-5)
     np.testing.assert_allclose(mixed["gram"], 0.5 * terms[("gram",)]["gram"], rtol=1e-5)

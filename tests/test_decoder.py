@@ -175,7 +175,7 @@ def test_a_start_without_the_decoder_is_told(network, tmp_path, pixels, more, li
 def test_a_decoder_that_fails_is_one_line_and_the_picture_is_painted(network, tmp_path, pixels):
     broken = network.decoder._replace(scale=dict.fromkeys(decoder.LAYERS, np.float32(0.0)))
     told = []
-    paint.paint(
+    paint.run(
         job_of(tmp_path, pixels),
         dataclasses.replace(network, decoder=broken),
         on_warning=told.append,

@@ -32,7 +32,7 @@ def prepare(
 
 STATIC = ("features", "config")
 compiled_prepare = jax.jit(energy.prepare, static_argnames=("shape", *STATIC))
-compiled_energy = jax.jit(energy.energy, static_argnames=STATIC)
+compiled_energy = jax.jit(energy.total, static_argnames=STATIC)
 
 
 def found_memory(image, params, targets):
@@ -186,7 +186,7 @@ def test_gradient_is_the_one_the_authors_write_by_hand(stride):
         config=config,
     )
     gradient = jax.jit(
-        jax.grad(lambda x: energy.energy(x, {}, targets, features=Identity(), config=config)[0])
+        jax.grad(lambda x: energy.total(x, {}, targets, features=Identity(), config=config)[0])
     )(image)
 
     match = mrf.match({"deep": image}, targets.style["mrf"], config)["deep"]
@@ -218,9 +218,7 @@ def test_gradient_equals_finite_differences_in_float64():
 
         @jax.jit
         def value(x):
-            return energy.energy(x, params, targets, memory, features=ToyNetwork(), config=CONFIG)[
-                0
-            ]
+            return energy.total(x, params, targets, memory, features=ToyNetwork(), config=CONFIG)[0]
 
         gradient = jax.jit(jax.grad(value))(image)
         for seed in range(3):
@@ -274,7 +272,7 @@ def test_default_weights_do_not_depend_on_the_scale_of_the_network(params):
 
 def test_energy_is_one_compiled_program_without_constants_of_the_targets(toy, params):
     """Targets are arguments: other targets of the same shapes do not compile again."""
-    compiled = jax.jit(functools.partial(energy.energy, features=toy, config=CONFIG))
+    compiled = jax.jit(functools.partial(energy.total, features=toy, config=CONFIG))
     image = picture(5, 17, 14)
     for content in (picture(1, 17, 14), picture(9, 17, 14)):
         compiled(image, params, prepare(CONFIG, content=content))

@@ -109,7 +109,7 @@ def load(server, part, **more):
         "max_bytes": 10**9,
         **more,
     }
-    fetch.fetch(server.url, part, **arguments)
+    fetch.download(server.url, part, **arguments)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_nobody_listens(part):
     fetch_error = pytest.raises(fetch.FetchError, match="weights convert FILE")
     with pytest.MonkeyPatch.context() as patch, fetch_error:
         patch.setattr(fetch, "PAUSE_SECONDS", 0.01)
-        fetch.fetch(url, part, algorithm="md5", digest="0", max_bytes=10)
+        fetch.download(url, part, algorithm="md5", digest="0", max_bytes=10)
 
 
 @pytest.fixture

@@ -257,7 +257,7 @@ def test_outputs_appear_whole_or_not_at_all(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     def stop_half_way():
-        with files.atomic(path) as file:
+        with files.write(path) as file:
             file.write(b"half")
             raise KeyboardInterrupt
 

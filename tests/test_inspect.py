@@ -135,8 +135,8 @@ def test_every_place_has_its_color_and_styles_share_them():
     key, other = match_colors.keys([(64, 64), (32, 64)])
     assert key.shape == (64, 64, 3)
     assert other.shape == (32, 64, 3)
-    colors = np.concatenate([key[4::8, 4::8].reshape(-1, 3), other[4::8, 4::8].reshape(-1, 3)])
-    apart = np.abs(colors[:, None] - colors[None]).max(axis=-1) + np.eye(len(colors))
+    shown = np.concatenate([key[4::8, 4::8].reshape(-1, 3), other[4::8, 4::8].reshape(-1, 3)])
+    apart = np.abs(shown[:, None] - shown[None]).max(axis=-1) + np.eye(len(shown))
     assert apart.min() > 0.01
     (alone,) = match_colors.keys([(64, 64)])
     np.testing.assert_allclose(alone[0, 0], match_colors.CORNERS[0, 0], atol=0.02)
@@ -171,7 +171,7 @@ def write_trace(path, records=TRACE):
 
 def test_curves_follow_the_trace(tmp_path):
     records = energy_curves.read(write_trace(tmp_path / "run.jsonl"))
-    assert energy_curves.curves(records) == {
+    assert energy_curves.series(records) == {
         "energy": [4.0, 3.0, 2.0],
         "mrf": [4.0, 2.0, 1.5],
         "content": [0.0, 1.0, 0.5],
@@ -221,9 +221,9 @@ class References(html.parser.HTMLParser):
 def test_the_page_escapes_what_it_shows():
     content = image.encode(image.Picture(np.zeros((4, 4, 3), np.float32)), "PNG", {})
     figure = inspection_page.Figure(content, '"><script>1</script>', "PNG")
-    page = inspection_page.render("<b>", [inspection_page.Section("<i>", "<u>", (figure,))])
+    html = inspection_page.render("<b>", [inspection_page.Section("<i>", "<u>", (figure,))])
     assert not {b"<script", b"<b>", b"<i>", b"<u>"} & {
-        tag for tag in (b"<script", b"<b>", b"<i>", b"<u>") if tag in page
+        tag for tag in (b"<script", b"<b>", b"<i>", b"<u>") if tag in html
     }
 
 
@@ -279,13 +279,13 @@ def test_inspect_as_a_process_writes_a_page_that_needs_no_other_file(painted):
     with Image.open(painted / "why" / "reconstruction-relu2_1.png") as file:
         assert file.size == (32, 20)
     text = (painted / "why" / "index.html").read_text()
-    page = References(text)
-    assert len(page.found) == 4 + 3 + len(layers) + 1  # pictures, matches, layers, curves
-    assert all(found.startswith("data:image/") for found in page.found)
+    shown = References(text)
+    assert len(shown.found) == 4 + 3 + len(layers) + 1  # pictures, matches, layers, curves
+    assert all(found.startswith("data:image/") for found in shown.found)
     assert not {"url(", "@import", "http:", "https:", "<script"} & {
         part for part in ("url(", "@import", "http:", "https:", "<script") if part in text
     }
-    assert "from style 2" in " ".join(page.texts)
+    assert "from style 2" in " ".join(shown.texts)
 
 
 def test_guides_and_mask_are_found_and_hold(tmp_path):

@@ -54,8 +54,8 @@ def collect(maps, size=3, stride=1, *, indexed=False):
     return collected(maps)
 
 
-def nearest(features, style, size=3, stride=1):
-    return jax.jit(lambda *maps: matching.nearest(*maps, size, stride))(features, style)
+def nearest_of(features, style, size=3, stride=1):
+    return jax.jit(lambda *maps: matching.match(*maps, size, stride))(features, style)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_matches_are_the_nearest(height, width, size, stride, style_stride, inde
     maps = (relu_map(seed + 1, 9, 7), relu_map(seed + 2, 6, 11))
     features = relu_map(seed, height, width)
     style = collect(maps, size, style_stride, indexed=indexed)
-    match = nearest(features, style, size, stride)
+    match = nearest_of(features, style, size, stride)
     scores = naive(features, maps, size, stride, style_stride)
     assert match.score.shape == scores.shape[:2]
     columns = style.sheet.shape[1]
@@ -98,7 +98,7 @@ def test_clusters_keep_most_exact_matches_of_natural_features(small_clusters):
     indexed = collect((natural_map(1, 40, 40),), indexed=True)
     assert len(indexed.index.centers) > 4 * matching.PROBES
     features = natural_map(2, 30, 41)
-    best, found = (nearest(features, style) for style in (exact, indexed))
+    best, found = (nearest_of(features, style) for style in (exact, indexed))
     same = np.asarray(best.position) == np.asarray(found.position)
     assert same.mean() > 0.8
     assert (np.asarray(found.score) <= np.asarray(best.score) + 1e-6).all()
@@ -117,7 +117,7 @@ def test_agreement_is_the_share_of_nearest_patches(small_clusters, monkeypatch):
     exact = collect((natural_map(1, 30, 30),))
     indexed = collect((natural_map(1, 30, 30),), indexed=True)
     features = natural_map(2, 12, 15)
-    best, found = (nearest(features, style) for style in (exact, indexed))
+    best, found = (nearest_of(features, style) for style in (exact, indexed))
     share = np.mean(np.asarray(found.score) >= np.asarray(best.score) * (1 - 1e-5))
     assert 0.2 < share < 1
     agreement = jax.jit(lambda match: matching.agreement(features, exact, match, 3, 1, 10**6))
@@ -129,17 +129,17 @@ def test_agreement_is_the_share_of_nearest_patches(small_clusters, monkeypatch):
 def test_matches_do_not_depend_on_the_chunk_size(indexed, small_clusters, monkeypatch):
     style = collect((relu_map(1, 13, 10), relu_map(3, 8, 8)), indexed=indexed)
     features = relu_map(2, 11, 14)
-    dense = nearest(features, style)
+    dense = nearest_of(features, style)
     for chunk in (1, 9_000, 77_777):
         monkeypatch.setattr(matching, "CHUNK_BYTES", chunk)
-        chunked = nearest(features, style)
+        chunked = nearest_of(features, style)
         np.testing.assert_array_equal(chunked.position, dense.position)
 
 
 @pytest.mark.parametrize("indexed", [False, True])
 def test_a_style_matched_with_itself_finds_itself(indexed):
     features = relu_map(5, 10, 12)
-    match = nearest(features, collect((features,), indexed=indexed))
+    match = nearest_of(features, collect((features,), indexed=indexed))
     rows, columns = np.divmod(np.asarray(match.position), 12)
     np.testing.assert_array_equal(rows, np.arange(8)[:, None] + np.zeros((1, 10)))
     np.testing.assert_array_equal(columns, np.zeros((8, 1)) + np.arange(10))
@@ -149,7 +149,7 @@ def test_a_style_matched_with_itself_finds_itself(indexed):
 @pytest.mark.parametrize("indexed", [False, True])
 def test_black_patches_do_no_harm(indexed):
     features = jnp.zeros((6, 6, 4))
-    match = nearest(features, collect((jnp.zeros((5, 5, 4)),), 3, 2, indexed=indexed), 3, 2)
+    match = nearest_of(features, collect((jnp.zeros((5, 5, 4)),), 3, 2, indexed=indexed), 3, 2)
     assert np.isfinite(match.score).all()
     assert (np.asarray(match.score) == 0).all()
     assert indexed or (np.asarray(match.position) == 0).all()
@@ -158,6 +158,6 @@ def test_black_patches_do_no_harm(indexed):
 def test_matches_ignore_the_length_of_patches():
     style, louder = collect((relu_map(1, 9, 9),)), collect((relu_map(1, 9, 9) * 7.0,))
     features = relu_map(2, 9, 9)
-    a = nearest(features, style).position
-    b = nearest(features * 3.0, louder).position
+    a = nearest_of(features, style).position
+    b = nearest_of(features * 3.0, louder).position
     np.testing.assert_array_equal(a, b)

@@ -64,9 +64,9 @@ def saved(path):
 @given(st.lists(st.integers(0, 99), min_size=2, max_size=5, unique=True), st.integers(1, 99))
 def test_every_combination_is_a_cell_the_last_axis_fastest(seeds, size):
     given = {"seed": ",".join(map(str, seeds)), "size": str(size), "style_scale": "0.5, 1"}
-    fixed, grid = sweep.axes(given)
+    fixed, axes = sweep.axes(given)
     assert fixed == {"size": str(size)}
-    found = [tuple(cell.values()) for cell in sweep.cells(grid)]
+    found = [tuple(cell.values()) for cell in sweep.cells(axes)]
     assert found == [(str(seed), scale) for seed in seeds for scale in ("0.5", "1")]
 
 
@@ -128,18 +128,18 @@ def test_options_go_to_a_command_line_and_back(values, words):
 def test_nothing_on_a_sheet_is_over_anything_else(data):
     names = ("content_weight", "seed", "style_loss")
     values = st.lists(st.text("0123456789.:,gm", min_size=1, max_size=40), min_size=2, max_size=3)
-    grid = [Axis(name, tuple(data.draw(values))) for name in names[: data.draw(st.integers(1, 3))]]
+    axes = [Axis(name, tuple(data.draw(values))) for name in names[: data.draw(st.integers(1, 3))]]
     sides = st.integers(8, 200)
     cell = (data.draw(sides), data.draw(sides))
     inputs = data.draw(st.lists(st.tuples(sides, st.just(40)), max_size=3))
-    places = sweep.layout(grid, cell, inputs)
+    places = sweep.layout(axes, cell, inputs)
     boxes = [(*at, at[0] + cell[0], at[1] + cell[1]) for at in places.corners]
     boxes += [
         (*at, at[0] + size[0], at[1] + size[1])
         for at, size in zip(places.inputs, inputs, strict=True)
     ]
     rows, columns = (
-        [sweep._extent(name, places.font) for name in found] for found in sweep._names(grid)
+        [sweep._extent(name, places.font) for name in found] for found in sweep._names(axes)
     )
     boxes += [
         (x - width, y - height // 2, x, y + height // 2)
@@ -165,9 +165,9 @@ def test_the_sheet_has_every_picture_and_name_at_its_place(tmp_path):
         Image.new("RGB", (90, 50), color).save(tmp_path / f"{number}.png")
         outputs.append(tmp_path / f"{number}.png")
     outputs[4] = "the energy is not finite; try smaller weights"
-    grid = [Axis("seed", ("1", "2", "3")), Axis("tv_weight", ("0", "1"))]
-    places = sweep.layout(grid, (90, 50), [(30, 20)])
-    paper = sweep.sheet(grid, places, outputs, [Image.new("RGB", (30, 20), "blue")])
+    axes = [Axis("seed", ("1", "2", "3")), Axis("tv_weight", ("0", "1"))]
+    places = sweep.layout(axes, (90, 50), [(30, 20)])
+    paper = sweep.sheet(axes, places, outputs, [Image.new("RGB", (30, 20), "blue")])
     assert paper.size == places.size
     for number, (x, y) in enumerate(places.corners):
         inside = np.asarray(paper.crop((x, y, x + 90, y + 50)))
@@ -190,15 +190,15 @@ def test_the_sheet_has_every_picture_and_name_at_its_place(tmp_path):
 
 
 def test_outputs_are_called_by_their_values(invoke):
-    fixed, grid = sweep.axes({"content": "content.png", "style": ["style.png"], "seed": "1,2"})
-    small = [line.name for line in sweep.lines(grid, fixed, Path("cells"), {})]
+    fixed, axes = sweep.axes({"content": "content.png", "style": ["style.png"], "seed": "1,2"})
+    small = [line.name for line in sweep.lines(axes, fixed, Path("cells"), {})]
     assert small == ["seed-1.png", "seed-2.png"]
-    fixed, grid = sweep.axes({**fixed, "style": ["style.png"], "seed": "0,1,2"})
-    assert small == [line.name for line in sweep.lines(grid, fixed, Path("cells"), {})][1:]
+    fixed, axes = sweep.axes({**fixed, "style": ["style.png"], "seed": "0,1,2"})
+    assert small == [line.name for line in sweep.lines(axes, fixed, Path("cells"), {})][1:]
     Path("a").mkdir()
     Path("a/style.png").write_bytes(Path("style.png").read_bytes())
-    fixed, grid = sweep.axes({**fixed, "style": ["style.png;a/style.png"], "seed": "1"})
-    assert len({line.name for line in sweep.lines(grid, fixed, Path("cells"), {})}) == 2
+    fixed, axes = sweep.axes({**fixed, "style": ["style.png;a/style.png"], "seed": "1"})
+    assert len({line.name for line in sweep.lines(axes, fixed, Path("cells"), {})}) == 2
 
 
 def test_a_sweep_has_the_pictures_of_a_batch_and_goes_on_from_them(invoke, tmp_path):
@@ -218,10 +218,10 @@ def test_a_sweep_has_the_pictures_of_a_batch_and_goes_on_from_them(invoke, tmp_p
         name = f"content-weight-{row['content_weight']}_seed-{row['seed']}.png"
         np.testing.assert_array_equal(pixels(f"cells/{name}"), expected)
     assert len({picture.tobytes() for picture in painted}) == 4
-    _, grid = sweep.axes({"content_weight": "0.1,2", "seed": "0,1"})
+    _, axes = sweep.axes({"content_weight": "0.1,2", "seed": "0,1"})
     sheet = pixels("sheet.png")
     sizes = [(round(w * 15 / h), 15) for w, h in ((80, 48), (64, 70))]
-    for (x, y), expected in zip(sweep.layout(grid, (64, 38), sizes).corners, painted, strict=True):
+    for (x, y), expected in zip(sweep.layout(axes, (64, 38), sizes).corners, painted, strict=True):
         np.testing.assert_array_equal(sheet[y : y + 38, x : x + 64], expected)
     assert saved("sheet.png")["sweep"] == {"content_weight": ["0.1", "2"], "seed": ["0", "1"]}
 

@@ -24,7 +24,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxmrf import cli, cli_serve, options, suitability
+from jaxmrf import cli_serve, options, suitability
+from jaxmrf.cli import transfer
 from jaxmrf.config import ConfigError
 from jaxmrf.transfer import Plan, Progress
 from jaxmrf.web import app, decoder, form, pictures, runs, security, worker
@@ -617,7 +618,7 @@ class Sink:
 def queue(tmp_path):
     store = pictures.Pictures(tmp_path / "pictures", plenty, decoder.Decoder(), app.example_paths())
     settings = {"weights": None, "device": None}
-    made = Queue(runs.Archive(tmp_path / "runs"), store, form.controls(cli.transfer), settings)
+    made = Queue(runs.Archive(tmp_path / "runs"), store, form.controls(transfer), settings)
     made._process = Sink()
     return made
 
@@ -842,8 +843,8 @@ def test_a_decoder_that_hangs_is_replaced(paths, tmp_path, monkeypatch):
 
 
 def test_every_option_is_on_the_page_or_left_out_for_a_reason():
-    found = {control.name for control in form.controls(cli.transfer)}
-    left_out = set(inspect.signature(cli.transfer).parameters) - found
+    found = {control.name for control in form.controls(transfer)}
+    left_out = set(inspect.signature(transfer).parameters) - found
     files = {
         *("content", "style", "output", "weights_file", "trace"),
         *("content_guide", "style_guide", "mask", "config_file"),
@@ -853,7 +854,7 @@ def test_every_option_is_on_the_page_or_left_out_for_a_reason():
 
 
 def test_controls_have_the_defaults_and_help_of_the_command_line():
-    controls = {control.name: control for control in form.controls(cli.transfer)}
+    controls = {control.name: control for control in form.controls(transfer)}
     assert controls["size"].default == "512"
     assert controls["iterations"].default == ""  # depends on whether there is a decoder
     assert controls["anchor"].default == "0.85"
@@ -882,7 +883,7 @@ def test_names_on_the_command_line_are_kept_where_they_can_be():
 
 
 def test_every_control_has_a_label_and_those_under_more_have_a_group():
-    controls = form.controls(cli.transfer)
+    controls = form.controls(transfer)
     assert {control.name for control in controls} == set(form.LABELS)
     assert len(set(form.LABELS.values())) == len(form.LABELS)
     grouped = [name for names in form.GROUPS.values() for name in names]
@@ -928,10 +929,10 @@ def test_open_opens_the_printed_address(tmp_path, monkeypatch, capsys):
     opened = []
     monkeypatch.setattr(cli_serve.webbrowser, "open", opened.append)
     monkeypatch.setattr("jaxmrf.web.server.serve", lambda site, transfer: None)
-    serve = cli_serve.command(cli.transfer)
-    serve(port=0, folder=tmp_path / "page")
+    command = cli_serve.command(transfer)
+    command(port=0, folder=tmp_path / "page")
     assert not opened
-    serve(port=0, folder=tmp_path / "page", open_browser=True)
+    command(port=0, folder=tmp_path / "page", open_browser=True)
     assert capsys.readouterr().out.splitlines()[-1] == f"open {opened[0]}"
 
 

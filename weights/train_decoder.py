@@ -352,7 +352,7 @@ def train(
         line = {"step": step + 1, "loss": float(value), "s": round(time.monotonic() - started, 1)}
         typer.echo(json.dumps(line | {name: round(float(part), 4) for name, part in parts.items()}))
         if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == steps:
-            with files.atomic(checkpoint) as file:
+            with files.write(checkpoint) as file:
                 file.write(flax.serialization.to_bytes((state, step + 1)))
     return Decoder(state.params, scale)
 
@@ -389,7 +389,7 @@ def main(
     facts |= {"steps": str(steps), "seed": str(seed), "network_sha256": loaded.sha256}
     output = output or weights.stored_file(f"decoder-{network}")
     output.parent.mkdir(parents=True, exist_ok=True)
-    with files.atomic(output) as file:
+    with files.write(output) as file:
         file.write(decoder_file.to_safetensors(trained, loaded.network, facts))
     typer.echo(f"wrote {output}, SHA-256 {files.digest(output, 'sha256')}")
 

@@ -94,10 +94,10 @@ def _reencode(source: Path, target: Path) -> dict[str, Any]:
     suffix, content = image.reencode(source, MAX_PIXELS)
     path = target.with_name(target.name + suffix)
     try:
-        with files.atomic(path) as file:
+        with files.write(path) as file:
             file.write(content)
         shown, (width, height) = _shown(path)
-        with files.atomic(view_of(target)) as file:
+        with files.write(view_of(target)) as file:
             shown.save(file, "JPEG", quality=90)
     except BaseException:
         path.unlink(missing_ok=True)

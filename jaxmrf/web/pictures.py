@@ -163,7 +163,7 @@ class Pictures:
         upload = Upload(name, clean_title(title), path, view, *size, created=time.time())
         record = dataclasses.asdict(upload) | {"path": path.name, "view": view.name}
         try:
-            with files.atomic(_files(upload)[-1]) as file:
+            with files.write(_files(upload)[-1]) as file:
                 file.write(json.dumps(record).encode())
         except OSError as error:
             for left in (path, view):

@@ -166,7 +166,7 @@ class Archive:
         Raises:
           OSError: if it cannot be written.
         """
-        with files.atomic(self._place(run) / "run.json") as file:
+        with files.write(self._place(run) / "run.json") as file:
             file.write(json.dumps(dataclasses.asdict(run)).encode())
 
     def remove(self, run: Run) -> None:

@@ -166,7 +166,7 @@ class Worker:
             job = _job(message)
             network = self._network(message["values"])
             report = _Report(message, job, self._send, self._between(message), network)
-            paint.paint(
+            paint.run(
                 job,
                 network,
                 titles={job.content: message["titles"][0], job.styles[0]: message["titles"][1]},
@@ -305,7 +305,7 @@ class _Report:
         if not last and progress.iteration > 1 and started < self._due:
             return
         content = image.encode(Picture(np.asarray(_at_its_size(progress))), "JPEG", {})
-        with contextlib.suppress(OSError), files.atomic(self._preview) as file:
+        with contextlib.suppress(OSError), files.write(self._preview) as file:
             file.write(content)
         self._pictures += 1
         ended = time.monotonic()
@@ -329,7 +329,7 @@ def _write_thumbnail(output: Path) -> None:
         small = Image.new("RGB", picture.size, "white")
         small.paste(picture, mask=picture if picture.mode == "RGBA" else None)
         small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-        with files.atomic(output.with_name("thumbnail.jpg")) as file:
+        with files.write(output.with_name("thumbnail.jpg")) as file:
             small.save(file, "JPEG", quality=88)
 
 
