@@ -12,6 +12,7 @@ import numpy as np
 from jaxmrf import energy, mrf, optimize, vgg, weights
 from jaxmrf.config import Config
 from jaxmrf.energy import Weights
+from jaxmrf.errors import WeightsError
 
 CHANNELS = {"conv1_2": 64, "conv2_2": 128, "conv3_2": 256, "conv4_2": 512}
 """Convolutions whose speed is measured, with their channels."""
@@ -70,7 +71,7 @@ def network_of(architecture: str) -> tuple[vgg.Network, Any]:
     """Returns a network; VGG-19 with random parameters where its weights are not here."""
     try:
         loaded = weights.load(architecture)
-    except weights.WeightsError:
+    except WeightsError:
         network = vgg.Network(architecture)
         return network, network.random_params(jax.random.key(0))
     return loaded.network, loaded.params

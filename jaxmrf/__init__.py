@@ -4,16 +4,16 @@ Li & Wand, "Combining Markov Random Fields and Convolutional Neural Networks for
 Synthesis" (CVPR 2016, arXiv 1601.04589). docs/api.md lists the public API.
 """
 
+from jaxmrf._version import __version__
 from jaxmrf.api import Result, iterate, synthesize, transfer
-from jaxmrf.config import PRESETS, Config, ConfigError, preset
+from jaxmrf.config import PRESETS, Config, preset
+from jaxmrf.errors import ConfigError, WeightsError
 from jaxmrf.exemplars import Guides
 from jaxmrf.matchers import MATCHERS, Matcher
 from jaxmrf.optimize import OPTIMIZERS
 from jaxmrf.style_losses import STYLE_LOSSES, StyleLoss
 from jaxmrf.transfer import NonFiniteEnergyError, Plan, Progress
-from jaxmrf.weights import Loaded, WeightsError
-
-__version__ = "0.1.0"
+from jaxmrf.weights import Loaded
 
 __all__ = [
     "MATCHERS",
@@ -31,6 +31,7 @@ __all__ = [
     "Result",
     "StyleLoss",
     "WeightsError",
+    "__version__",
     "iterate",
     "preset",
     "synthesize",

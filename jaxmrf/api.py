@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxmrf import memory, pyramid, suitability, vgg, weights
-from jaxmrf.config import Config, ConfigError
+from jaxmrf.config import Config
+from jaxmrf.errors import ConfigError
 from jaxmrf.exemplars import Guides, same_proportions
 
 # The function `jaxmrf.transfer` hides the module of that name from `from jaxmrf import`.

@@ -19,9 +19,10 @@ import jax
 import numpy as np
 
 from jaxmrf import api, files, image, lanes, memory, paint, pyramid, weights
-from jaxmrf.config import Config, ConfigError
+from jaxmrf.config import Config
+from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.guides import load_mask
-from jaxmrf.image import ImageError, Picture
+from jaxmrf.image import Picture
 from jaxmrf.ledger import Ledger
 from jaxmrf.manifest import Line
 from jaxmrf.transfer import Plan, make_plan, settled

@@ -11,7 +11,6 @@ import jax
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-import jaxmrf
 from jaxmrf import (
     api,
     cli_batch,
@@ -27,8 +26,9 @@ from jaxmrf import (
 )
 from jaxmrf import config as settings
 from jaxmrf import device as devices
+from jaxmrf._version import __version__
 from jaxmrf.cli_weights import app as weights_app
-from jaxmrf.config import ConfigError
+from jaxmrf.errors import ConfigError, WeightsError
 from jaxmrf.suitability import Suitability
 from jaxmrf.terminal import Group, console, noted_signals, say, user_errors
 from jaxmrf.transfer import Plan
@@ -327,14 +327,14 @@ def show_config(
 def info() -> None:
     """Prints versions, devices and weights."""
     with user_errors():
-        print(f"jaxmrf {jaxmrf.__version__}")
+        print(f"jaxmrf {__version__}")
         for package in ("jax", "jaxlib", "flax", "optax", "numpy", "pillow"):
             print(f"{package} {importlib.metadata.version(package)}")
         print(f"python {sys.version.split()[0]}")
         for found in jax.devices():
             print(f"device {found.platform}:{found.id} {found.device_kind}")
         for path, found in weights.verify().items():
-            if isinstance(found, weights.WeightsError):
+            if isinstance(found, WeightsError):
                 print(f"weights {found}")
                 continue
             print(f"weights {found.name} {path} SHA-256 {found.sha256}")

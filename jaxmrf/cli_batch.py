@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from jaxmrf import batch, manifest, options, report, weights
 from jaxmrf import device as devices
 from jaxmrf.batch import Event, Settings
-from jaxmrf.config import ConfigError
+from jaxmrf.errors import ConfigError
 from jaxmrf.ledger import Ledger
 from jaxmrf.manifest import Line
 from jaxmrf.terminal import INTERRUPTED, console, noted_signals, say, user_errors

@@ -13,7 +13,7 @@ import filelock
 import platformdirs
 import typer
 
-from jaxmrf.config import ConfigError
+from jaxmrf.errors import ConfigError
 from jaxmrf.terminal import say, user_errors
 from jaxmrf.web import addresses
 

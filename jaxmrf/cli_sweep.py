@@ -13,7 +13,7 @@ import typer
 from jaxmrf import batch, cli_batch, image, options, paint, sweep, weights
 from jaxmrf import device as devices
 from jaxmrf.batch import Settings
-from jaxmrf.config import ConfigError
+from jaxmrf.errors import ConfigError
 from jaxmrf.image import Picture
 from jaxmrf.ledger import Ledger
 from jaxmrf.manifest import Line

@@ -8,6 +8,7 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
 from jaxmrf import weights
+from jaxmrf.errors import WeightsError
 from jaxmrf.terminal import console, say, user_errors
 
 app = typer.Typer(help="Weights of the networks.", no_args_is_help=True)
@@ -20,13 +21,13 @@ def list_networks() -> None:
     """Lists the known networks: where they are, size, source, licence, in use or not."""
     with user_errors():
         used = set()
-        with contextlib.suppress(weights.WeightsError):  # told of below, or a missing override
+        with contextlib.suppress(WeightsError):  # told of below, or a missing override
             loaded = weights.load()
             used.add(loaded.path)
             if loaded.decoder is not None:
                 used.add(weights.find_decoder(loaded.network.architecture))
         for path, found in weights.verify().items():
-            if isinstance(found, weights.WeightsError):
+            if isinstance(found, WeightsError):
                 _entry("", "damaged", "", str(found))
                 continue
             size = f"{path.stat().st_size / 1e6:.1f} MB"
@@ -107,8 +108,8 @@ def verify() -> None:
     with user_errors():
         found = weights.verify()
         for path, one in found.items():
-            if not isinstance(one, weights.WeightsError):
+            if not isinstance(one, WeightsError):
                 print(f"{one.name} {path} SHA-256 {one.sha256} good")
-        damaged = [str(one) for one in found.values() if isinstance(one, weights.WeightsError)]
+        damaged = [str(one) for one in found.values() if isinstance(one, WeightsError)]
         if damaged:
-            raise weights.WeightsError("; ".join(damaged))
+            raise WeightsError("; ".join(damaged))

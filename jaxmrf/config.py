@@ -8,6 +8,8 @@ import dataclasses
 import math
 from typing import Literal, NamedTuple, get_args, get_origin
 
+from jaxmrf.errors import ConfigError
+
 Normalization = Literal["relative", "authors", "sum"]
 Overlap = Literal["mean", "rms", "sum"]
 Matching = Literal["fast", "exact"]  # those that come along; `matchers.MATCHERS` has all
@@ -49,10 +51,6 @@ levels change no measure of the picture by more than 0.02 (docs/design.md)."""
 HEAVIER_LEVELS = 2
 """The authors' code has three levels; with more of them the weight grows no further, or
 the coarse levels of a large picture would do nothing but keep the photograph."""
-
-
-class ConfigError(ValueError):
-    """A setting that cannot be used; the message says which and what is allowed."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,8 +15,9 @@ import numpy as np
 import safetensors.numpy
 
 from jaxmrf import files, vgg
+from jaxmrf.errors import ConversionError
 from jaxmrf.formats import caffe, flax_pickle, keras, matconvnet, timm, torch_file
-from jaxmrf.formats.common import ConversionError, Foreign, check_shape
+from jaxmrf.formats.common import Foreign, check_shape
 
 FORMAT = "jaxmrf-vgg-1"
 DEEPEST = "conv4_2"

@@ -13,7 +13,7 @@ from flax import traverse_util
 
 from jaxmrf import convert, vgg
 from jaxmrf.decoder import LAYERS, Decoder
-from jaxmrf.formats.common import ConversionError
+from jaxmrf.errors import ConversionError
 
 FORMAT = "jaxmrf-decoder-1"
 LICENSE = "Apache-2.0"

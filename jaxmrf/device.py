@@ -7,16 +7,14 @@ from pathlib import Path
 import jax
 import platformdirs
 
+from jaxmrf.errors import DeviceError
+
 MAX_CACHE_BYTES = 2**30
 """The least recently used programs go beyond this."""
 
 MALLOC_SETTINGS = {-8: 1, -4: 0, -1: 2**31 - 1}
 """For `mallopt`, from glibc's malloc.h: M_ARENA_MAX, M_MMAP_MAX, M_TRIM_THRESHOLD. One heap,
 nothing outside it, and up to 2 GB at its end are kept when they are freed."""
-
-
-class DeviceError(RuntimeError):
-    """A device that is not there; the message lists those that are."""
 
 
 def choose(kind: str) -> jax.Device:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxmrf.config import ConfigError
+from jaxmrf.errors import ConfigError
 
 SIZE, DOTS_PER_INCH = (8.0, 4.5), 120
 

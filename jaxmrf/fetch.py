@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from jaxmrf import files
+from jaxmrf.errors import FetchError
 
 CHUNK = 2**20
 TIMEOUT_SECONDS = 30
 ATTEMPTS = 5
 PAUSE_SECONDS = 1.0
 """Before the second attempt; doubles with each further one."""
-
-
-class FetchError(RuntimeError):
-    """A download that did not succeed; the message says why and what to do."""
 
 
 def download(

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxmrf import image
-from jaxmrf.config import ConfigError
+from jaxmrf.errors import ConfigError
 from jaxmrf.exemplars import Guides, same_proportions
 from jaxmrf.transfer import at_size
 

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
 from jaxmrf import files
+from jaxmrf.errors import ImageError
 
 READABLE = ("JPEG", "PNG", "WEBP", "TIFF")
 WRITABLE = {
@@ -38,10 +39,6 @@ _EXIF_DESCRIPTION = 0x010E
 _EXIF_ORIENTATION = 0x0112
 _EXIF_SOFTWARE = 0x0131
 _TIFF_BITS_PER_SAMPLE = 0x0102
-
-
-class ImageError(ValueError):
-    """A picture that cannot be read or written; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True)

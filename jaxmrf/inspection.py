@@ -27,8 +27,8 @@ from jaxmrf import (
     reconstruction,
     weights,
 )
-from jaxmrf.config import ConfigError
-from jaxmrf.image import ImageError, Picture
+from jaxmrf.errors import ConfigError, ImageError, WeightsError
+from jaxmrf.image import Picture
 from jaxmrf.inspection_page import Figure, Section
 from jaxmrf.paint import Job
 from jaxmrf.transfer import Progress, at_size, make_plan
@@ -207,7 +207,7 @@ def network_of(picture: Path, file: Path | None) -> weights.Loaded:
     name, digest = str(written.get("network")), written.get("weights_sha256")
     loaded = weights.load(name if name in ("vgg16", "vgg19") else "auto", file)
     if loaded.sha256 != digest:
-        raise weights.WeightsError(
+        raise WeightsError(
             f"{picture} was made with weights of SHA-256 {digest}, {loaded.path} has "
             f"{loaded.sha256}; name their file with --weights"
         )

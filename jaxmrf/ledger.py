@@ -18,9 +18,9 @@ from typing import Any
 import filelock
 import numpy as np
 
-import jaxmrf
 from jaxmrf import files, weights
-from jaxmrf.config import ConfigError
+from jaxmrf._version import __version__
+from jaxmrf.errors import ConfigError
 from jaxmrf.lanes import Snapshot
 from jaxmrf.manifest import Line
 
@@ -92,7 +92,7 @@ class Ledger:
         found = {
             "output": line.name,
             "line": line.number,
-            "jaxmrf": jaxmrf.__version__,
+            "jaxmrf": __version__,
             **seen,
         }
         if identity is not None:

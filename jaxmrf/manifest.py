@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxmrf import guides, image, options, paint
-from jaxmrf.config import ConfigError
+from jaxmrf.errors import ConfigError
 from jaxmrf.paint import Job
 
 # The function `jaxmrf.transfer` hides the module of that name from `from jaxmrf import`.

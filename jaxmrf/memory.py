@@ -7,7 +7,8 @@ import jax
 import psutil
 
 from jaxmrf import style_losses, vgg, weights
-from jaxmrf.config import Config, ConfigError
+from jaxmrf.config import Config
+from jaxmrf.errors import ConfigError
 from jaxmrf.transfer import Plan, memory_needed
 
 UNCHECKED_PIXELS = 1_000_000

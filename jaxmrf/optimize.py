@@ -20,7 +20,8 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from jaxmrf import lbfgs
-from jaxmrf.config import Config, ConfigError
+from jaxmrf.config import Config
+from jaxmrf.errors import ConfigError
 
 Objective = Callable[..., tuple[Float[Array, ""], Any]]
 

@@ -12,7 +12,8 @@ import tomli_w
 
 from jaxmrf import config as settings
 from jaxmrf import paint
-from jaxmrf.config import Config, ConfigError
+from jaxmrf.config import Config
+from jaxmrf.errors import ConfigError
 from jaxmrf.paint import Job
 
 _CONFIG = {field.name: field.type for field in dataclasses.fields(Config)}

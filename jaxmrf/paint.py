@@ -13,12 +13,13 @@ from typing import Any, TextIO
 
 import numpy as np
 
-import jaxmrf
 from jaxmrf import api, guides, image, label_coverage, pyramid, weights
-from jaxmrf.config import Config, ConfigError
+from jaxmrf._version import __version__
+from jaxmrf.config import Config
 from jaxmrf.decoder import LAYERS
+from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.exemplars import Guides
-from jaxmrf.image import ImageError, Picture
+from jaxmrf.image import Picture
 from jaxmrf.suitability import Suitability
 from jaxmrf.transfer import NonFiniteEnergyError, Plan, Progress
 
@@ -378,7 +379,7 @@ def settings_of(
         return None if path is None else titles.get(path, path.name)
 
     return {
-        "jaxmrf": jaxmrf.__version__,
+        "jaxmrf": __version__,
         "command": "synthesize" if job.content is None else "transfer",
         "content": title(job.content),
         "style": [title(path) for path in job.styles],

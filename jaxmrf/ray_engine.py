@@ -15,7 +15,7 @@ from typing import Any
 from jaxmrf import batch, weights
 from jaxmrf import device as devices
 from jaxmrf.batch import Event, Settings
-from jaxmrf.config import ConfigError
+from jaxmrf.errors import ConfigError
 from jaxmrf.ledger import Ledger
 from jaxmrf.manifest import Line
 

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from PIL import Image, ImageDraw, ImageFont
 
 from jaxmrf import api, batch, guides, image, manifest, options, paint, pyramid, weights
-from jaxmrf.config import Config, ConfigError
-from jaxmrf.image import ImageError
+from jaxmrf.config import Config
+from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.manifest import Line
 from jaxmrf.paint import Job
 

@@ -11,9 +11,8 @@ import typer
 import typer.core
 from rich.console import Console
 
-from jaxmrf import device, paint, weights
-from jaxmrf.config import ConfigError
-from jaxmrf.image import ImageError
+from jaxmrf import paint
+from jaxmrf.errors import ConfigError, DeviceError, ImageError, WeightsError
 
 USER_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -74,7 +73,7 @@ def user_errors() -> Iterator[None]:
     """Turns errors of the user into one line and an exit code."""
     try:
         yield
-    except (ConfigError, ImageError, weights.WeightsError, device.DeviceError) as error:
+    except (ConfigError, ImageError, WeightsError, DeviceError) as error:
         _fail(str(error))
     except paint.StoppedError as stopped:
         where = f"level {stopped.progress.level + 1}, iteration {stopped.progress.iteration}"

@@ -18,9 +18,10 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from jaxmrf import color, decoder, energy, matchers, mrf, optimize, pyramid, style_losses
-from jaxmrf.config import Config, ConfigError
+from jaxmrf.config import Config
 from jaxmrf.decoder import Decoder
 from jaxmrf.energy import Features, Region, Targets, Weights
+from jaxmrf.errors import ConfigError
 from jaxmrf.exemplars import Guides
 
 MAX_STYLE_PIXELS = 100_000_000

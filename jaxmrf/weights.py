@@ -14,7 +14,8 @@ from jaxtyping import PyTree
 from jaxmrf import convert, decoder_file, fetch, files, vgg
 from jaxmrf.decoder import Decoder
 from jaxmrf.energy import Features
-from jaxmrf.formats.common import MAX_FILE_BYTES, ConversionError
+from jaxmrf.errors import ConversionError, FetchError, WeightsError
+from jaxmrf.formats.common import MAX_FILE_BYTES
 from jaxmrf.published import PUBLISHED, Published
 
 ENVIRONMENT = "JAXMRF_WEIGHTS"
@@ -35,10 +36,6 @@ DECODERS = {
     )
 }
 """Decoders that come with the package, likewise."""
-
-
-class WeightsError(RuntimeError):
-    """Weights that are missing or damaged; the message says what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -263,7 +260,7 @@ def fetch_file(
             )
             convert_file(part, output, architecture=source.network, dtype="float32")
             part.unlink()
-    except fetch.FetchError as error:
+    except FetchError as error:
         raise WeightsError(str(error)) from None
     except OSError as error:
         raise WeightsError(

@@ -15,7 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from jaxmrf import cli, device, paint
-from jaxmrf.image import ImageError
+from jaxmrf.errors import ImageError
 from jaxmrf.transfer import NonFiniteEnergyError
 from tests.conftest import picture
 

@@ -9,8 +9,9 @@ import pytest
 
 from jaxmrf import api, energy, gram, guides, label_coverage, mrf, vgg
 from jaxmrf.color import match_histogram
-from jaxmrf.config import Config, ConfigError, _check_type
+from jaxmrf.config import Config, _check_type
 from jaxmrf.energy import Weights
+from jaxmrf.errors import ConfigError
 from jaxmrf.exemplars import Exemplars, Guides
 from jaxmrf.transfer import make_inputs, make_plan, run
 from jaxmrf.weights import Loaded

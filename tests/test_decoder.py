@@ -17,7 +17,7 @@ import jaxmrf
 from jaxmrf import api, decoder, decoder_file, options, paint, vgg, weights
 from jaxmrf.config import Config
 from jaxmrf.decoder import Decoder
-from jaxmrf.formats.common import ConversionError
+from jaxmrf.errors import ConversionError, WeightsError
 from tests.conftest import picture
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
@@ -98,10 +98,10 @@ def test_a_damaged_decoder_is_refused(place):
 
 def test_a_missing_or_damaged_decoder_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "shipped_file", lambda name: tmp_path / name)
-    with pytest.raises(weights.WeightsError, match=r"cannot read the decoder .*vgg16"):
+    with pytest.raises(WeightsError, match=r"cannot read the decoder .*vgg16"):
         weights.load_decoder(NETWORK)
     (tmp_path / "decoder-vgg16.safetensors").write_bytes(b"nothing")
-    with pytest.raises(weights.WeightsError, match="damaged; install the package again"):
+    with pytest.raises(WeightsError, match="damaged; install the package again"):
         weights.load_decoder(NETWORK)
     assert weights.load_decoder(vgg.Network("vgg19")) is None
 

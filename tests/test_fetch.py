@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from jaxmrf import cli, fetch, published, vgg, weights
+from jaxmrf.errors import FetchError, WeightsError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -168,35 +169,35 @@ def test_a_server_without_ranges_sends_all_of_it(server, part):
 
 
 def test_a_wrong_digest_removes_the_part(server, part):
-    with pytest.raises(fetch.FetchError, match="altered or damaged: md5 is"):
+    with pytest.raises(FetchError, match="altered or damaged: md5 is"):
         load(server, part, digest="0" * 32)
     assert not part.exists()
 
 
 def test_a_file_that_is_not_there_is_named(server, part):
     server.script = [404]
-    with pytest.raises(fetch.FetchError, match="answers 404"):
+    with pytest.raises(FetchError, match="answers 404"):
         load(server, part)
     assert len(server.requests) == 1
 
 
 def test_a_server_that_keeps_failing_is_given_up(server, part):
     server.script = ["cut"] + [500] * 10
-    with pytest.raises(fetch.FetchError, match="call again to continue"):
+    with pytest.raises(FetchError, match="call again to continue"):
         load(server, part)
     assert part.stat().st_size == len(server.content) // 2
     assert len(server.requests) == fetch.ATTEMPTS
 
 
 def test_too_large_a_file_is_not_loaded(server, part):
-    with pytest.raises(fetch.FetchError, match="more than VGG weights"):
+    with pytest.raises(FetchError, match="more than VGG weights"):
         load(server, part, max_bytes=1000)
 
 
 def test_nobody_listens(part):
     with Server(b"") as closed:
         url = closed.url
-    fetch_error = pytest.raises(fetch.FetchError, match="weights convert FILE")
+    fetch_error = pytest.raises(FetchError, match="weights convert FILE")
     with pytest.MonkeyPatch.context() as patch, fetch_error:
         patch.setattr(fetch, "PAUSE_SECONDS", 0.01)
         fetch.download(url, part, algorithm="md5", digest="0", max_bytes=10)
@@ -329,10 +330,10 @@ def test_weights_by_option_and_environment(home, content, monkeypatch):
     assert weights.load("auto", path).network.architecture == "vgg19"
     monkeypatch.setenv(weights.ENVIRONMENT, str(path))
     assert weights.load().path == path
-    with pytest.raises(weights.WeightsError, match="this is vgg19, not vgg16"):
+    with pytest.raises(WeightsError, match="this is vgg19, not vgg16"):
         weights.load("vgg16")
     monkeypatch.setenv(weights.ENVIRONMENT, str(home / "nothing"))
-    with pytest.raises(weights.WeightsError, match="cannot read the weights"):
+    with pytest.raises(WeightsError, match="cannot read the weights"):
         weights.load()
 
 
@@ -352,5 +353,5 @@ def test_convert_stores_where_runs_find_it(home, content):
 def test_places_that_publish_no_digest_are_not_fetched_from():
     assert weights.published("vgg19").name == "keras"
     assert weights.published("vgg19", "torchvision").digest == "dcbb9e9d"
-    with pytest.raises(weights.WeightsError, match="choose from keras, torchvision"):
+    with pytest.raises(WeightsError, match="choose from keras, torchvision"):
         weights.published("vgg19", "timm")

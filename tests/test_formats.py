@@ -17,8 +17,8 @@ import scipy.io
 
 from benchmarks import engine
 from jaxmrf import convert, vgg
+from jaxmrf.errors import ConversionError
 from jaxmrf.formats import matconvnet, named_features, torch_file
-from jaxmrf.formats.common import ConversionError
 from tests.conftest import picture
 
 MEAN_BGR = np.array([103.939, 116.779, 123.68])

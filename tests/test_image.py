@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from jaxmrf import files, image
-from jaxmrf.image import ImageError, Picture
+from jaxmrf.errors import ImageError
+from jaxmrf.image import Picture
 
 
 def checkerboard(height, width):

@@ -30,7 +30,8 @@ from jaxmrf import (
     reconstruction,
     weights,
 )
-from jaxmrf.config import Config, ConfigError
+from jaxmrf.config import Config
+from jaxmrf.errors import ConfigError
 from jaxmrf.match_map import Copy
 from tests.conftest import picture
 

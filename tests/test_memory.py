@@ -7,7 +7,8 @@ import jax
 import pytest
 
 from jaxmrf import memory, vgg, weights
-from jaxmrf.config import Config, ConfigError
+from jaxmrf.config import Config
+from jaxmrf.errors import ConfigError
 from jaxmrf.transfer import make_plan, memory_needed
 
 CONFIG = Config(layers=("relu2_1",), content_layer="relu2_1", levels=1, history=1)

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from jaxmrf import ray_engine
-from jaxmrf.config import ConfigError
+from jaxmrf.errors import ConfigError
 from tests.conftest import picture
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -18,7 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from jaxmrf import cli, options, sweep
-from jaxmrf.config import ConfigError
+from jaxmrf.errors import ConfigError
 from jaxmrf.sweep import Axis
 from tests.serving import write_pictures
 

@@ -10,8 +10,9 @@ import pytest
 
 import jaxmrf
 from jaxmrf import api, matchers, matching, weights
-from jaxmrf.config import PRESETS, Config, ConfigError
+from jaxmrf.config import PRESETS, Config
 from jaxmrf.decoder import LAYERS
+from jaxmrf.errors import ConfigError
 from jaxmrf.transfer import NonFiniteEnergyError, chunk_length, make_plan, memory_needed, run
 from tests.conftest import ToyNetwork, picture, toy_params
 

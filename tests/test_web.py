@@ -26,7 +26,7 @@ from PIL import Image
 
 from jaxmrf import cli_serve, options, suitability
 from jaxmrf.cli import transfer
-from jaxmrf.config import ConfigError
+from jaxmrf.errors import ConfigError
 from jaxmrf.transfer import Plan, Progress
 from jaxmrf.web import app, decoder, form, pictures, runs, security, worker
 from jaxmrf.web import queue as queue_module

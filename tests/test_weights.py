@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from jaxmrf import convert, vgg, weights
+from jaxmrf.errors import ConversionError, WeightsError
 from jaxmrf.formats import flax_pickle
-from jaxmrf.formats.common import ConversionError
 
 
 @pytest.fixture(scope="module")
@@ -168,23 +168,23 @@ def test_a_wrong_digest_is_a_clear_error(checkpoint, tmp_path):
     path = tmp_path / "vgg16.safetensors"
     path.write_bytes(content)
     assert weights.load_file(path).network.architecture == "vgg16"
-    with pytest.raises(weights.WeightsError, match="damaged: SHA-256"):
+    with pytest.raises(WeightsError, match="damaged: SHA-256"):
         weights.load_file(path, sha256="0" * 64)
     content[-3] ^= 1
     path.write_bytes(content)
-    with pytest.raises(weights.WeightsError, match="digest"):
+    with pytest.raises(WeightsError, match="digest"):
         weights.load_file(path)
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(weights.WeightsError, match="not a weight file"):
+    with pytest.raises(WeightsError, match="not a weight file"):
         weights.load_file(path)
 
 
 def test_networks_that_are_not_there_are_named():
-    with pytest.raises(weights.WeightsError, match="vgg19"):
+    with pytest.raises(WeightsError, match="vgg19"):
         weights.load("vgg19")
-    with pytest.raises(weights.WeightsError, match="choose from auto, vgg16, vgg19"):
+    with pytest.raises(WeightsError, match="choose from auto, vgg16, vgg19"):
         weights.load("resnet")
-    with pytest.raises(weights.WeightsError, match="cannot read"):
+    with pytest.raises(WeightsError, match="cannot read"):
         weights.load_file(weights.shipped_file("nothing.safetensors"))
 
 

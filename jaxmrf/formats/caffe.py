@@ -13,11 +13,11 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
 from jaxmrf import vgg
+from jaxmrf.errors import ConversionError
 from jaxmrf.formats.common import (
     CAFFE_INPUT,
     MAX_FILE_BYTES,
     OXFORD_LICENSE,
-    ConversionError,
     Foreign,
     architecture_of,
     check_shape,

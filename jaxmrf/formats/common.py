@@ -7,13 +7,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from jaxmrf import vgg
+from jaxmrf.errors import ConversionError
 
 MAX_FILE_BYTES = 2 * 2**30
 """No published VGG file is larger: VGG-19 with its classifier has 575 MB."""
-
-
-class ConversionError(ValueError):
-    """A weight file that cannot be used; the message says what is wrong with it."""
 
 
 @dataclasses.dataclass(frozen=True)

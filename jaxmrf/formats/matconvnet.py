@@ -10,11 +10,11 @@ import numpy as np
 import scipy.io
 
 from jaxmrf import vgg
+from jaxmrf.errors import ConversionError
 from jaxmrf.formats.common import (
     MATCONVNET_INPUT,
     MAX_FILE_BYTES,
     OXFORD_LICENSE,
-    ConversionError,
     Foreign,
     architecture_of,
     check_shape,

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from jaxmrf import vgg
+from jaxmrf.errors import ConversionError
 from jaxmrf.formats.common import (
     TORCHVISION_INPUT,
     TORCHVISION_LICENSE,
-    ConversionError,
     Foreign,
     check_shape,
     oihw_to_hwio,

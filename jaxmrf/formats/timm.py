@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import safetensors
 
+from jaxmrf.errors import ConversionError
 from jaxmrf.formats import named_features
-from jaxmrf.formats.common import ConversionError, Foreign
+from jaxmrf.formats.common import Foreign
 
 _MAX_HEADER = 2**20
 

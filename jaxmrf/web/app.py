@@ -16,8 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from jaxmrf.config import ConfigError
-from jaxmrf.image import ImageError
+from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.web import decoder, form, pictures
 from jaxmrf.web.pictures import Pictures, Upload, UploadError
 from jaxmrf.web.queue import Queue, QueueError

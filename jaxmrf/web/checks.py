@@ -5,6 +5,7 @@ from pathlib import Path
 
 from jaxmrf import pyramid, vgg, weights
 from jaxmrf.config import Config
+from jaxmrf.errors import WeightsError
 from jaxmrf.web.form import ControlError
 
 LARGEST_TRIED = 4096
@@ -30,7 +31,7 @@ def check_network(name: str, weights_file: str | None) -> None:
         return
     try:
         path = weights.find(name)
-    except weights.WeightsError as error:
+    except WeightsError as error:
         raise ControlError(str(error), "network") from None
     if not Path(path).exists():
         raise ControlError(f"the weights {path} are not here", "network")

@@ -18,7 +18,7 @@ import psutil
 from PIL import Image
 
 from jaxmrf import files, image
-from jaxmrf.image import ImageError
+from jaxmrf.errors import ImageError
 
 MAX_PIXELS = 50_000_000
 """Pixels of an upload."""

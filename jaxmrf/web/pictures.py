@@ -16,7 +16,7 @@ from typing import Protocol
 from PIL import Image
 
 from jaxmrf import files
-from jaxmrf.image import ImageError
+from jaxmrf.errors import ImageError
 from jaxmrf.web.decoder import Decoder, view_of
 
 MAX_BYTES = 64_000_000

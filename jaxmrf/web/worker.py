@@ -22,9 +22,20 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxmrf import api, device, files, image, memory, options, paint, pyramid, suitability, weights
-from jaxmrf.config import ConfigError
-from jaxmrf.image import ImageError, Picture
+from jaxmrf import (
+    api,
+    device,
+    files,
+    image,
+    memory,
+    options,
+    paint,
+    pyramid,
+    suitability,
+    weights,
+)
+from jaxmrf.errors import ConfigError, DeviceError, ImageError, WeightsError
+from jaxmrf.image import Picture
 from jaxmrf.transfer import Plan, Progress
 from jaxmrf.web import runs
 
@@ -41,7 +52,7 @@ PREVIEW_SHARE = 15
 COMPILE_SECONDS = 3.0
 """Expected time to compile the programs of a level."""
 
-USER_ERRORS = (ConfigError, ImageError, weights.WeightsError, device.DeviceError)
+USER_ERRORS = (ConfigError, ImageError, WeightsError, DeviceError)
 
 _PRIORITY = {"quick": 0, "run": 1, "prepare": 2}
 
