@@ -13,7 +13,7 @@ from jaxtyping import Float
 from jaxmrf import image
 from jaxmrf.errors import ConfigError
 from jaxmrf.exemplars import Guides, same_proportions
-from jaxmrf.transfer import at_size
+from jaxmrf.pyramid import at_size
 
 MAX_LABELS = 16
 

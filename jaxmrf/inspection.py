@@ -31,7 +31,8 @@ from jaxmrf.errors import ConfigError, ImageError, WeightsError
 from jaxmrf.image import Picture
 from jaxmrf.inspection_page import Figure, Section
 from jaxmrf.paint import Job
-from jaxmrf.transfer import Progress, at_size, make_plan
+from jaxmrf.pyramid import at_size
+from jaxmrf.transfer import Progress, make_plan
 
 PAGE = "index.html"
 

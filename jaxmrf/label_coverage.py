@@ -15,7 +15,8 @@ from jaxmrf import patches
 from jaxmrf.config import Config
 from jaxmrf.energy import Features
 from jaxmrf.exemplars import Guides, labels_at
-from jaxmrf.transfer import Plan, at_size
+from jaxmrf.pyramid import at_size
+from jaxmrf.transfer import Plan
 
 
 def unmatched(

@@ -21,6 +21,7 @@ from jaxmrf.config import Config
 from jaxmrf.decoder import Decoder
 from jaxmrf.energy import Features
 from jaxmrf.exemplars import Guides
+from jaxmrf.pyramid import enlarged
 
 # The function `jaxmrf.transfer` hides the module of that name from `from jaxmrf import`.
 from jaxmrf.transfer import (
@@ -31,7 +32,6 @@ from jaxmrf.transfer import (
     advance,
     decoded,
     decoder_rounds,
-    enlarged,
     initial_picture,
     level_inputs,
     make_inputs,

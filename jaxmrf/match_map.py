@@ -14,16 +14,10 @@ from jaxmrf.config import Config
 from jaxmrf.energy import Features
 from jaxmrf.exemplars import Guides, margin
 from jaxmrf.matching import Match
+from jaxmrf.pyramid import at_size
 
 # The function `jaxmrf.transfer` hides the module of that name from `from jaxmrf import`.
-from jaxmrf.transfer import (
-    LevelInputs,
-    at_size,
-    level_inputs,
-    make_inputs,
-    make_plan,
-    prepare_level,
-)
+from jaxmrf.transfer import LevelInputs, level_inputs, make_inputs, make_plan, prepare_level
 
 PROBE = 1024
 """Side of the picture that tells how many pixels a position of a layer stands for: a

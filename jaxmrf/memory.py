@@ -1,15 +1,32 @@
 """Whether a run fits into memory, found out before it starts."""
 
 import dataclasses
+import functools
 import math
+from typing import Any
 
 import jax
+import numpy as np
 import psutil
+from jaxtyping import PyTree
 
-from jaxmrf import style_losses, vgg, weights
+from jaxmrf import energy, optimize, style_losses, vgg, weights
 from jaxmrf.config import Config
+from jaxmrf.decoder import Decoder
+from jaxmrf.energy import Features
 from jaxmrf.errors import ConfigError
-from jaxmrf.transfer import Plan, memory_needed
+from jaxmrf.pyramid import copies_of_all
+from jaxmrf.transfer import (
+    LevelInputs,
+    Plan,
+    decoder_rounds,
+    jit_decode,
+    jit_prepare,
+    jit_steps,
+    level_weights,
+    prepare_level,
+    settled,
+)
 
 UNCHECKED_PIXELS = 1_000_000
 """Pictures up to this size are not checked unless a budget is given: it would take the
@@ -98,3 +115,58 @@ def _in_strips(network: weights.Loaded, config: Config) -> list[weights.Loaded]:
         return []
     strips = dataclasses.replace(network.network, in_strips=True)
     return [dataclasses.replace(network, network=strips)]
+
+
+def memory_needed(
+    plan: Plan,
+    params: PyTree,
+    *,
+    features: Features,
+    config: Config,
+    guided: bool = True,
+    trained: Decoder | None = None,
+) -> int:
+    """Returns the bytes that the finest level of a run takes, as its compiler reports them.
+
+    Compiles the level's programs, for shapes alone; with a persistent compilation cache
+    the run itself finds them there.
+
+    Args:
+      plan: from `make_plan`.
+      params: parameters of the network.
+      features: the network.
+      config: settings.
+      guided: whether there is a content picture.
+      trained: decoder of the network; None: there is none.
+    """
+    config = settled(config, guided=guided, started=False, trained=trained)
+    rounds = decoder_rounds(config, trained)
+    shape = plan.shapes[-1]
+    picture = jax.ShapeDtypeStruct((*shape, 3), np.float32)
+    styles = [jax.ShapeDtypeStruct((*each, 3), np.float32) for each in plan.style_shapes[-1]]
+    copies = jax.eval_shape(functools.partial(copies_of_all, config=config.copies()), styles)
+    weights = level_weights(config, 0, 1)
+    inputs = LevelInputs(picture if guided else None, tuple(copies), weights, None, None, None)
+    config = plan.program(-1, config)
+    static = {"features": features, "config": config}
+    targets = jax.eval_shape(
+        functools.partial(prepare_level, shape=shape, **static), params, inputs
+    )
+    programs = [jit_prepare.lower(params, inputs, shape=shape, **static)]
+    if rounds:
+        programs.append(jit_decode.lower(picture, params, trained, targets, **static))
+    if plan.iterations[-1]:
+        state = jax.eval_shape(
+            lambda image: optimize.init(image, optimize.make_optimizer(config)), picture
+        )
+        memory = jax.eval_shape(
+            lambda image: energy.no_memory(image, params, targets, **static), picture
+        )
+        programs.append(jit_steps.lower(*state, memory, params, targets, count=1, **static))
+    return max(_bytes(program.compile().memory_analysis()) for program in programs)
+
+
+def _bytes(analysis: Any) -> int:
+    """Returns the bytes that a program holds at once."""
+    held = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
+    return held + analysis.temp_size_in_bytes - analysis.alias_size_in_bytes

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from jaxmrf.config import Config
 
@@ -162,3 +162,33 @@ def _inner_box(height: int, width: int, radians: float) -> tuple[int, int]:
 def _round(value: float) -> int:
     """Rounds half up; Python's round goes to even, which users do not expect of sizes."""
     return math.floor(value + 0.5)
+
+
+@functools.partial(jax.jit, static_argnames="config")
+def copies_of_all(pictures: Sequence[Array], *, config: Config) -> list[Array]:
+    """Returns the rotated and scaled copies of all styles, those of one style together.
+
+    `config` is that of `Config.copies`, or every seed would be a program of its own.
+    """
+    return [copy for picture in pictures for copy in style_copies(picture, config)]
+
+
+def enlarged(
+    picture: Float[Array, "_ _ 3"], shape: tuple[int, int], config: Config
+) -> Float[Array, "h w 3"]:
+    """Returns the picture of a level at another size; a tileable one stays tileable."""
+    if not config.tileable or picture.shape[:2] == tuple(shape):
+        return resize(picture, shape)
+    around = resize(jnp.tile(picture, (3, 3, 1)), tuple(3 * side for side in shape))
+    return around[shape[0] : 2 * shape[0], shape[1] : 2 * shape[1]]
+
+
+def mask_at(mask: Float[Array, "_ _"], shape: tuple[int, int]) -> Bool[Array, "h w 1"]:
+    """Returns where a mask is above 0.5, at (height, width) `shape`."""
+    return at_size(mask[..., None], shape) > 0.5
+
+
+@functools.partial(jax.jit, static_argnames="shape")
+def at_size(picture: Float[Array, "_ _ c"], shape: tuple[int, int]) -> Float[Array, "h w c"]:
+    """Returns a picture resampled to (height, width) `shape`, in 0 to 1."""
+    return jnp.clip(resize(picture, shape), 0.0, 1.0)

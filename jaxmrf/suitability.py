@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxmrf import color, matching
 from jaxmrf.energy import Features
-from jaxmrf.transfer import at_size
+from jaxmrf.pyramid import at_size
 
 SIDE = 96
 """Pixels of both sides of the pictures that are compared, whatever size and proportions they

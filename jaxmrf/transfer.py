@@ -23,6 +23,7 @@ from jaxmrf.decoder import Decoder
 from jaxmrf.energy import Features, Region, Targets, Weights
 from jaxmrf.errors import ConfigError
 from jaxmrf.exemplars import Guides
+from jaxmrf.pyramid import at_size, copies_of_all, enlarged, mask_at
 
 MAX_STYLE_PIXELS = 100_000_000
 
@@ -138,7 +139,7 @@ class Progress:
         original = at_size(self.original, self.shape)
         if self.config.color == "keep":
             image = color.with_chrominance_of(image, original)
-        where = None if self.mask is None else _mask_at(self.mask, self.shape)
+        where = None if self.mask is None else mask_at(self.mask, self.shape)
         if self.finish is not None:
             image = _finished(image, self.finish, self.config.final_strength(), where)
         if where is not None:
@@ -213,61 +214,6 @@ def make_plan(
     )
 
 
-def memory_needed(
-    plan: Plan,
-    params: PyTree,
-    *,
-    features: Features,
-    config: Config,
-    guided: bool = True,
-    trained: Decoder | None = None,
-) -> int:
-    """Returns the bytes that the finest level of a run takes, as its compiler reports them.
-
-    Compiles the level's programs, for shapes alone; with a persistent compilation cache
-    the run itself finds them there.
-
-    Args:
-      plan: from `make_plan`.
-      params: parameters of the network.
-      features: the network.
-      config: settings.
-      guided: whether there is a content picture.
-      trained: decoder of the network; None: there is none.
-    """
-    config = settled(config, guided=guided, started=False, trained=trained)
-    rounds = decoder_rounds(config, trained)
-    shape = plan.shapes[-1]
-    picture = jax.ShapeDtypeStruct((*shape, 3), np.float32)
-    styles = [jax.ShapeDtypeStruct((*each, 3), np.float32) for each in plan.style_shapes[-1]]
-    copies = jax.eval_shape(functools.partial(_copies, config=config.copies()), styles)
-    weights = level_weights(config, 0, 1)
-    inputs = LevelInputs(picture if guided else None, tuple(copies), weights, None, None, None)
-    config = plan.program(-1, config)
-    static = {"features": features, "config": config}
-    targets = jax.eval_shape(
-        functools.partial(prepare_level, shape=shape, **static), params, inputs
-    )
-    programs = [_prepare.lower(params, inputs, shape=shape, **static)]
-    if rounds:
-        programs.append(_decode.lower(picture, params, trained, targets, **static))
-    if plan.iterations[-1]:
-        state = jax.eval_shape(
-            lambda image: optimize.init(image, optimize.make_optimizer(config)), picture
-        )
-        memory = jax.eval_shape(
-            lambda image: energy.no_memory(image, params, targets, **static), picture
-        )
-        programs.append(_steps.lower(*state, memory, params, targets, count=1, **static))
-    return max(_bytes(program.compile().memory_analysis()) for program in programs)
-
-
-def _bytes(analysis: Any) -> int:
-    """Returns the bytes that a program holds at once."""
-    held = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
-    return held + analysis.temp_size_in_bytes - analysis.alias_size_in_bytes
-
-
 def run(
     params: PyTree,
     content: Float[Array, "_ _ 3"] | None,
@@ -336,7 +282,7 @@ def run(
         )
         yield start
         program = plan.program(level, config)
-        targets = _prepare(
+        targets = jit_prepare(
             params,
             level_inputs(inputs, plan, level, config),
             shape=shape,
@@ -344,7 +290,7 @@ def run(
             config=program,
         )
         for done in range(1, rounds + 1):
-            image, finite = _decode(
+            image, finite = jit_decode(
                 start.image, params, trained, targets, features=features, config=program
             )
             undecodable = start.undecodable or not finite
@@ -471,7 +417,7 @@ def level_inputs(inputs: Inputs, plan: Plan, level: int, config: Config) -> Leve
 
     def copies_of(pictures: Sequence[Array]) -> tuple[Array, ...]:
         sized = (at_size(*each) for each in zip(pictures, style_shapes, strict=True))
-        return tuple(_copies(list(sized), config=config.copies()))
+        return tuple(copies_of_all(list(sized), config=config.copies()))
 
     styles = copies_of(inputs.styles)
     blend, guides, region = _blend(config), inputs.guides, None
@@ -480,7 +426,7 @@ def level_inputs(inputs: Inputs, plan: Plan, level: int, config: Config) -> Leve
     if guides is not None:
         guides = Guides(at_size(guides.picture, shape), copies_of(guides.styles))
     if inputs.mask is not None:
-        region = Region(_mask_at(inputs.mask, shape), at_size(inputs.original, shape))
+        region = Region(mask_at(inputs.mask, shape), at_size(inputs.original, shape))
     content = None if inputs.content is None else at_size(inputs.content, shape)
     weights = level_weights(config, level, len(plan.shapes))
     return LevelInputs(content, styles, weights, blend, guides, region)
@@ -546,7 +492,7 @@ def decoded(
     return jnp.where(finite, painted, image), finite
 
 
-_decode = jax.jit(decoded, static_argnames=("features", "config"))
+jit_decode = jax.jit(decoded, static_argnames=("features", "config"))
 
 
 def _run_level(
@@ -559,7 +505,7 @@ def _run_level(
     chunk = chunk_length(device.platform, progress.image.shape[:2], progress.iterations)
     good = progress
     for done in range(0, progress.iterations, chunk):
-        state, memory, images, records = _steps(
+        state, memory, images, records = jit_steps(
             *state, memory, params, targets, count=chunk, features=features, config=config
         )
         records = jax.device_get(records)
@@ -610,15 +556,6 @@ def _exact_matches(
     return min(float(share) for share in shares.values())
 
 
-@functools.partial(jax.jit, static_argnames="config")
-def _copies(pictures: Sequence[Array], *, config: Config) -> list[Array]:
-    """Returns the rotated and scaled copies of all styles, those of one style together.
-
-    `config` is that of `Config.copies`, or every seed would be a program of its own.
-    """
-    return [copy for picture in pictures for copy in pyramid.style_copies(picture, config)]
-
-
 def _blend(config: Config) -> Array | None:
     """Returns the weights of the styles, the largest one; None: all the same."""
     if not config.style_blend:
@@ -626,27 +563,7 @@ def _blend(config: Config) -> Array | None:
     return jnp.asarray(config.style_blend, jnp.float32) / max(config.style_blend)
 
 
-def enlarged(
-    picture: Float[Array, "_ _ 3"], shape: tuple[int, int], config: Config
-) -> Float[Array, "h w 3"]:
-    """Returns the picture of a level at another size; a tileable one stays tileable."""
-    if not config.tileable or picture.shape[:2] == tuple(shape):
-        return pyramid.resize(picture, shape)
-    around = pyramid.resize(jnp.tile(picture, (3, 3, 1)), tuple(3 * side for side in shape))
-    return around[shape[0] : 2 * shape[0], shape[1] : 2 * shape[1]]
-
-
-def _mask_at(mask: Array, shape: tuple[int, int]) -> Array:
-    return at_size(mask[..., None], shape) > 0.5
-
-
-@functools.partial(jax.jit, static_argnames="shape")
-def at_size(picture: Float[Array, "_ _ c"], shape: tuple[int, int]) -> Float[Array, "h w c"]:
-    """Returns a picture resampled to (height, width) `shape`, in 0 to 1."""
-    return jnp.clip(pyramid.resize(picture, shape), 0.0, 1.0)
-
-
-_prepare = jax.jit(prepare_level, static_argnames=("shape", "features", "config"))
+jit_prepare = jax.jit(prepare_level, static_argnames=("shape", "features", "config"))
 
 
 def advance(
@@ -695,7 +612,7 @@ def advance(
     static_argnames=("count", "features", "config"),
     donate_argnames=("optimizer_state", "memory"),
 )
-def _steps(
+def jit_steps(
     image: Float[Array, "h w 3"],
     optimizer_state: PyTree,
     iteration: Int[Array, ""],
@@ -812,7 +729,7 @@ def _patches_fit(
     guided: bool,
 ) -> bool:
     styles = [jax.ShapeDtypeStruct((*each, 3), np.float32) for each in style_shapes]
-    copies = jax.eval_shape(functools.partial(_copies, config=config.copies()), styles)
+    copies = jax.eval_shape(functools.partial(copies_of_all, config=config.copies()), styles)
     # If a patch fits on the smallest height and width of all, it fits on every picture.
     smallest = np.min([shape, *(copy.shape[:2] for copy in copies)], axis=0)
     picture = jax.ShapeDtypeStruct((*smallest, 3), np.float32)

@@ -9,7 +9,7 @@ import pytest
 from jaxmrf import energy, matchers, optimize, vgg
 from jaxmrf.config import Config
 from jaxmrf.energy import Weights
-from jaxmrf.transfer import _steps
+from jaxmrf.transfer import jit_steps
 
 
 @pytest.mark.parametrize("exact_pairs", [2**27, 0])
@@ -32,7 +32,7 @@ def test_a_chunk_of_whole_steps_lowers_for_cuda_and_tpu(exact_pairs, monkeypatch
     assert (targets.style["mrf"].patches["relu3_1"].index is None) == bool(exact_pairs)
     state = jax.eval_shape(functools.partial(optimize.init, optimizer=optimizer), picture)
     memory = jax.eval_shape(lambda x: energy.no_memory(x, params, targets, **static), picture)
-    exported = jax.export.export(_steps, platforms=["cuda", "tpu"])(
+    exported = jax.export.export(jit_steps, platforms=["cuda", "tpu"])(
         *state, memory, params, targets, count=5, **static
     )
     module = exported.mlir_module()

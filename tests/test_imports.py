@@ -10,7 +10,18 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "jaxmrf"
 
 ORDER = [
-    *("_version", "errors", "config", "color", "pyramid", "patches", "matching", "matchers", "losses", "exemplars"),
+    *(
+        "_version",
+        "errors",
+        "config",
+        "color",
+        "pyramid",
+        "patches",
+        "matching",
+        "matchers",
+        "losses",
+        "exemplars",
+    ),
     *("mrf", "gram", "style_losses", "energy", "lbfgs", "optimize", "decoder"),
     *(
         "transfer",

@@ -9,7 +9,8 @@ import pytest
 from jaxmrf import memory, vgg, weights
 from jaxmrf.config import Config
 from jaxmrf.errors import ConfigError
-from jaxmrf.transfer import make_plan, memory_needed
+from jaxmrf.memory import memory_needed
+from jaxmrf.transfer import make_plan
 
 CONFIG = Config(layers=("relu2_1",), content_layer="relu2_1", levels=1, history=1)
 SHAPE = (320, 200)

@@ -13,7 +13,8 @@ from jaxmrf import api, matchers, matching, weights
 from jaxmrf.config import PRESETS, Config
 from jaxmrf.decoder import LAYERS
 from jaxmrf.errors import ConfigError
-from jaxmrf.transfer import NonFiniteEnergyError, chunk_length, make_plan, memory_needed, run
+from jaxmrf.memory import memory_needed
+from jaxmrf.transfer import NonFiniteEnergyError, chunk_length, make_plan, run
 from tests.conftest import ToyNetwork, picture, toy_params
 
 transfer = sys.modules["jaxmrf.transfer"]  # the function of that name hides it

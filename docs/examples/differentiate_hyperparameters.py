@@ -17,9 +17,9 @@ import optax
 
 import jaxmrf
 from jaxmrf import energy, image, optimize, pyramid, weights
+from jaxmrf.pyramid import enlarged
 from jaxmrf.transfer import (
     advance,
-    enlarged,
     initial_picture,
     level_inputs,
     make_inputs,

@@ -22,18 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxmrf import (
-    api,
-    device,
-    files,
-    image,
-    memory,
-    options,
-    paint,
-    pyramid,
-    suitability,
-    weights,
-)
+from jaxmrf import api, device, files, image, memory, options, paint, pyramid, suitability, weights
 from jaxmrf.errors import ConfigError, DeviceError, ImageError, WeightsError
 from jaxmrf.image import Picture
 from jaxmrf.transfer import Plan, Progress
