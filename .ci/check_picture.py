@@ -11,9 +11,11 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmrf import energy, image, mrf, pyramid, weights
-from jaxmrf.config import Config
-from jaxmrf.energy import Weights
+from jaxmrf import image, weights
+from jaxmrf.core import energy, pyramid
+from jaxmrf.core.config import Config
+from jaxmrf.core.energy import Weights
+from jaxmrf.core.losses import mrf
 
 
 def main(output: str, content: str, style: str, size: str) -> None:

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import convergence, lanes, page, parts, picture, process, rounding
-from jaxmrf import device, image, pyramid
-from jaxmrf.config import Config
+from jaxmrf import device, image
+from jaxmrf.core import pyramid
+from jaxmrf.core.config import Config
 
 CONFIGS = {
     "default": Config(),

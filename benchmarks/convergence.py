@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.evaluator import Evaluator
-from jaxmrf import api, color, image, pyramid, weights
-from jaxmrf.config import PATCHES_ALONE, Config
-from jaxmrf.energy import Weights
-from jaxmrf.transfer import level_weights
+from jaxmrf import api, image, weights
+from jaxmrf.core import color, pyramid
+from jaxmrf.core.config import PATCHES_ALONE, Config
+from jaxmrf.core.energy import Weights
+from jaxmrf.core.run.loop import level_weights
 
 
 class Level(NamedTuple):

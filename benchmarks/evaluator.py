@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from benchmarks import engine
-from jaxmrf import patches, vgg
-from jaxmrf.config import Config
-from jaxmrf.energy import Weights
+from jaxmrf import vgg
+from jaxmrf.core.config import Config
+from jaxmrf.core.energy import Weights
+from jaxmrf.core.matching import patches
 
 
 class Evaluator:

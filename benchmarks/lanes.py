@@ -10,9 +10,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxmrf import lanes, weights
-from jaxmrf.config import Config
-from jaxmrf.transfer import make_plan
+from jaxmrf import weights
+from jaxmrf.core.config import Config
+from jaxmrf.core.run import lanes
+from jaxmrf.core.run.loop import make_plan
 
 ITERATIONS = 6
 """The first two compile and find matches; the others are timed."""

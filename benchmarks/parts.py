@@ -9,9 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmrf import energy, mrf, optimize, vgg, weights
-from jaxmrf.config import Config
-from jaxmrf.energy import Weights
+from jaxmrf import vgg, weights
+from jaxmrf.core import energy
+from jaxmrf.core.config import Config
+from jaxmrf.core.energy import Weights
+from jaxmrf.core.losses import mrf
+from jaxmrf.core.optimize import optimizers
 from jaxmrf.errors import WeightsError
 
 CHANNELS = {"conv1_2": 64, "conv2_2": 128, "conv3_2": 256, "conv4_2": 512}
@@ -98,14 +101,14 @@ def measure(
     arguments = {"features": network, "config": config}
     prepare = functools.partial(energy.prepare, shape=content.shape[:2], **arguments)
     targets = jax.jit(prepare)(params, content, [style], Weights(0.25, {"mrf": 1.0}, 0.3))
-    optimizer = optimize.make_optimizer(config)
-    state = optimize.init(image, optimizer)
+    optimizer = optimizers.make_optimizer(config)
+    state = optimizers.init(image, optimizer)
     memory = energy.no_memory(image, params, targets, **arguments)
 
     @jax.jit
     def step(state: Any, params: Any, targets: Any, memory: Any, renew: Any) -> Any:
         objective = functools.partial(energy.energy_and_memory, **arguments)
-        return optimize.step(
+        return optimizers.step(
             state, params, targets, memory, renew, objective=objective, optimizer=optimizer
         )
 

@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmrf import lanes, weights
-from jaxmrf.config import Config
-from jaxmrf.transfer import make_inputs, make_plan, run, settled
+from jaxmrf import weights
+from jaxmrf.core.config import Config
+from jaxmrf.core.run import lanes
+from jaxmrf.core.run.loop import make_inputs, make_plan, run, settled
 
 PERTURBATION = 1e-6
 

@@ -2,7 +2,7 @@
 
 A direct transcription: scores by a convolution with the style patches as kernels, the
 gradient by autograd through the gathered patches, torch.optim.LBFGS with steps of length
-one and 25 corrections. It computes the energy of `jaxmrf.energy`;
+one and 25 corrections. It computes the energy of `jaxmrf.core.energy`;
 tests/test_benchmarks.py compares value and gradient.
 """
 
@@ -12,9 +12,10 @@ import numpy as np
 import torch
 import torch.nn.functional as nn
 
-from jaxmrf import patches, vgg
-from jaxmrf.config import Config
-from jaxmrf.energy import Weights
+from jaxmrf import vgg
+from jaxmrf.core.config import Config
+from jaxmrf.core.energy import Weights
+from jaxmrf.core.matching import patches
 
 
 def to_torch(picture: np.ndarray) -> torch.Tensor:

@@ -13,13 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxmrf import memory, pyramid, suitability, vgg, weights
-from jaxmrf.config import Config
+from jaxmrf import memory, suitability, vgg, weights
+from jaxmrf.core import pyramid
+from jaxmrf.core.config import Config
+from jaxmrf.core.losses.exemplars import Guides, same_proportions
+from jaxmrf.core.run.loop import TILE, Plan, Progress, decoder_rounds, make_plan, run
 from jaxmrf.errors import ConfigError
-from jaxmrf.exemplars import Guides, same_proportions
-
-# The function `jaxmrf.transfer` hides the module of that name from `from jaxmrf import`.
-from jaxmrf.transfer import TILE, Plan, Progress, decoder_rounds, make_plan, run
 
 Pixels = Float[np.ndarray, "_ _ 3"]
 Styles = Pixels | Sequence[Pixels]

@@ -18,14 +18,16 @@ import filelock
 import jax
 import numpy as np
 
-from jaxmrf import api, files, image, lanes, memory, paint, pyramid, weights
-from jaxmrf.config import Config
+from jaxmrf import api, files, image, memory, paint, weights
+from jaxmrf.core import pyramid
+from jaxmrf.core.config import Config
+from jaxmrf.core.run import lanes
+from jaxmrf.core.run.loop import Plan, make_plan, settled
 from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.guides import load_mask
 from jaxmrf.image import Picture
 from jaxmrf.ledger import Ledger
 from jaxmrf.manifest import Line
-from jaxmrf.transfer import Plan, make_plan, settled
 
 THREADS = 4
 """That read and write pictures; decoding and encoding let go of Python's lock."""

@@ -24,15 +24,15 @@ from jaxmrf import (
     suitability,
     weights,
 )
-from jaxmrf import config as settings
 from jaxmrf import device as devices
 from jaxmrf._version import __version__
 from jaxmrf.cli_weights import app as weights_app
+from jaxmrf.core import config as settings
+from jaxmrf.core.run.loop import Plan
+from jaxmrf.core.run.loop import Progress as Record
 from jaxmrf.errors import ConfigError, WeightsError
 from jaxmrf.suitability import Suitability
 from jaxmrf.terminal import Group, console, noted_signals, say, user_errors
-from jaxmrf.transfer import Plan
-from jaxmrf.transfer import Progress as Record
 
 app = typer.Typer(
     name="jaxmrf",

@@ -9,9 +9,9 @@ from rich.progress import Progress as Bar
 
 from jaxmrf import device as devices
 from jaxmrf import inspection, reconstruction
+from jaxmrf.core.run.loop import Progress
 from jaxmrf.inspection import Request
 from jaxmrf.terminal import console, say, user_errors
-from jaxmrf.transfer import Progress
 
 
 def command(

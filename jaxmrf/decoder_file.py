@@ -12,7 +12,7 @@ import safetensors.numpy
 from flax import traverse_util
 
 from jaxmrf import convert, vgg
-from jaxmrf.decoder import LAYERS, Decoder
+from jaxmrf.core.decoder import LAYERS, Decoder
 from jaxmrf.errors import ConversionError
 
 FORMAT = "jaxmrf-decoder-1"

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxmrf import image
+from jaxmrf.core.losses.exemplars import Guides, same_proportions
+from jaxmrf.core.pyramid import at_size
 from jaxmrf.errors import ConfigError
-from jaxmrf.exemplars import Guides, same_proportions
-from jaxmrf.pyramid import at_size
 
 MAX_LABELS = 16
 

@@ -23,16 +23,16 @@ from jaxmrf import (
     memory,
     options,
     paint,
-    pyramid,
     reconstruction,
     weights,
 )
+from jaxmrf.core import pyramid
+from jaxmrf.core.pyramid import at_size
+from jaxmrf.core.run.loop import Progress, make_plan
 from jaxmrf.errors import ConfigError, ImageError, WeightsError
 from jaxmrf.image import Picture
 from jaxmrf.inspection_page import Figure, Section
 from jaxmrf.paint import Job
-from jaxmrf.pyramid import at_size
-from jaxmrf.transfer import Progress, make_plan
 
 PAGE = "index.html"
 

@@ -11,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from jaxmrf import patches
-from jaxmrf.config import Config
-from jaxmrf.energy import Features
-from jaxmrf.exemplars import Guides, labels_at
-from jaxmrf.pyramid import at_size
-from jaxmrf.transfer import Plan
+from jaxmrf.core.config import Config
+from jaxmrf.core.energy import Features
+from jaxmrf.core.losses.exemplars import Guides, labels_at
+from jaxmrf.core.matching import patches
+from jaxmrf.core.pyramid import at_size
+from jaxmrf.core.run.loop import Plan
 
 
 def unmatched(

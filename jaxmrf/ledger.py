@@ -20,8 +20,8 @@ import numpy as np
 
 from jaxmrf import files, weights
 from jaxmrf._version import __version__
+from jaxmrf.core.run.lanes import Snapshot
 from jaxmrf.errors import ConfigError
-from jaxmrf.lanes import Snapshot
 from jaxmrf.manifest import Line
 
 FOLDER = ".jaxmrf"

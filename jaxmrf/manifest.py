@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from jaxmrf import guides, image, options, paint
+from jaxmrf.core.run.loop import check_settings
 from jaxmrf.errors import ConfigError
 from jaxmrf.paint import Job
-
-# The function `jaxmrf.transfer` hides the module of that name from `from jaxmrf import`.
-from jaxmrf.transfer import check_settings
 
 REFUSED = ("trace", "preview_every", "memory", "shape")
 """Options of one run that a line of a batch cannot have."""

@@ -9,15 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from jaxmrf import color, energy, mrf, patches, pyramid
-from jaxmrf.config import Config
-from jaxmrf.energy import Features
-from jaxmrf.exemplars import Guides, margin
-from jaxmrf.matching import Match
-from jaxmrf.pyramid import at_size
-
-# The function `jaxmrf.transfer` hides the module of that name from `from jaxmrf import`.
-from jaxmrf.transfer import LevelInputs, level_inputs, make_inputs, make_plan, prepare_level
+from jaxmrf.core import color, energy, pyramid
+from jaxmrf.core.config import Config
+from jaxmrf.core.energy import Features
+from jaxmrf.core.losses import mrf
+from jaxmrf.core.losses.exemplars import Guides, margin
+from jaxmrf.core.matching import patches
+from jaxmrf.core.matching.nearest import Match
+from jaxmrf.core.pyramid import at_size
+from jaxmrf.core.run.loop import LevelInputs, level_inputs, make_inputs, make_plan, prepare_level
 
 PROBE = 1024
 """Side of the picture that tells how many pixels a position of a layer stands for: a

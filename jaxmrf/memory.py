@@ -10,13 +10,15 @@ import numpy as np
 import psutil
 from jaxtyping import PyTree
 
-from jaxmrf import energy, optimize, style_losses, vgg, weights
-from jaxmrf.config import Config
-from jaxmrf.decoder import Decoder
-from jaxmrf.energy import Features
-from jaxmrf.errors import ConfigError
-from jaxmrf.pyramid import copies_of_all
-from jaxmrf.transfer import (
+from jaxmrf import vgg, weights
+from jaxmrf.core import energy
+from jaxmrf.core.config import Config
+from jaxmrf.core.decoder import Decoder
+from jaxmrf.core.energy import Features
+from jaxmrf.core.losses import style_losses
+from jaxmrf.core.optimize import optimizers
+from jaxmrf.core.pyramid import copies_of_all
+from jaxmrf.core.run.loop import (
     LevelInputs,
     Plan,
     decoder_rounds,
@@ -27,6 +29,7 @@ from jaxmrf.transfer import (
     prepare_level,
     settled,
 )
+from jaxmrf.errors import ConfigError
 
 UNCHECKED_PIXELS = 1_000_000
 """Pictures up to this size are not checked unless a budget is given: it would take the
@@ -157,7 +160,7 @@ def memory_needed(
         programs.append(jit_decode.lower(picture, params, trained, targets, **static))
     if plan.iterations[-1]:
         state = jax.eval_shape(
-            lambda image: optimize.init(image, optimize.make_optimizer(config)), picture
+            lambda image: optimizers.init(image, optimizers.make_optimizer(config)), picture
         )
         memory = jax.eval_shape(
             lambda image: energy.no_memory(image, params, targets, **static), picture

@@ -10,9 +10,9 @@ from typing import Any, get_args, get_origin
 
 import tomli_w
 
-from jaxmrf import config as settings
 from jaxmrf import paint
-from jaxmrf.config import Config
+from jaxmrf.core import config as settings
+from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError
 from jaxmrf.paint import Job
 

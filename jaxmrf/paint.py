@@ -13,15 +13,16 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from jaxmrf import api, guides, image, label_coverage, pyramid, weights
+from jaxmrf import api, guides, image, label_coverage, weights
 from jaxmrf._version import __version__
-from jaxmrf.config import Config
-from jaxmrf.decoder import LAYERS
+from jaxmrf.core import pyramid
+from jaxmrf.core.config import Config
+from jaxmrf.core.decoder import LAYERS
+from jaxmrf.core.losses.exemplars import Guides
+from jaxmrf.core.run.loop import NonFiniteEnergyError, Plan, Progress
 from jaxmrf.errors import ConfigError, ImageError
-from jaxmrf.exemplars import Guides
 from jaxmrf.image import Picture
 from jaxmrf.suitability import Suitability
-from jaxmrf.transfer import NonFiniteEnergyError, Plan, Progress
 
 QUICK_TRY = 128
 """Below this longest side a picture is not worth a forecast that takes as long."""

@@ -9,12 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from jaxmrf import pyramid
-from jaxmrf.config import Config
-from jaxmrf.energy import Features
-
-# The function `jaxmrf.transfer` hides the module of that name from `from jaxmrf import`.
-from jaxmrf.transfer import Progress, make_plan, run
+from jaxmrf.core import pyramid
+from jaxmrf.core.config import Config
+from jaxmrf.core.energy import Features
+from jaxmrf.core.run.loop import Progress, make_plan, run
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2")
 """Layers from edges to parts of things: one of each block, and that of the content term."""

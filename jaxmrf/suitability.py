@@ -14,9 +14,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PyTree
 
-from jaxmrf import color, matching
-from jaxmrf.energy import Features
-from jaxmrf.pyramid import at_size
+from jaxmrf.core import color
+from jaxmrf.core.energy import Features
+from jaxmrf.core.matching import nearest
+from jaxmrf.core.pyramid import at_size
 
 SIDE = 96
 """Pixels of both sides of the pictures that are compared, whatever size and proportions they
@@ -127,8 +128,8 @@ def _measure(
     # One after the other: several styles then compile no longer than one.
     pictures = jnp.stack([color.match_distribution(content, styles, None), *styles])
     activations = lax.map(lambda picture: _activations(params, picture, features, layers), pictures)
-    style = matching.collect(tuple(activations[1:]), PATCH_SIZE, 1)
-    found = matching.match(activations[0], style, PATCH_SIZE, 1)
+    style = nearest.collect(tuple(activations[1:]), PATCH_SIZE, 1)
+    found = nearest.match(activations[0], style, PATCH_SIZE, 1)
     used = jnp.zeros(style.scale.size, bool).at[found.position.ravel()].set(True)
     possible = jnp.minimum(found.score.size, jnp.sum(style.scale >= 0))
     return jnp.median(found.score), jnp.sum(used) / possible, jnp.asarray(found.score.size)

@@ -12,8 +12,8 @@ import platformdirs
 from jaxtyping import PyTree
 
 from jaxmrf import convert, decoder_file, fetch, files, vgg
-from jaxmrf.decoder import Decoder
-from jaxmrf.energy import Features
+from jaxmrf.core.decoder import Decoder
+from jaxmrf.core.energy import Features
 from jaxmrf.errors import ConversionError, FetchError, WeightsError
 from jaxmrf.formats.common import MAX_FILE_BYTES
 from jaxmrf.published import PUBLISHED, Published

@@ -7,9 +7,9 @@ import sys
 import jax
 import numpy as np
 
-from jaxmrf import lanes
-from jaxmrf.config import Config
-from jaxmrf.transfer import make_plan, run
+from jaxmrf.core.config import Config
+from jaxmrf.core.run import lanes
+from jaxmrf.core.run.loop import make_plan, run
 from tests.conftest import ToyNetwork, picture, toy_params
 
 TOY = ToyNetwork()

@@ -19,13 +19,14 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from jaxmrf import batch, cli, files, image, lanes, manifest, report, weights
-from jaxmrf.config import Config
+from jaxmrf import batch, cli, files, image, manifest, report, weights
+from jaxmrf.core import pyramid
+from jaxmrf.core.config import Config
+from jaxmrf.core.run import lanes
 from jaxmrf.ledger import Ledger
 from jaxmrf.paint import Job
 from tests.conftest import picture
 
-transfer = sys.modules["jaxmrf.transfer"]  # the function of that name hides it
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = ["--size", "64", "--levels", "1", "--iterations", "3", "--lanes", "2"]
 
@@ -379,7 +380,7 @@ def soak(pictures, network, count):
         memory.append(me.memory_info().rss)
         opened.append(me.num_fds())
         compiled.append(lanes._advance._cache_size())
-        assert transfer._copies._cache_size() <= 2  # seeds and weights are no programs
+        assert pyramid.copies_of_all._cache_size() <= 2  # seeds and weights are no programs
 
     before = lanes._advance._cache_size()
     ledger = Ledger(pictures / "out", network, 1)

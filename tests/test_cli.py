@@ -15,8 +15,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from jaxmrf import cli, device, paint
+from jaxmrf.core.run.loop import NonFiniteEnergyError
 from jaxmrf.errors import ImageError
-from jaxmrf.transfer import NonFiniteEnergyError
 from tests.conftest import picture
 
 ROOT = Path(__file__).resolve().parent.parent

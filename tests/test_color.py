@@ -1,7 +1,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmrf import color
+from jaxmrf.core import color
 from tests.conftest import picture
 
 

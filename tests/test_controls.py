@@ -7,13 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmrf import api, energy, gram, guides, label_coverage, mrf, vgg
-from jaxmrf.color import match_histogram
-from jaxmrf.config import Config, _check_type
-from jaxmrf.energy import Weights
+from jaxmrf import api, guides, label_coverage, vgg
+from jaxmrf.core import energy
+from jaxmrf.core.color import match_histogram
+from jaxmrf.core.config import Config, _check_type
+from jaxmrf.core.energy import Weights
+from jaxmrf.core.losses import gram, mrf
+from jaxmrf.core.losses.exemplars import Exemplars, Guides
+from jaxmrf.core.run.loop import make_inputs, make_plan, run
 from jaxmrf.errors import ConfigError
-from jaxmrf.exemplars import Exemplars, Guides
-from jaxmrf.transfer import make_inputs, make_plan, run
 from jaxmrf.weights import Loaded
 from tests.conftest import ToyNetwork, picture, toy_params
 

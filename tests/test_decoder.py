@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 import jaxmrf
-from jaxmrf import api, decoder, decoder_file, options, paint, vgg, weights
-from jaxmrf.config import Config
-from jaxmrf.decoder import Decoder
+from jaxmrf import api, decoder_file, options, paint, vgg, weights
+from jaxmrf.core import decoder
+from jaxmrf.core.config import Config
+from jaxmrf.core.decoder import Decoder
 from jaxmrf.errors import ConversionError, WeightsError
 from tests.conftest import picture
 

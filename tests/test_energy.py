@@ -6,9 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmrf import energy, mrf, patches
-from jaxmrf.config import Config
-from jaxmrf.energy import Weights
+from jaxmrf.core import energy
+from jaxmrf.core.config import Config
+from jaxmrf.core.energy import Weights
+from jaxmrf.core.losses import mrf
+from jaxmrf.core.matching import patches
 from tests.conftest import ToyNetwork, picture, toy_params
 
 CONFIG = Config(layers=("shallow", "deep"), content_layer="deep", matching="exact", style_border=0)

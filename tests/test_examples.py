@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 
 import jaxmrf
-from jaxmrf import Config, ConfigError, image, manifest, matchers, matching, optimize, style_losses
-from jaxmrf.energy import Weights
-from jaxmrf.transfer import make_plan
+from jaxmrf import Config, ConfigError, image, manifest
+from jaxmrf.core.energy import Weights
+from jaxmrf.core.losses import style_losses
+from jaxmrf.core.matching import matchers, nearest
+from jaxmrf.core.optimize import optimizers
+from jaxmrf.core.run.loop import make_plan
 from tests.conftest import ToyNetwork, picture, toy_params
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
@@ -25,7 +28,7 @@ def example(monkeypatch):
     """Returns what loads an example; what it registers is forgotten after the test."""
     for module, name in (
         (style_losses, "STYLE_LOSSES"),
-        (optimize, "OPTIMIZERS"),
+        (optimizers, "OPTIMIZERS"),
         (matchers, "MATCHERS"),
     ):
         monkeypatch.setattr(module, name, dict(getattr(module, name)))
@@ -107,7 +110,7 @@ def test_a_network_of_ones_own_paints(painted):
 
 
 def test_a_matcher_of_ones_own_finds_the_matches(painted, monkeypatch):
-    monkeypatch.setattr(matching, "nearest", None)  # a run that calls it, fails
+    monkeypatch.setattr(nearest, "nearest", None)  # a run that calls it, fails
     own, records = painted("own_matcher")
     assert records[-1].value < records[1].value
     monkeypatch.undo()
@@ -118,16 +121,16 @@ def test_a_matcher_of_ones_own_finds_the_matches(painted, monkeypatch):
 
     @jax.jit
     def agreement():
-        style = matching.collect((style_map,), 3, 1)
-        starts = matching.starts([(12, 12)], 3, 1)
+        style = nearest.collect((style_map,), 3, 1)
+        starts = nearest.starts([(12, 12)], 3, 1)
         style = style._replace(index=own["index"](style, starts, (12, 12), Config()))
         match = own["nearest"](features, style, 3, 1, labels=None)
         itself = own["nearest"](style_map, style, 3, 1)
-        return matching.agreement(features, style, match, 3, 1, 10**6), itself.position
+        return nearest.agreement(features, style, match, 3, 1, 10**6), itself.position
 
     share, itself = agreement()
     assert 0.05 < share < 1  # by chance: 0.01
-    np.testing.assert_array_equal(itself.ravel(), matching.starts([(12, 12)], 3, 1))
+    np.testing.assert_array_equal(itself.ravel(), nearest.starts([(12, 12)], 3, 1))
 
 
 def test_what_is_not_registered_is_named():
@@ -141,11 +144,11 @@ def test_what_is_not_registered_is_named():
 
 
 def test_a_name_means_what_was_registered_last(example):
-    optimize.OPTIMIZERS["own"] = optimize.OPTIMIZERS["adam"]
-    first = optimize.make_optimizer(Config(optimizer="own"))
-    assert optimize.make_optimizer(Config(optimizer="own")) is first
-    optimize.OPTIMIZERS["own"] = optimize.OPTIMIZERS["lbfgs"]
-    assert optimize.make_optimizer(Config(optimizer="own")) is not first
+    optimizers.OPTIMIZERS["own"] = optimizers.OPTIMIZERS["adam"]
+    first = optimizers.make_optimizer(Config(optimizer="own"))
+    assert optimizers.make_optimizer(Config(optimizer="own")) is first
+    optimizers.OPTIMIZERS["own"] = optimizers.OPTIMIZERS["lbfgs"]
+    assert optimizers.make_optimizer(Config(optimizer="own")) is not first
 
 
 def test_pooling_is_refused_for_a_network_that_has_no_choice():

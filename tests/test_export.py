@@ -6,17 +6,20 @@ import jax
 import numpy as np
 import pytest
 
-from jaxmrf import energy, matchers, optimize, vgg
-from jaxmrf.config import Config
-from jaxmrf.energy import Weights
-from jaxmrf.transfer import jit_steps
+from jaxmrf import vgg
+from jaxmrf.core import energy
+from jaxmrf.core.config import Config
+from jaxmrf.core.energy import Weights
+from jaxmrf.core.matching import matchers
+from jaxmrf.core.optimize import optimizers
+from jaxmrf.core.run.loop import jit_steps
 
 
 @pytest.mark.parametrize("exact_pairs", [2**27, 0])
 def test_a_chunk_of_whole_steps_lowers_for_cuda_and_tpu(exact_pairs, monkeypatch):
     monkeypatch.setattr(matchers, "EXACT_PAIRS", exact_pairs)
     config, network = Config(), vgg.Network("vgg19")
-    optimizer = optimize.make_optimizer(config)
+    optimizer = optimizers.make_optimizer(config)
     static = {"features": network, "config": config}
     shape = (176, 168)
     picture = jax.ShapeDtypeStruct((*shape, 3), np.float32)
@@ -30,7 +33,7 @@ def test_a_chunk_of_whole_steps_lowers_for_cuda_and_tpu(exact_pairs, monkeypatch
         Weights(1.0, {"mrf": 1.0}, 1.0),
     )
     assert (targets.style["mrf"].patches["relu3_1"].index is None) == bool(exact_pairs)
-    state = jax.eval_shape(functools.partial(optimize.init, optimizer=optimizer), picture)
+    state = jax.eval_shape(functools.partial(optimizers.init, optimizer=optimizer), picture)
     memory = jax.eval_shape(lambda x: energy.no_memory(x, params, targets, **static), picture)
     exported = jax.export.export(jit_steps, platforms=["cuda", "tpu"])(
         *state, memory, params, targets, count=5, **static

@@ -1,4 +1,4 @@
-"""The order of the modules, and what importing the package does."""
+"""The order of the packages, and what importing jaxmrf does."""
 
 import ast
 import subprocess
@@ -9,100 +9,62 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "jaxmrf"
 
-ORDER = [
-    *(
-        "_version",
-        "errors",
-        "config",
-        "color",
-        "pyramid",
-        "patches",
-        "matching",
-        "matchers",
-        "losses",
-        "exemplars",
-    ),
-    *("mrf", "gram", "style_losses", "energy", "lbfgs", "optimize", "decoder"),
-    *(
-        "transfer",
-        "label_coverage",
-        "suitability",
-        "match_map",
-        "reconstruction",
-        "lanes",
-        "winograd",
-        "vgg",
-        "formats/common",
-        "formats/named_features",
-        "formats/flax_pickle",
-    ),
-    *("formats/keras", "formats/torch_file", "formats/timm", "formats/caffe"),
-    *(
-        "formats/matconvnet",
-        "published",
-        "files",
-        "convert",
-        "decoder_file",
-        "fetch",
-        "weights",
-        "device",
-        "memory",
-        "api",
-        "image",
-        "guides",
-    ),
-    *("paint", "options", "manifest", "ledger", "batch", "page_pictures", "report", "sweep"),
-    *("ray_engine", "match_colors", "energy_curves", "inspection_page", "inspection"),
-    *(
-        "web/addresses",
-        "web/form",
-        "web/checks",
-        "web/runs",
-        "web/decoder",
-        "web/pictures",
-        "web/worker",
-        "web/queue",
-        "web/security",
-    ),
-    *("web/app", "web/server"),
-    *("terminal", "cli_weights", "cli_batch", "cli_sweep", "cli_inspect", "cli_serve", "cli"),
-]
-FOLDERS = ("jaxmrf", "jaxmrf.formats", "jaxmrf.web")
-CORE = ORDER[: ORDER.index("lanes") + 1]
+# Each line may import those before it, and itself.
+ORDER = (
+    "_version errors",
+    "core/config core/numerics",
+    "core/features core/color core/pyramid core/matching core/optimize",
+    "core/losses",
+    "core/energy core/decoder",
+    "core/run",
+    "analysis files",
+    "networks",
+    "machine",
+    "planning",
+    "api",
+    "jobs",
+    "web batch inspection",
+    "sweep",
+    "cli",
+)
+PLACES = {place: number for number, line in enumerate(ORDER) for place in line.split()}
 CORE_MAY_IMPORT = {
     "collections", "dataclasses", "flax", "functools", "jax", "jaxmrf", "jaxtyping", "math",
     "numpy", "optax", "typing",
 }  # fmt: skip
 
 
-def imports(module):
-    """Yields (top level package, module of ours or None) of every import statement."""
-    for node in ast.walk(ast.parse((PACKAGE / f"{module}.py").read_text())):
+def imports(path):
+    """Yields the modules that a file imports, ``from a import b`` as ``a.b``."""
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from ((alias.name.split(".")[0], None) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module in FOLDERS:
-            folder = node.module.removeprefix("jaxmrf").replace(".", "")
-            prefix = f"{folder}/" if folder else ""
-            yield from (("jaxmrf", prefix + alias.name) for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            package, _, rest = node.module.partition(".")
-            yield package, rest.replace(".", "/") if package == "jaxmrf" else None
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def test_every_module_has_its_place():
-    found = {str(path.relative_to(PACKAGE).with_suffix("")) for path in PACKAGE.rglob("*.py")}
-    assert found == {*ORDER, "__init__", "__main__", "formats/__init__", "web/__init__"}
+def place(module):
+    """Returns the line of `ORDER` that a module of ours stands in."""
+    name = module.removeprefix("jaxmrf").strip(".").replace(".", "/")
+    return next((PLACES[p] for p in PLACES if f"{name}/".startswith(f"{p}/")), None)
 
 
-@pytest.mark.parametrize("module", ORDER)
-def test_modules_import_only_those_above(module):
-    above = ORDER[: ORDER.index(module)]
-    assert {ours for _, ours in imports(module) if ours is not None} <= set(above)
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*/[a-z]*.py")), ids=lambda path: path.stem)
+def test_packages_import_only_those_before(path):
+    mine = place("jaxmrf." + str(path.relative_to(PACKAGE).with_suffix("")).replace("/", "."))
+    for module in imports(path):
+        if module.startswith("jaxmrf") and None not in (mine, place(module)):
+            assert place(module) <= mine, module
 
 
-@pytest.mark.parametrize("module", CORE)
-def test_the_core_imports_no_files_network_or_pictures(module):
-    assert {package for package, _ in imports(module)} <= CORE_MAY_IMPORT
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("core/**/*.py")), ids=lambda path: path.stem)
+def test_the_core_imports_no_files_network_or_pictures(path):
+    assert {module.split(".")[0] for module in imports(path)} <= CORE_MAY_IMPORT
+    assert not {
+        module
+        for module in imports(path)
+        if module.startswith("jaxmrf.") and not module.startswith(("jaxmrf.core", "jaxmrf.errors"))
+    }
 
 
 def test_importing_prints_nothing_and_touches_no_file(tmp_path):

@@ -26,11 +26,11 @@ from jaxmrf import (
     match_map,
     options,
     paint,
-    pyramid,
     reconstruction,
     weights,
 )
-from jaxmrf.config import Config
+from jaxmrf.core import pyramid
+from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError
 from jaxmrf.match_map import Copy
 from tests.conftest import picture

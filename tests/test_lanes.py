@@ -9,8 +9,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxmrf import lanes
-from jaxmrf.transfer import make_plan
+from jaxmrf.core.run import lanes
+from jaxmrf.core.run.loop import make_plan
 from tests.conftest import ToyNetwork, toy_params
 from tests.lanes_on_devices import CONFIG, transfers
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxmrf import manifest
-from jaxmrf.config import Config
+from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError
 from jaxmrf.paint import Job
 

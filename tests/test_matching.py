@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmrf import matching, patches
+from jaxmrf.core.matching import nearest, patches
 
 
 def relu_map(seed, height, width, channels=6):
@@ -46,22 +46,22 @@ def collect(maps, size=3, stride=1, *, indexed=False):
 
     @jax.jit
     def collected(maps):
-        style = matching.collect(maps, size, stride)
-        starts = matching.starts([found.shape[:2] for found in maps], size, stride)
-        index = matching.make_index(style, starts, size) if indexed else None
+        style = nearest.collect(maps, size, stride)
+        starts = nearest.starts([found.shape[:2] for found in maps], size, stride)
+        index = nearest.make_index(style, starts, size) if indexed else None
         return style._replace(index=index)
 
     return collected(maps)
 
 
 def nearest_of(features, style, size=3, stride=1):
-    return jax.jit(lambda *maps: matching.match(*maps, size, stride))(features, style)
+    return jax.jit(lambda *maps: nearest.match(*maps, size, stride))(features, style)
 
 
 @pytest.fixture
 def small_clusters(monkeypatch):
     """An index with so many clusters that most are not looked at."""
-    monkeypatch.setattr(matching, "CLUSTER_SIZE", 32)
+    monkeypatch.setattr(nearest, "CLUSTER_SIZE", 32)
 
 
 @settings(max_examples=8)  # every example compiles
@@ -96,7 +96,7 @@ def test_matches_are_the_nearest(height, width, size, stride, style_stride, inde
 def test_clusters_keep_most_exact_matches_of_natural_features(small_clusters):
     exact = collect((natural_map(1, 40, 40),))
     indexed = collect((natural_map(1, 40, 40),), indexed=True)
-    assert len(indexed.index.centers) > 4 * matching.PROBES
+    assert len(indexed.index.centers) > 4 * nearest.PROBES
     features = natural_map(2, 30, 41)
     best, found = (nearest_of(features, style) for style in (exact, indexed))
     same = np.asarray(best.position) == np.asarray(found.position)
@@ -113,14 +113,14 @@ def test_every_patch_is_in_a_cluster_and_clusters_are_of_equal_size(small_cluste
 
 
 def test_agreement_is_the_share_of_nearest_patches(small_clusters, monkeypatch):
-    monkeypatch.setattr(matching, "PROBES", 2)
+    monkeypatch.setattr(nearest, "PROBES", 2)
     exact = collect((natural_map(1, 30, 30),))
     indexed = collect((natural_map(1, 30, 30),), indexed=True)
     features = natural_map(2, 12, 15)
     best, found = (nearest_of(features, style) for style in (exact, indexed))
     share = np.mean(np.asarray(found.score) >= np.asarray(best.score) * (1 - 1e-5))
     assert 0.2 < share < 1
-    agreement = jax.jit(lambda match: matching.agreement(features, exact, match, 3, 1, 10**6))
+    agreement = jax.jit(lambda match: nearest.agreement(features, exact, match, 3, 1, 10**6))
     assert agreement(best) == 1
     np.testing.assert_allclose(agreement(found), share, atol=0.01)
 
@@ -131,7 +131,7 @@ def test_matches_do_not_depend_on_the_chunk_size(indexed, small_clusters, monkey
     features = relu_map(2, 11, 14)
     dense = nearest_of(features, style)
     for chunk in (1, 9_000, 77_777):
-        monkeypatch.setattr(matching, "CHUNK_BYTES", chunk)
+        monkeypatch.setattr(nearest, "CHUNK_BYTES", chunk)
         chunked = nearest_of(features, style)
         np.testing.assert_array_equal(chunked.position, dense.position)
 

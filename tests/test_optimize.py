@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmrf import lbfgs, optimize
-from jaxmrf.config import Config
+from jaxmrf.core.config import Config
+from jaxmrf.core.optimize import lbfgs, optimizers
 
 
 def rosenbrock(x):
@@ -60,9 +60,9 @@ def authors_lbfgs(function, x, iterations, history):
 
 
 def run(objective, start, iterations, config):
-    optimizer = optimize.make_optimizer(config)
-    state = optimize.init(start, optimizer)
-    step = jax.jit(lambda state: optimize.step(state, objective=objective, optimizer=optimizer))
+    optimizer = optimizers.make_optimizer(config)
+    state = optimizers.init(start, optimizer)
+    step = jax.jit(lambda state: optimizers.step(state, objective=objective, optimizer=optimizer))
     path, records = [np.asarray(state.image).ravel()], []
     for _ in range(iterations):
         state, record = step(state)
@@ -149,7 +149,9 @@ def test_records_report_the_picture_they_started_from():
 
 def test_equal_settings_share_an_optimizer():
     config = Config()
-    assert optimize.make_optimizer(config) is optimize.make_optimizer(dataclasses.replace(config))
+    assert optimizers.make_optimizer(config) is optimizers.make_optimizer(
+        dataclasses.replace(config)
+    )
 
 
 def spectral_lbfgs(gradient_of, x, iterations, history):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from jaxmrf import options
-from jaxmrf.config import Config
+from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError
 
 PICTURES = {"content": "a.png", "style": "b.png", "output": "c.png"}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmrf import patches
+from jaxmrf.core.matching import patches
 
 geometry = st.tuples(st.integers(1, 5), st.integers(1, 4)).flatmap(
     lambda size_stride: st.tuples(

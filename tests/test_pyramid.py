@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxmrf import pyramid
-from jaxmrf.config import Config
+from jaxmrf.core import pyramid
+from jaxmrf.core.config import Config
 from tests.conftest import picture
 
 

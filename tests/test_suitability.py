@@ -5,7 +5,7 @@ import pytest
 from typer.testing import CliRunner
 
 from jaxmrf import api, cli, image, options, suitability, weights
-from jaxmrf.config import Config
+from jaxmrf.core.config import Config
 from tests.conftest import ToyNetwork, picture, toy_params
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 import jaxmrf
-from jaxmrf import api, matchers, matching, weights
-from jaxmrf.config import PRESETS, Config
-from jaxmrf.decoder import LAYERS
+from jaxmrf import api, weights
+from jaxmrf.core.config import PRESETS, Config
+from jaxmrf.core.decoder import LAYERS
+from jaxmrf.core.matching import matchers, nearest
+from jaxmrf.core.run import loop
+from jaxmrf.core.run.loop import NonFiniteEnergyError, chunk_length, make_plan, run
 from jaxmrf.errors import ConfigError
 from jaxmrf.memory import memory_needed
-from jaxmrf.transfer import NonFiniteEnergyError, chunk_length, make_plan, run
 from tests.conftest import ToyNetwork, picture, toy_params
-
-transfer = sys.modules["jaxmrf.transfer"]  # the function of that name hides it
 
 CONFIG = Config(
     size=48, coarsest=16, layers=("shallow", "deep"), content_layer="deep", iterations=(8,),
@@ -160,7 +160,7 @@ def test_chunks_of_steps_do_what_single_steps_do(monkeypatch):
     """As accelerators run them: several steps in one program."""
     arguments = picture(1, 48, 36), picture(2, 40, 40)
     _, single = records(*arguments)
-    monkeypatch.setattr(sys.modules["jaxmrf.transfer"], "chunk_length", lambda *_: 4)
+    monkeypatch.setattr(loop, "chunk_length", lambda *_: 4)
     _, chunked = records(*arguments)
     assert [p.iteration for p in chunked] == [p.iteration for p in single]
     for a, b in zip(single, chunked, strict=True):
@@ -304,8 +304,8 @@ def test_the_last_record_of_a_level_has_the_share_of_exact_matches(monkeypatch):
     known = [p.exact_matches for p in progress if not np.isnan(p.exact_matches)]
     assert known == [1.0, 1.0]
     monkeypatch.setattr(matchers, "EXACT_PAIRS", 0)
-    monkeypatch.setattr(matching, "CLUSTER_SIZE", 16)
-    monkeypatch.setattr(matching, "PROBES", 1)
+    monkeypatch.setattr(nearest, "CLUSTER_SIZE", 16)
+    monkeypatch.setattr(nearest, "PROBES", 1)
     config = dataclasses.replace(CONFIG, patch_size=2)  # not the programs compiled above
     _, progress = records(content, style, config, judge_matches=True)
     for record in progress:

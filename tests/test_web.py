@@ -26,8 +26,8 @@ from PIL import Image
 
 from jaxmrf import cli_serve, options, suitability
 from jaxmrf.cli import transfer
+from jaxmrf.core.run.loop import Plan, Progress
 from jaxmrf.errors import ConfigError
-from jaxmrf.transfer import Plan, Progress
 from jaxmrf.web import app, decoder, form, pictures, runs, security, worker
 from jaxmrf.web import queue as queue_module
 from jaxmrf.web.queue import Queue

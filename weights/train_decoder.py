@@ -28,21 +28,11 @@ from decoder_pictures import Source
 from jaxtyping import Array, Float, PyTree
 from PIL import Image
 
-from jaxmrf import (
-    color,
-    decoder,
-    decoder_file,
-    energy,
-    files,
-    gram,
-    mrf,
-    pyramid,
-    style_losses,
-    vgg,
-    weights,
-)
-from jaxmrf.config import Config
-from jaxmrf.decoder import LAYERS, Decoder
+from jaxmrf import decoder_file, files, vgg, weights
+from jaxmrf.core import color, decoder, energy, pyramid
+from jaxmrf.core.config import Config
+from jaxmrf.core.decoder import LAYERS, Decoder
+from jaxmrf.core.losses import gram, mrf, style_losses
 
 RECONSTRUCTED = 3
 """Crops of eight that are decoded from their own features."""

@@ -16,9 +16,11 @@ import jax.numpy as jnp
 import optax
 
 import jaxmrf
-from jaxmrf import energy, image, optimize, pyramid, weights
-from jaxmrf.pyramid import enlarged
-from jaxmrf.transfer import (
+from jaxmrf import image, weights
+from jaxmrf.core import energy, pyramid
+from jaxmrf.core.optimize import optimizers
+from jaxmrf.core.pyramid import enlarged
+from jaxmrf.core.run.loop import (
     advance,
     initial_picture,
     level_inputs,
@@ -28,7 +30,9 @@ from jaxmrf.transfer import (
 )
 
 # Adam's step is nearly the sign of the gradient, which has no slope; `eps_root` smooths it.
-optimize.OPTIMIZERS["smooth_adam"] = lambda config: optax.adam(config.learning_rate, eps_root=1e-8)
+optimizers.OPTIMIZERS["smooth_adam"] = lambda config: optax.adam(
+    config.learning_rate, eps_root=1e-8
+)
 
 STEP = jax.jit(advance, static_argnames=("features", "config"))
 
@@ -53,7 +57,7 @@ def short_run(factors, params, content, style, plan, *, features, config):
         prepared = level_inputs(inputs, plan, level, config)
         scaled = jax.tree.map(jnp.multiply, prepared.weights, factors)
         targets = prepare_level(params, prepared._replace(weights=scaled), shape=shape, **static)
-        state = optimize.init(picture, optimize.make_optimizer(config))
+        state = optimizers.init(picture, optimizers.make_optimizer(config))
         memory = energy.no_memory(picture, params, targets, **static)
         for _ in range(plan.iterations[level]):
             state, _, memory = STEP(*state, memory, params, targets, **static)

@@ -10,7 +10,7 @@ import optax
 
 import jaxmrf
 from jaxmrf import image
-from jaxmrf.optimize import OPTIMIZERS
+from jaxmrf.core.optimize.optimizers import OPTIMIZERS
 
 OPTIMIZERS["lion"] = lambda config: optax.lion(config.learning_rate)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 import jaxmrf
 from jaxmrf import image
-from jaxmrf.style_losses import STYLE_LOSSES, StyleLoss
+from jaxmrf.core.losses.style_losses import STYLE_LOSSES, StyleLoss
 
 DIRECTIONS = 64
 

@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
-from jaxmrf import pyramid, vgg, weights
-from jaxmrf.config import Config
+from jaxmrf import vgg, weights
+from jaxmrf.core import pyramid
+from jaxmrf.core.config import Config
 from jaxmrf.errors import WeightsError
 from jaxmrf.web.form import ControlError
 

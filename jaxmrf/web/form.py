@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from typer.models import OptionInfo
 
-from jaxmrf.config import PRESETS, Config
+from jaxmrf.core.config import PRESETS, Config
 from jaxmrf.errors import ConfigError
 
 MAIN = ("size", "content_weight", "style_weight", "color", "preset", "iterations", "seed")

@@ -14,7 +14,8 @@ from typing import Any
 
 from PIL import Image
 
-from jaxmrf import image, options, pyramid
+from jaxmrf import image, options
+from jaxmrf.core import pyramid
 from jaxmrf.web import checks, form, runs
 from jaxmrf.web.pictures import Pictures, Upload
 from jaxmrf.web.runs import Archive, Run, State

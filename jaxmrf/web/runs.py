@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from jaxmrf import files, pyramid
-from jaxmrf.config import Config
+from jaxmrf import files
+from jaxmrf.core import pyramid
+from jaxmrf.core.config import Config
 
 State = Literal[
     "waiting", "running", "paused", "finished", "stopped", "canceled", "failed", "interrupted"

@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxmrf import api, device, files, image, memory, options, paint, pyramid, suitability, weights
+from jaxmrf import api, device, files, image, memory, options, paint, suitability, weights
+from jaxmrf.core import pyramid
+from jaxmrf.core.run.loop import Plan, Progress
 from jaxmrf.errors import ConfigError, DeviceError, ImageError, WeightsError
 from jaxmrf.image import Picture
-from jaxmrf.transfer import Plan, Progress
 from jaxmrf.web import runs
 
 Message = dict[str, Any]

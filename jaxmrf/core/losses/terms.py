@@ -4,7 +4,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
-def content(features: Float[Array, "h w c"], target: Float[Array, "h w c"]) -> Float[Array, ""]:
+def content_term(
+    features: Float[Array, "h w c"], target: Float[Array, "h w c"]
+) -> Float[Array, ""]:
     """Sum of squared differences of features (paper, equation 4)."""
     return jnp.sum(jnp.square(features - target))
 

@@ -15,10 +15,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, PyTree
 
-from jaxmrf import losses, pyramid, style_losses
-from jaxmrf.config import Config
-from jaxmrf.exemplars import Anchor, Exemplars, Guides, margin, within_margin
-from jaxmrf.matching import TINY
+from jaxmrf.core import pyramid
+from jaxmrf.core.config import Config
+from jaxmrf.core.losses import style_losses
+from jaxmrf.core.losses.exemplars import Anchor, Exemplars, Guides, margin, within_margin
+from jaxmrf.core.losses.terms import content_term, total_variation
+from jaxmrf.core.matching.nearest import TINY
 
 WRAP = 64
 """Pixels that a tileable picture is continued by on each side before the network sees it:
@@ -310,9 +312,9 @@ def _weighted_sum(
         * loss.value(activations, targets.style[name], memory[name], config)
         for name, loss in style_losses.chosen(config).items()
     }
-    terms["tv"] = factors.tv * losses.total_variation(image, around=config.tileable)
+    terms["tv"] = factors.tv * total_variation(image, around=config.tileable)
     if targets.content is not None:
-        terms["content"] = factors.content * losses.content(
+        terms["content"] = factors.content * content_term(
             within_margin(activations[config.content_layer], config), targets.content
         )
     return sum(terms.values()), terms

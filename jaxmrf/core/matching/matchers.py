@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmrf import matching
-from jaxmrf.config import Config
+from jaxmrf.core.config import Config
+from jaxmrf.core.matching import nearest
+from jaxmrf.core.matching.nearest import Match, StylePatches
 from jaxmrf.errors import ConfigError
-from jaxmrf.matching import Match, StylePatches
 
 EXACT_PAIRS = 2**27
 """Up to this many pairs of positions ``fast`` compares all of them too."""
@@ -40,17 +40,17 @@ class Matcher(NamedTuple):
 
 def _clusters(
     style: StylePatches, starts: np.ndarray, shape: tuple[int, int], config: Config
-) -> matching.Index | None:
+) -> nearest.Index | None:
     """Returns clusters where there are many pairs and likeness alone is compared."""
     plain = style.offset is None and style.bias is None and style.labels is None
     if math.prod(shape) * style.scale.size <= EXACT_PAIRS or not plain or config.variety:
         return None
-    return matching.make_index(style, starts, config.patch_size)
+    return nearest.make_index(style, starts, config.patch_size)
 
 
 MATCHERS: dict[str, Matcher] = {
-    "fast": Matcher(matching.match, _clusters),
-    "exact": Matcher(matching.match),
+    "fast": Matcher(nearest.match, _clusters),
+    "exact": Matcher(nearest.match),
 }
 
 

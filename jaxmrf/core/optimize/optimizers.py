@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from jaxmrf import lbfgs
-from jaxmrf.config import Config
+from jaxmrf.core.config import Config
+from jaxmrf.core.optimize import lbfgs
 from jaxmrf.errors import ConfigError
 
 Objective = Callable[..., tuple[Float[Array, ""], Any]]

@@ -17,13 +17,16 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from jaxmrf import color, decoder, energy, matchers, mrf, optimize, pyramid, style_losses
-from jaxmrf.config import Config
-from jaxmrf.decoder import Decoder
-from jaxmrf.energy import Features, Region, Targets, Weights
+from jaxmrf.core import color, decoder, energy, pyramid
+from jaxmrf.core.config import Config
+from jaxmrf.core.decoder import Decoder
+from jaxmrf.core.energy import Features, Region, Targets, Weights
+from jaxmrf.core.losses import mrf, style_losses
+from jaxmrf.core.losses.exemplars import Guides
+from jaxmrf.core.matching import matchers
+from jaxmrf.core.optimize import optimizers
+from jaxmrf.core.pyramid import at_size, copies_of_all, enlarged, mask_at
 from jaxmrf.errors import ConfigError
-from jaxmrf.exemplars import Guides
-from jaxmrf.pyramid import at_size, copies_of_all, enlarged, mask_at
 
 MAX_STYLE_PIXELS = 100_000_000
 
@@ -499,7 +502,7 @@ def _run_level(
     progress: Progress, params: PyTree, targets: Targets, *, features: Features, config: Config
 ) -> Iterator[Progress]:
     """Yields the records of the iterations of one level, which starts at `progress`."""
-    state = optimize.init(progress.image, optimize.make_optimizer(config))
+    state = optimizers.init(progress.image, optimizers.make_optimizer(config))
     memory = energy.no_memory(progress.image, params, targets, features=features, config=config)
     (device,) = progress.image.devices()
     chunk = chunk_length(device.platform, progress.image.shape[:2], progress.iterations)
@@ -576,7 +579,7 @@ def advance(
     *,
     features: Features,
     config: Config,
-) -> tuple[optimize.State, optimize.Record, dict[str, Any]]:
+) -> tuple[optimizers.State, optimizers.Record, dict[str, Any]]:
     """Takes one step of a pyramid level; pure, compiled by `run`.
 
     Args:
@@ -593,14 +596,14 @@ def advance(
       The state with the new picture, the record of the picture that it started from, and the
       memory for the next step.
     """
-    state, record = optimize.step(
-        optimize.State(image, optimizer_state, iteration),
+    state, record = optimizers.step(
+        optimizers.State(image, optimizer_state, iteration),
         params,
         targets,
         memory,
         iteration % config.match_every == 0,
         objective=functools.partial(energy.energy_and_memory, features=features, config=config),
-        optimizer=optimize.make_optimizer(config),
+        optimizer=optimizers.make_optimizer(config),
     )
     terms, memory = record.more
     return state, record._replace(more=terms), memory
@@ -623,21 +626,21 @@ def jit_steps(
     count: int,
     features: Features,
     config: Config,
-) -> tuple[optimize.State, dict[str, Any], Array | list[Array], optimize.Record]:
+) -> tuple[optimizers.State, dict[str, Any], Array | list[Array], optimizers.Record]:
     """Takes `count` steps, see `advance`.
 
     Returns:
       The last state and memory; the picture and the record of each step.
     """
 
-    def one(carry: tuple[optimize.State, dict[str, Any]], _: None) -> tuple[Any, Any]:
+    def one(carry: tuple[optimizers.State, dict[str, Any]], _: None) -> tuple[Any, Any]:
         state, memory = carry
         state, record, memory = advance(
             *state, memory, params, targets, features=features, config=config
         )
         return (state, memory), (state.image, record)
 
-    carry = optimize.State(image, optimizer_state, iteration), memory
+    carry = optimizers.State(image, optimizer_state, iteration), memory
     if count > 1:
         (state, memory), (images, records) = lax.scan(one, carry, length=count)
         return state, memory, images, records
@@ -710,7 +713,7 @@ def check_settings(config: Config, count: int) -> None:
     """
     style_losses.chosen(config)
     matchers.chosen(config)
-    optimize.make_optimizer(config)
+    optimizers.make_optimizer(config)
     if not 0 < count <= MAX_STYLES:
         raise ConfigError(f"there are {count} styles; give 1 to {MAX_STYLES}")
     if config.style_blend and len(config.style_blend) != count:

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxmrf.config import Config
-from jaxmrf.exemplars import Exemplars, within_margin
-from jaxmrf.matching import TINY
+from jaxmrf.core.config import Config
+from jaxmrf.core.losses.exemplars import Exemplars, within_margin
+from jaxmrf.core.matching.nearest import TINY
 
 
 class Target(NamedTuple):

@@ -16,7 +16,7 @@ import optax
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from jaxmrf.config import Preconditioner
+from jaxmrf.core.config import Preconditioner
 
 CURVATURE_FLOOR = 1e-10
 """Pairs with y·s at most this are left out (mylib/myoptimizer.lua, ``ys > 1e-10``)."""

@@ -17,8 +17,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from jaxmrf import patches
-from jaxmrf.config import Metric
+from jaxmrf.core.config import Metric
+from jaxmrf.core.matching import patches
 
 CHUNK_BYTES = 32 * 2**20
 """Products held at a time; the matches do not depend on it."""

@@ -16,15 +16,14 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, PyTree
 
-from jaxmrf import color, energy, optimize
-from jaxmrf.config import Config
-from jaxmrf.decoder import Decoder
-from jaxmrf.energy import Features
-from jaxmrf.exemplars import Guides
-from jaxmrf.pyramid import enlarged
-
-# The function `jaxmrf.transfer` hides the module of that name from `from jaxmrf import`.
-from jaxmrf.transfer import (
+from jaxmrf.core import color, energy
+from jaxmrf.core.config import Config
+from jaxmrf.core.decoder import Decoder
+from jaxmrf.core.energy import Features
+from jaxmrf.core.losses.exemplars import Guides
+from jaxmrf.core.optimize import optimizers
+from jaxmrf.core.pyramid import enlarged
+from jaxmrf.core.run.loop import (
     NOTHING_SEEN,
     LevelInputs,
     Plan,
@@ -255,7 +254,7 @@ def run(
 
 
 def _stage(
-    state: optimize.State,
+    state: optimizers.State,
     memory: Any,
     position: tuple[int, int],
     finite: np.ndarray,
@@ -357,7 +356,7 @@ def _begin(
     features: Features,
     config: Config,
     mesh: Mesh,
-) -> tuple[optimize.State, dict[str, Any]]:
+) -> tuple[optimizers.State, dict[str, Any]]:
     """Returns the states and memories that a level starts from, after its decoder."""
 
     def one(
@@ -366,14 +365,14 @@ def _begin(
         image = enlarged(image, shape, config)
         for _ in range(rounds):
             image, _ = decoded(image, params, trained, targets, features=features, config=config)
-        state = optimize.init(image, optimize.make_optimizer(config))
+        state = optimizers.init(image, optimizers.make_optimizer(config))
         memory = energy.no_memory(image, params, targets, features=features, config=config)
         return state.image, state.optimizer, memory
 
     image, optimizer, memory = _over_lanes(one, (False, True, True, False), mesh)(
         images, params, trained, targets
     )
-    return optimize.State(image, optimizer, jnp.zeros((), jnp.int32)), memory
+    return optimizers.State(image, optimizer, jnp.zeros((), jnp.int32)), memory
 
 
 # The pictures are not donated: who sees a stage may keep them.
@@ -393,7 +392,7 @@ def _advance(
     features: Features,
     config: Config,
     mesh: Mesh,
-) -> tuple[optimize.State, optimize.Record, dict[str, Any]]:
+) -> tuple[optimizers.State, optimizers.Record, dict[str, Any]]:
     """Takes one step in every lane; all are at the same iteration, which is not mapped.
 
     So whether matches are found anew stays one condition for all, and is not computed
@@ -408,4 +407,4 @@ def _advance(
     image, optimizer, record, memory = _over_lanes(one, shared, mesh)(
         images, optimizer_state, iteration, memory, params, targets
     )
-    return optimize.State(image, optimizer, iteration + 1), record, memory
+    return optimizers.State(image, optimizer, iteration + 1), record, memory

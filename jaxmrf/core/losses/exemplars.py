@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxmrf.config import Config
+from jaxmrf.core.config import Config
 
 PROPORTIONS = 0.02
 """How far the proportions of a guide or mask may be from those of its picture, relatively."""

@@ -8,8 +8,8 @@ and ``Config(style_loss=("mrf:1", "mine:0.2"))`` uses it (docs/research.md).
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from jaxmrf import gram, mrf
-from jaxmrf.config import Config
+from jaxmrf.core.config import Config
+from jaxmrf.core.losses import gram, mrf
 from jaxmrf.errors import ConfigError
 
 

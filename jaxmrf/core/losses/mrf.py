@@ -10,10 +10,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from jaxmrf import color, losses, matchers, matching, patches, pyramid
-from jaxmrf.config import Config
-from jaxmrf.exemplars import Anchor, Exemplars, labels_at, margin
-from jaxmrf.matching import Match, StylePatches
+from jaxmrf.core import color, pyramid
+from jaxmrf.core.config import Config
+from jaxmrf.core.losses import terms
+from jaxmrf.core.losses.exemplars import Anchor, Exemplars, labels_at, margin
+from jaxmrf.core.matching import matchers, nearest, patches
+from jaxmrf.core.matching.nearest import Match, StylePatches
 
 BLEND_STRENGTH = 0.1
 """What a style with e times the weight of another gains in its scores."""
@@ -100,7 +102,7 @@ def prepare(exemplars: Exemplars, config: Config) -> Target:
                 labels_at(styles, found.shape[:2])
                 for styles, found in zip(guides.styles, maps, strict=True)
             )
-        style = matching.collect(
+        style = nearest.collect(
             maps,
             config.patch_size,
             config.style_stride,
@@ -110,11 +112,11 @@ def prepare(exemplars: Exemplars, config: Config) -> Target:
             labels=labels,
         )
         sizes = [found.shape[:2] for found in maps]
-        starts = matching.starts(sizes, config.patch_size, config.style_stride, config.style_border)
+        starts = nearest.starts(sizes, config.patch_size, config.style_stride, config.style_border)
         style = style._replace(index=matcher.index(style, starts, shape, config))
         target.patches[name] = style
         small = (pyramid.small(*each) for each in zip(exemplars.pictures, sizes, strict=True))
-        target.colors[name] = matching.stacked(tuple(small))
+        target.colors[name] = nearest.stacked(tuple(small))
         target.scale[name] = jnp.asarray(_scale(style, shape, config), jnp.float32)
     return target
 
@@ -181,7 +183,7 @@ def assemble(
     )
     if config.overlap == "rms":
         length = jnp.sum(jnp.square(blended), axis=-1, keepdims=True)
-        square = jnp.minimum(mean_square / jnp.maximum(length, matching.TINY), LONGEST_STRETCH**2)
+        square = jnp.minimum(mean_square / jnp.maximum(length, nearest.TINY), LONGEST_STRETCH**2)
         blended, mean_square = blended * jnp.sqrt(square), mean_square * square
     return Assembled(blended, mean_square[..., 0])
 
@@ -272,7 +274,7 @@ def agreement(
     """
     found = match(activations, target, config)
     return {
-        name: matching.agreement(
+        name: nearest.agreement(
             _anchored(name, activations[name], target.anchor),
             style,
             found[name],
@@ -286,7 +288,7 @@ def agreement(
 
 def compares_all(target: Target, config: Config) -> bool:
     """Returns whether the matches are the nearest of all because all pairs are compared."""
-    if matchers.chosen(config).nearest is not matching.match:
+    if matchers.chosen(config).nearest is not nearest.match:
         return False
     return all(style.index is None for style in target.patches.values())
 
@@ -328,7 +330,7 @@ def _one_layer(features: Array, assembled: Assembled, config: Config) -> Array:
     around = margin(config)
     weight = np.pad(weight[around : -around or None, around : -around or None], around)
     blended, mean_square, _ = assembled
-    return losses.mrf(features, blended, mean_square, jnp.asarray(weight, features.dtype))
+    return terms.mrf(features, blended, mean_square, jnp.asarray(weight, features.dtype))
 
 
 def _scale(style: StylePatches, shape: tuple[int, int], config: Config) -> Array | float:
@@ -337,7 +339,7 @@ def _scale(style: StylePatches, shape: tuple[int, int], config: Config) -> Array
     if config.normalization == "authors":
         return 0.5  # mylib/mrf.lua: the gradient is the difference itself
     positions = math.prod(side - 2 * margin(config) for side in shape)
-    return 1.0 / jnp.maximum(style.mean_square * positions, matching.TINY)
+    return 1.0 / jnp.maximum(style.mean_square * positions, nearest.TINY)
 
 
 def _picture_labels(

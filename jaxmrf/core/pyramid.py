@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from jaxmrf.config import Config
+from jaxmrf.core.config import Config
 
 PIECE = 16
 """Side in pixels of the pieces of a shuffled picture."""

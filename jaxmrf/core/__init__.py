@@ -1,0 +1,1 @@
+"""The energy of a picture and its descent: pure functions of arrays."""

@@ -1,0 +1,1 @@
+"""The terms of the energy, and what they compare a picture with."""

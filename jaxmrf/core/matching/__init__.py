@@ -1,0 +1,1 @@
+"""Patches of feature maps and the nearest-neighbour search among them."""

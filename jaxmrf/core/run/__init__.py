@@ -1,0 +1,1 @@
+"""A whole run: its plan, its levels, its steps, one picture or many."""
