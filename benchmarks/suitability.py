@@ -1,7 +1,7 @@
 """What the advice beforehand goes by: python benchmarks/suitability.py FOLDER...
 
 Prints score and share of distinct patches of every pair of pictures in the folders, and of each
-of them with a flat color, noise and stripes as the painting; `jaxmrf/suitability.py` has the
+of them with a flat color, noise and stripes as the painting; `jaxmrf/analysis/suitability.py` has the
 bounds. The pairs that would get advice are marked.
 """
 

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxmrf import memory, suitability, vgg, weights
+from jaxmrf import memory, vgg, weights
+from jaxmrf.analysis import suitability
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.losses.exemplars import Guides, same_proportions

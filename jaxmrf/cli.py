@@ -21,17 +21,17 @@ from jaxmrf import (
     memory,
     options,
     paint,
-    suitability,
     weights,
 )
 from jaxmrf import device as devices
 from jaxmrf._version import __version__
+from jaxmrf.analysis import suitability
+from jaxmrf.analysis.suitability import Suitability
 from jaxmrf.cli_weights import app as weights_app
 from jaxmrf.core import config as settings
 from jaxmrf.core.run.loop import Plan
 from jaxmrf.core.run.loop import Progress as Record
 from jaxmrf.errors import ConfigError, WeightsError
-from jaxmrf.suitability import Suitability
 from jaxmrf.terminal import Group, console, noted_signals, say, user_errors
 
 app = typer.Typer(

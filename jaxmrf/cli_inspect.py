@@ -8,7 +8,8 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from jaxmrf import device as devices
-from jaxmrf import inspection, reconstruction
+from jaxmrf import inspection
+from jaxmrf.analysis import reconstruction
 from jaxmrf.core.run.loop import Progress
 from jaxmrf.inspection import Request
 from jaxmrf.terminal import console, say, user_errors

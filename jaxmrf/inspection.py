@@ -19,13 +19,12 @@ from jaxmrf import (
     image,
     inspection_page,
     match_colors,
-    match_map,
     memory,
     options,
     paint,
-    reconstruction,
     weights,
 )
+from jaxmrf.analysis import match_map, reconstruction
 from jaxmrf.core import pyramid
 from jaxmrf.core.pyramid import at_size
 from jaxmrf.core.run.loop import Progress, make_plan

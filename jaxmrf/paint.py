@@ -13,8 +13,10 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from jaxmrf import api, guides, image, label_coverage, weights
+from jaxmrf import api, guides, image, weights
 from jaxmrf._version import __version__
+from jaxmrf.analysis import label_coverage
+from jaxmrf.analysis.suitability import Suitability
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.decoder import LAYERS
@@ -22,7 +24,6 @@ from jaxmrf.core.losses.exemplars import Guides
 from jaxmrf.core.run.loop import NonFiniteEnergyError, Plan, Progress
 from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.image import Picture
-from jaxmrf.suitability import Suitability
 
 QUICK_TRY = 128
 """Below this longest side a picture is not worth a forecast that takes as long."""

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmrf import api, guides, label_coverage, vgg
+from jaxmrf import api, guides, vgg
+from jaxmrf.analysis import label_coverage
 from jaxmrf.core import energy
 from jaxmrf.core.color import match_histogram
 from jaxmrf.core.config import Config, _check_type

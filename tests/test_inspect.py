@@ -23,16 +23,15 @@ from jaxmrf import (
     inspection,
     inspection_page,
     match_colors,
-    match_map,
     options,
     paint,
-    reconstruction,
     weights,
 )
+from jaxmrf.analysis import match_map, reconstruction
+from jaxmrf.analysis.match_map import Copy
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError
-from jaxmrf.match_map import Copy
 from tests.conftest import picture
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from jaxmrf import api, cli, image, options, suitability, weights
+from jaxmrf import api, cli, image, options, weights
+from jaxmrf.analysis import suitability
 from jaxmrf.core.config import Config
 from tests.conftest import ToyNetwork, picture, toy_params
 

@@ -24,7 +24,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxmrf import cli_serve, options, suitability
+from jaxmrf import cli_serve, options
+from jaxmrf.analysis import suitability
 from jaxmrf.cli import transfer
 from jaxmrf.core.run.loop import Plan, Progress
 from jaxmrf.errors import ConfigError

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxmrf import api, device, files, image, memory, options, paint, suitability, weights
+from jaxmrf import api, device, files, image, memory, options, paint, weights
+from jaxmrf.analysis import suitability
 from jaxmrf.core import pyramid
 from jaxmrf.core.run.loop import Plan, Progress
 from jaxmrf.errors import ConfigError, DeviceError, ImageError, WeightsError

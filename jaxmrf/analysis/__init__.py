@@ -1,0 +1,1 @@
+"""What matches, labels and layers can tell, beside painting; pure."""
