@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.evaluator import Evaluator
-from jaxmrf import api, image, weights
+from jaxmrf import api, weights
 from jaxmrf.core import color, pyramid
 from jaxmrf.core.config import PATCHES_ALONE, Config
 from jaxmrf.core.energy import Weights
 from jaxmrf.core.run.loop import level_weights
+from jaxmrf.files import image
 
 
 class Level(NamedTuple):

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmarks.picture_measures import measure
-from jaxmrf import image
+from jaxmrf.files import image
 
 Pair = tuple[Path, Path]
 

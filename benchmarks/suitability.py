@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxmrf import Config, api, image, weights
+from jaxmrf import Config, api, weights
 from jaxmrf import device as devices
+from jaxmrf.files import image
 
 SIDE = 256
 

@@ -18,14 +18,15 @@ import filelock
 import jax
 import numpy as np
 
-from jaxmrf import api, files, image, memory, paint, weights
+from jaxmrf import api, memory, paint, weights
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.run import lanes
 from jaxmrf.core.run.loop import Plan, make_plan, settled
 from jaxmrf.errors import ConfigError, ImageError
-from jaxmrf.guides import load_mask
-from jaxmrf.image import Picture
+from jaxmrf.files import atomic, image
+from jaxmrf.files.guides import load_mask
+from jaxmrf.files.image import Picture
 from jaxmrf.ledger import Ledger
 from jaxmrf.manifest import Line
 
@@ -504,7 +505,7 @@ class Batch:
             kind = image.WRITABLE[job.output.suffix.lower()]
             with self._disk():
                 job.output.parent.mkdir(parents=True, exist_ok=True)
-                with files.write(job.output) as file:
+                with atomic.write(job.output) as file:
                     file.write(image.encode(Picture(picture, found.alpha), kind, settings))
                 seen = {**seen, "size": [final[1], final[0]]}
                 record = self._ledger.write(line, seen, found.identity)

@@ -17,7 +17,6 @@ from jaxmrf import (
     cli_inspect,
     cli_serve,
     cli_sweep,
-    image,
     memory,
     options,
     paint,
@@ -32,6 +31,7 @@ from jaxmrf.core import config as settings
 from jaxmrf.core.run.loop import Plan
 from jaxmrf.core.run.loop import Progress as Record
 from jaxmrf.errors import ConfigError, WeightsError
+from jaxmrf.files import image
 from jaxmrf.terminal import Group, console, noted_signals, say, user_errors
 
 app = typer.Typer(

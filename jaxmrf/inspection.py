@@ -14,9 +14,6 @@ from jaxtyping import Float
 from jaxmrf import (
     api,
     energy_curves,
-    files,
-    guides,
-    image,
     inspection_page,
     match_colors,
     memory,
@@ -29,7 +26,8 @@ from jaxmrf.core import pyramid
 from jaxmrf.core.pyramid import at_size
 from jaxmrf.core.run.loop import Progress, make_plan
 from jaxmrf.errors import ConfigError, ImageError, WeightsError
-from jaxmrf.image import Picture
+from jaxmrf.files import atomic, guides, image
+from jaxmrf.files.image import Picture
 from jaxmrf.inspection_page import Figure, Section
 from jaxmrf.paint import Job
 
@@ -253,7 +251,7 @@ class _Folder:
             raise ConfigError(f"{path} is an input; choose another folder with -o")
         try:
             self._path.mkdir(parents=True, exist_ok=True)
-            with files.write(path) as temporary:
+            with atomic.write(path) as temporary:
                 temporary.write(content)
         except OSError as error:
             raise ImageError(f"cannot write {path}: {error.strerror}") from None

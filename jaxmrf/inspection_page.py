@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from PIL import Image
 
-from jaxmrf.page_pictures import embedded
+from jaxmrf.files.html import embedded
 
 LONGEST = 800
 """Longest side in pixels of a picture in the page; the files beside it have them in full."""

@@ -18,10 +18,11 @@ from typing import Any
 import filelock
 import numpy as np
 
-from jaxmrf import files, weights
+from jaxmrf import weights
 from jaxmrf._version import __version__
 from jaxmrf.core.run.lanes import Snapshot
 from jaxmrf.errors import ConfigError
+from jaxmrf.files import atomic
 from jaxmrf.manifest import Line
 
 FOLDER = ".jaxmrf"
@@ -69,7 +70,7 @@ class Ledger:
             if found["identity_sha256"] != self._identity_sha256(line):
                 return None
             if "error" not in found and (
-                files.digest(line.job.output, "sha256") != found["output_sha256"]
+                atomic.digest(line.job.output, "sha256") != found["output_sha256"]
             ):
                 return None
         except (OSError, ValueError, KeyError, TypeError):
@@ -98,8 +99,8 @@ class Ledger:
         if identity is not None:
             found |= {"identity_sha256": _sha256(identity), **identity}
         if "error" not in seen:
-            found["output_sha256"] = files.digest(line.job.output, "sha256")
-        with files.write(self._record(line.name)) as file:
+            found["output_sha256"] = atomic.digest(line.job.output, "sha256")
+        with atomic.write(self._record(line.name)) as file:
             file.write(json.dumps(found, indent=1, sort_keys=True).encode() + b"\n")
         return found
 
@@ -131,7 +132,7 @@ class Ledger:
         except PermissionError as error:
             raise ConfigError(f"cannot write to {path.parent}: {error.strerror}") from None
         for path in (line.job.output, self._record(line.name), self._state(line.name)):
-            files.clear(path)
+            atomic.clear(path)
         return lock
 
     def save_state(self, first: Line, lines: list[Line], lanes: int, snapshot: Snapshot) -> None:
@@ -142,7 +143,7 @@ class Ledger:
         """
         arrays = {f"array{index}": array for index, array in enumerate(snapshot.arrays)}
         about = {"lines": [self._named(line) for line in lines], "lanes": lanes}
-        with files.write(self._state(first.name)) as file:
+        with atomic.write(self._state(first.name)) as file:
             np.savez(
                 file,
                 about=np.frombuffer(json.dumps(about).encode(), np.uint8),
@@ -195,8 +196,8 @@ class Ledger:
         """
         path = self.folder / name
         with filelock.FileLock(self._own / "locks" / "batch.lock"):
-            files.clear(path)
-            with files.write(path) as file:
+            atomic.clear(path)
+            with atomic.write(path) as file:
                 file.write(content)
 
     def _saved(self, first: Line, lanes: int) -> list[list[str]]:
@@ -251,4 +252,4 @@ def _stamp(path: Path) -> tuple[int, int]:
 @functools.lru_cache(maxsize=4096)
 def _digest(path: Path, size: int, modified: int) -> str:
     """Returns a file's digest, computed once for as long as the file stays the same."""
-    return files.digest(path, "sha256")
+    return atomic.digest(path, "sha256")

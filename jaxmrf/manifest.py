@@ -14,9 +14,10 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxmrf import guides, image, options, paint
+from jaxmrf import options, paint
 from jaxmrf.core.run.loop import check_settings
 from jaxmrf.errors import ConfigError
+from jaxmrf.files import guides, image
 from jaxmrf.paint import Job
 
 REFUSED = ("trace", "preview_every", "memory", "shape")

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from jaxmrf import api, batch, guides, image, manifest, options, paint, weights
+from jaxmrf import api, batch, manifest, options, paint, weights
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError, ImageError
+from jaxmrf.files import guides, image
 from jaxmrf.manifest import Line
 from jaxmrf.paint import Job
 

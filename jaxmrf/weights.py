@@ -11,10 +11,11 @@ import filelock
 import platformdirs
 from jaxtyping import PyTree
 
-from jaxmrf import convert, decoder_file, fetch, files, vgg
+from jaxmrf import convert, decoder_file, fetch, vgg
 from jaxmrf.core.decoder import Decoder
 from jaxmrf.core.energy import Features
 from jaxmrf.errors import ConversionError, FetchError, WeightsError
+from jaxmrf.files import atomic
 from jaxmrf.formats.common import MAX_FILE_BYTES
 from jaxmrf.published import PUBLISHED, Published
 
@@ -106,7 +107,7 @@ def load_file(path: Path, *, sha256: str | None = None, architecture: str | None
         the one with the digest `sha256`.
     """
     try:
-        digest = files.digest(path, "sha256")
+        digest = atomic.digest(path, "sha256")
         if sha256 is not None and digest != sha256:
             raise WeightsError(
                 f"the weights {path} are damaged: SHA-256 is {digest}, expected {sha256}; "
@@ -154,7 +155,7 @@ def find_decoder(architecture: str) -> Path | None:
 def _read_decoder(path: Path, sha256: str | None) -> tuple[Decoder, vgg.Network, str]:
     """Returns a decoder, the network that it was trained for, and the digest of its file."""
     try:
-        digest = files.digest(path, "sha256")
+        digest = atomic.digest(path, "sha256")
         if sha256 not in (None, digest):
             raise WeightsError(f"the decoder {path} is damaged; install the package again")
         return *decoder_file.from_safetensors(path.read_bytes()), digest
@@ -188,7 +189,7 @@ def convert_file(
         conversion = convert.read(source, architecture, deepest)
         output = output or stored_file(conversion.network.architecture)
         output.parent.mkdir(parents=True, exist_ok=True)
-        with files.write(output) as temporary:
+        with atomic.write(output) as temporary:
             temporary.write(convert.to_safetensors(conversion, dtype))
     except ConversionError as error:
         raise WeightsError(f"cannot convert {source}: {error}") from None
@@ -204,7 +205,7 @@ def recognize(path: Path) -> Published | None:
       WeightsError: if the file cannot be read.
     """
     try:
-        digests = {algorithm: files.digest(path, algorithm) for algorithm in ("sha256", "md5")}
+        digests = {algorithm: atomic.digest(path, algorithm) for algorithm in ("sha256", "md5")}
     except OSError as error:
         raise WeightsError(f"cannot read {path}: {error.strerror}") from None
     for place in PUBLISHED:

@@ -19,10 +19,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from jaxmrf import batch, cli, files, image, manifest, report, weights
+from jaxmrf import batch, cli, manifest, report, weights
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.run import lanes
+from jaxmrf.files import atomic, image
 from jaxmrf.ledger import Ledger
 from jaxmrf.paint import Job
 from tests.conftest import picture
@@ -176,20 +177,20 @@ def test_out_of_memory_halves_the_lanes(invoke, pictures, monkeypatch):
 
 
 def test_a_full_disk_stops_cleanly_and_the_rest_is_painted_later(invoke, pictures, monkeypatch):
-    write = files.write
+    write = atomic.write
 
     def full(path):
         if path.suffix == ".png" and len(outputs(pictures / "out")) >= 2:
             raise OSError(errno.ENOSPC, "No space left on device")
         return write(path)
 
-    monkeypatch.setattr(files, "write", full)
+    monkeypatch.setattr(atomic, "write", full)
     done = invoke(*PAIRS, "--out", "out")
     assert done.exit_code == 1
     assert "the disk is full" in done.output
     assert "Traceback" not in done.output
     assert "0 failed" in done.output
-    monkeypatch.setattr(files, "write", write)
+    monkeypatch.setattr(atomic, "write", write)
     done = invoke(*PAIRS, "--out", "out")
     assert done.exit_code == 0, done.output
     assert len(outputs(pictures / "out")) == 6

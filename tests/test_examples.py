@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 
 import jaxmrf
-from jaxmrf import Config, ConfigError, image, manifest
+from jaxmrf import Config, ConfigError, manifest
 from jaxmrf.core.energy import Weights
 from jaxmrf.core.losses import style_losses
 from jaxmrf.core.matching import matchers, nearest
 from jaxmrf.core.optimize import optimizers
 from jaxmrf.core.run.loop import make_plan
+from jaxmrf.files import image
 from tests.conftest import ToyNetwork, picture, toy_params
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"

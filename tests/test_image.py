@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from jaxmrf import files, image
 from jaxmrf.errors import ImageError
-from jaxmrf.image import Picture
+from jaxmrf.files import atomic, image
+from jaxmrf.files.image import Picture
 
 
 def checkerboard(height, width):
@@ -258,7 +258,7 @@ def test_outputs_appear_whole_or_not_at_all(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     def stop_half_way():
-        with files.write(path) as file:
+        with atomic.write(path) as file:
             file.write(b"half")
             raise KeyboardInterrupt
 

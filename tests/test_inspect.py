@@ -19,7 +19,6 @@ from typer.testing import CliRunner
 from jaxmrf import (
     cli,
     energy_curves,
-    image,
     inspection,
     inspection_page,
     match_colors,
@@ -32,6 +31,7 @@ from jaxmrf.analysis.match_map import Copy
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError
+from jaxmrf.files import image
 from tests.conftest import picture
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from jaxmrf import api, cli, image, options, weights
+from jaxmrf import api, cli, options, weights
 from jaxmrf.analysis import suitability
 from jaxmrf.core.config import Config
+from jaxmrf.files import image
 from tests.conftest import ToyNetwork, picture, toy_params
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"

@@ -16,7 +16,7 @@ import numpy as np
 import typer
 from PIL import Image
 
-from jaxmrf import files
+from jaxmrf.files import atomic
 
 PACKAGE = "gcompris-qt-data"
 SHA256 = "e9cf06ab2105529068df73085784e835d2ff03f870d2a8091f09125d40abac9f"
@@ -65,7 +65,7 @@ def fetch(folder: Path) -> Path:
       SystemExit: if it cannot be had, or is not the one whose pictures are listed.
     """
     for path in sorted(folder.glob(f"{PACKAGE}_*.deb")):
-        if files.digest(path, "sha256") == SHA256:
+        if atomic.digest(path, "sha256") == SHA256:
             return path
     try:
         subprocess.run(["apt-get", "download", PACKAGE], cwd=folder, check=True)
@@ -75,7 +75,7 @@ def fetch(folder: Path) -> Path:
             f"{folder}, or name a folder of pictures with --pictures"
         ) from None
     for path in sorted(folder.glob(f"{PACKAGE}_*.deb")):
-        if files.digest(path, "sha256") == SHA256:
+        if atomic.digest(path, "sha256") == SHA256:
             return path
     raise SystemExit(f"{PACKAGE} is of another version than weights/README.md lists")
 

@@ -28,11 +28,12 @@ from decoder_pictures import Source
 from jaxtyping import Array, Float, PyTree
 from PIL import Image
 
-from jaxmrf import decoder_file, files, vgg, weights
+from jaxmrf import decoder_file, vgg, weights
 from jaxmrf.core import color, decoder, energy, pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.decoder import LAYERS, Decoder
 from jaxmrf.core.losses import gram, mrf, style_losses
+from jaxmrf.files import atomic
 
 RECONSTRUCTED = 3
 """Crops of eight that are decoded from their own features."""
@@ -342,7 +343,7 @@ def train(
         line = {"step": step + 1, "loss": float(value), "s": round(time.monotonic() - started, 1)}
         typer.echo(json.dumps(line | {name: round(float(part), 4) for name, part in parts.items()}))
         if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == steps:
-            with files.write(checkpoint) as file:
+            with atomic.write(checkpoint) as file:
                 file.write(flax.serialization.to_bytes((state, step + 1)))
     return Decoder(state.params, scale)
 
@@ -379,9 +380,9 @@ def main(
     facts |= {"steps": str(steps), "seed": str(seed), "network_sha256": loaded.sha256}
     output = output or weights.stored_file(f"decoder-{network}")
     output.parent.mkdir(parents=True, exist_ok=True)
-    with files.write(output) as file:
+    with atomic.write(output) as file:
         file.write(decoder_file.to_safetensors(trained, loaded.network, facts))
-    typer.echo(f"wrote {output}, SHA-256 {files.digest(output, 'sha256')}")
+    typer.echo(f"wrote {output}, SHA-256 {atomic.digest(output, 'sha256')}")
 
 
 if __name__ == "__main__":

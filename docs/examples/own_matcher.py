@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from jax import lax
 
 import jaxmrf
-from jaxmrf import image
 from jaxmrf.core.matching import patches
 from jaxmrf.core.matching.matchers import MATCHERS, Matcher
 from jaxmrf.core.matching.nearest import TINY, Match
+from jaxmrf.files import image
 
 DIRECTIONS = 64
 

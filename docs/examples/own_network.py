@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 import jaxmrf
-from jaxmrf import image
+from jaxmrf.files import image
 
 
 class RandomFilters(nn.Module):

@@ -9,8 +9,8 @@ from pathlib import Path
 import optax
 
 import jaxmrf
-from jaxmrf import image
 from jaxmrf.core.optimize.optimizers import OPTIMIZERS
+from jaxmrf.files import image
 
 OPTIMIZERS["lion"] = lambda config: optax.lion(config.learning_rate)
 

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxmrf
-from jaxmrf import image
 from jaxmrf.core.losses.style_losses import STYLE_LOSSES, StyleLoss
+from jaxmrf.files import image
 
 DIRECTIONS = 64
 

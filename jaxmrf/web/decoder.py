@@ -17,8 +17,8 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from jaxmrf import files, image
 from jaxmrf.errors import ImageError
+from jaxmrf.files import atomic, image
 
 MAX_PIXELS = 50_000_000
 """Pixels of an upload."""
@@ -94,10 +94,10 @@ def _reencode(source: Path, target: Path) -> dict[str, Any]:
     suffix, content = image.reencode(source, MAX_PIXELS)
     path = target.with_name(target.name + suffix)
     try:
-        with files.write(path) as file:
+        with atomic.write(path) as file:
             file.write(content)
         shown, (width, height) = _shown(path)
-        with files.write(view_of(target)) as file:
+        with atomic.write(view_of(target)) as file:
             shown.save(file, "JPEG", quality=90)
     except BaseException:
         path.unlink(missing_ok=True)

@@ -15,8 +15,8 @@ from typing import Protocol
 
 from PIL import Image
 
-from jaxmrf import files
 from jaxmrf.errors import ImageError
+from jaxmrf.files import atomic
 from jaxmrf.web.decoder import Decoder, view_of
 
 MAX_BYTES = 64_000_000
@@ -163,7 +163,7 @@ class Pictures:
         upload = Upload(name, clean_title(title), path, view, *size, created=time.time())
         record = dataclasses.asdict(upload) | {"path": path.name, "view": view.name}
         try:
-            with files.write(_files(upload)[-1]) as file:
+            with atomic.write(_files(upload)[-1]) as file:
                 file.write(json.dumps(record).encode())
         except OSError as error:
             for left in (path, view):

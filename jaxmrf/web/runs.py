@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from jaxmrf import files
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
+from jaxmrf.files import atomic
 
 State = Literal[
     "waiting", "running", "paused", "finished", "stopped", "canceled", "failed", "interrupted"
@@ -167,7 +167,7 @@ class Archive:
         Raises:
           OSError: if it cannot be written.
         """
-        with files.write(self._place(run) / "run.json") as file:
+        with atomic.write(self._place(run) / "run.json") as file:
             file.write(json.dumps(dataclasses.asdict(run)).encode())
 
     def remove(self, run: Run) -> None:

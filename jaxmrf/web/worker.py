@@ -22,12 +22,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxmrf import api, device, files, image, memory, options, paint, weights
+from jaxmrf import api, device, memory, options, paint, weights
 from jaxmrf.analysis import suitability
 from jaxmrf.core import pyramid
 from jaxmrf.core.run.loop import Plan, Progress
 from jaxmrf.errors import ConfigError, DeviceError, ImageError, WeightsError
-from jaxmrf.image import Picture
+from jaxmrf.files import atomic, image
+from jaxmrf.files.image import Picture
 from jaxmrf.web import runs
 
 Message = dict[str, Any]
@@ -307,7 +308,7 @@ class _Report:
         if not last and progress.iteration > 1 and started < self._due:
             return
         content = image.encode(Picture(np.asarray(_at_its_size(progress))), "JPEG", {})
-        with contextlib.suppress(OSError), files.write(self._preview) as file:
+        with contextlib.suppress(OSError), atomic.write(self._preview) as file:
             file.write(content)
         self._pictures += 1
         ended = time.monotonic()
@@ -331,7 +332,7 @@ def _write_thumbnail(output: Path) -> None:
         small = Image.new("RGB", picture.size, "white")
         small.paste(picture, mask=picture if picture.mode == "RGBA" else None)
         small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
-        with files.write(output.with_name("thumbnail.jpg")) as file:
+        with atomic.write(output.with_name("thumbnail.jpg")) as file:
             small.save(file, "JPEG", quality=88)
 
 

@@ -15,8 +15,8 @@ import tifffile
 from jaxtyping import Float
 from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
-from jaxmrf import files
 from jaxmrf.errors import ImageError
+from jaxmrf.files import atomic
 
 READABLE = ("JPEG", "PNG", "WEBP", "TIFF")
 WRITABLE = {
@@ -194,7 +194,7 @@ def save(path: Path, picture: Picture, settings: Mapping[str, object]) -> None:
     check_size(path, picture.pixels.shape[:2])
     content = encode(picture, WRITABLE[path.suffix.lower()], settings)
     try:
-        with files.write(path) as temporary:
+        with atomic.write(path) as temporary:
             temporary.write(content)
     except OSError as error:
         raise ImageError(f"cannot write {path}: {error.strerror}") from None

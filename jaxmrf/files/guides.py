@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from jaxmrf import image
 from jaxmrf.core.losses.exemplars import Guides, same_proportions
 from jaxmrf.core.pyramid import at_size
 from jaxmrf.errors import ConfigError
+from jaxmrf.files import image
 
 MAX_LABELS = 16
 

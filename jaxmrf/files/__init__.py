@@ -1,0 +1,1 @@
+"""Single files, in and out."""
