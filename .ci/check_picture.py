@@ -11,12 +11,12 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmrf import weights
 from jaxmrf.core import energy, pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.energy import Weights
 from jaxmrf.core.losses import mrf
 from jaxmrf.files import image
+from jaxmrf.networks import weights
 
 
 def main(output: str, content: str, style: str, size: str) -> None:

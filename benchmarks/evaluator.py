@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from benchmarks import engine
-from jaxmrf import vgg
 from jaxmrf.core.config import Config
 from jaxmrf.core.energy import Weights
 from jaxmrf.core.matching import patches
+from jaxmrf.networks import vgg
 
 
 class Evaluator:

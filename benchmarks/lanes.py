@@ -10,10 +10,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxmrf import weights
 from jaxmrf.core.config import Config
 from jaxmrf.core.run import lanes
 from jaxmrf.core.run.loop import make_plan
+from jaxmrf.networks import weights
 
 ITERATIONS = 6
 """The first two compile and find matches; the others are timed."""

@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmrf import vgg, weights
 from jaxmrf.core import energy
 from jaxmrf.core.config import Config
 from jaxmrf.core.energy import Weights
 from jaxmrf.core.losses import mrf
 from jaxmrf.core.optimize import optimizers
 from jaxmrf.errors import WeightsError
+from jaxmrf.networks import vgg, weights
 
 CHANNELS = {"conv1_2": 64, "conv2_2": 128, "conv3_2": 256, "conv4_2": 512}
 """Convolutions whose speed is measured, with their channels."""

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmrf import weights
 from jaxmrf.core.config import Config
 from jaxmrf.core.run import lanes
 from jaxmrf.core.run.loop import make_inputs, make_plan, run, settled
+from jaxmrf.networks import weights
 
 PERTURBATION = 1e-6
 

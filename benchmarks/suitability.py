@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxmrf import Config, api, weights
+from jaxmrf import Config, api
 from jaxmrf import device as devices
 from jaxmrf.files import image
+from jaxmrf.networks import weights
 
 SIDE = 256
 

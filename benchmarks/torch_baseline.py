@@ -12,10 +12,10 @@ import numpy as np
 import torch
 import torch.nn.functional as nn
 
-from jaxmrf import vgg
 from jaxmrf.core.config import Config
 from jaxmrf.core.energy import Weights
 from jaxmrf.core.matching import patches
+from jaxmrf.networks import vgg
 
 
 def to_torch(picture: np.ndarray) -> torch.Tensor:

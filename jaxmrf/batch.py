@@ -18,7 +18,7 @@ import filelock
 import jax
 import numpy as np
 
-from jaxmrf import api, memory, paint, weights
+from jaxmrf import api, memory, paint
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.run import lanes
@@ -29,6 +29,7 @@ from jaxmrf.files.guides import load_mask
 from jaxmrf.files.image import Picture
 from jaxmrf.ledger import Ledger
 from jaxmrf.manifest import Line
+from jaxmrf.networks import weights
 
 THREADS = 4
 """That read and write pictures; decoding and encoding let go of Python's lock."""

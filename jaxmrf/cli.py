@@ -11,17 +11,7 @@ import jax
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jaxmrf import (
-    api,
-    cli_batch,
-    cli_inspect,
-    cli_serve,
-    cli_sweep,
-    memory,
-    options,
-    paint,
-    weights,
-)
+from jaxmrf import api, cli_batch, cli_inspect, cli_serve, cli_sweep, memory, options, paint
 from jaxmrf import device as devices
 from jaxmrf._version import __version__
 from jaxmrf.analysis import suitability
@@ -32,6 +22,7 @@ from jaxmrf.core.run.loop import Plan
 from jaxmrf.core.run.loop import Progress as Record
 from jaxmrf.errors import ConfigError, WeightsError
 from jaxmrf.files import image
+from jaxmrf.networks import weights
 from jaxmrf.terminal import Group, console, noted_signals, say, user_errors
 
 app = typer.Typer(

@@ -11,12 +11,13 @@ import jax
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from jaxmrf import batch, manifest, options, report, weights
+from jaxmrf import batch, manifest, options, report
 from jaxmrf import device as devices
 from jaxmrf.batch import Event, Settings
 from jaxmrf.errors import ConfigError
 from jaxmrf.ledger import Ledger
 from jaxmrf.manifest import Line
+from jaxmrf.networks import weights
 from jaxmrf.terminal import INTERRUPTED, console, noted_signals, say, user_errors
 
 SOME_FAILED = 1

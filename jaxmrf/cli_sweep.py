@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typer
 
-from jaxmrf import batch, cli_batch, options, paint, sweep, weights
+from jaxmrf import batch, cli_batch, options, paint, sweep
 from jaxmrf import device as devices
 from jaxmrf.batch import Settings
 from jaxmrf.errors import ConfigError
@@ -18,6 +18,7 @@ from jaxmrf.files import image
 from jaxmrf.files.image import Picture
 from jaxmrf.ledger import Ledger
 from jaxmrf.manifest import Line
+from jaxmrf.networks import weights
 from jaxmrf.terminal import say, user_errors
 
 ARGUMENTS = {

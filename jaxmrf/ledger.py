@@ -18,12 +18,12 @@ from typing import Any
 import filelock
 import numpy as np
 
-from jaxmrf import weights
 from jaxmrf._version import __version__
 from jaxmrf.core.run.lanes import Snapshot
 from jaxmrf.errors import ConfigError
 from jaxmrf.files import atomic
 from jaxmrf.manifest import Line
+from jaxmrf.networks import weights
 
 FOLDER = ".jaxmrf"
 

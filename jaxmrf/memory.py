@@ -10,7 +10,6 @@ import numpy as np
 import psutil
 from jaxtyping import PyTree
 
-from jaxmrf import vgg, weights
 from jaxmrf.core import energy
 from jaxmrf.core.config import Config
 from jaxmrf.core.decoder import Decoder
@@ -30,6 +29,7 @@ from jaxmrf.core.run.loop import (
     settled,
 )
 from jaxmrf.errors import ConfigError
+from jaxmrf.networks import vgg, weights
 
 UNCHECKED_PIXELS = 1_000_000
 """Pictures up to this size are not checked unless a budget is given: it would take the

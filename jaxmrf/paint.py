@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from jaxmrf import api, weights
+from jaxmrf import api
 from jaxmrf._version import __version__
 from jaxmrf.analysis import label_coverage
 from jaxmrf.analysis.suitability import Suitability
@@ -25,6 +25,7 @@ from jaxmrf.core.run.loop import NonFiniteEnergyError, Plan, Progress
 from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.files import guides, image
 from jaxmrf.files.image import Picture
+from jaxmrf.networks import weights
 
 QUICK_TRY = 128
 """Below this longest side a picture is not worth a forecast that takes as long."""

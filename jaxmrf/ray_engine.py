@@ -12,12 +12,13 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jaxmrf import batch, weights
+from jaxmrf import batch
 from jaxmrf import device as devices
 from jaxmrf.batch import Event, Settings
 from jaxmrf.errors import ConfigError
 from jaxmrf.ledger import Ledger
 from jaxmrf.manifest import Line
+from jaxmrf.networks import weights
 
 LINES_AT_ONCE = 4
 """Times the number of lanes: what an actor is handed, so that it can read ahead."""

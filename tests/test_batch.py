@@ -19,12 +19,13 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from jaxmrf import batch, cli, manifest, report, weights
+from jaxmrf import batch, cli, manifest, report
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.run import lanes
 from jaxmrf.files import atomic, image
 from jaxmrf.ledger import Ledger
+from jaxmrf.networks import weights
 from jaxmrf.paint import Job
 from tests.conftest import picture
 

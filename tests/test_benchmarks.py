@@ -7,10 +7,10 @@ import pytest
 from benchmarks import lanes, picture_measures
 from benchmarks import picture as picture_sheet
 from benchmarks.evaluator import Evaluator
-from jaxmrf import weights
 from jaxmrf.core import energy
 from jaxmrf.core.config import Config
 from jaxmrf.core.energy import Weights
+from jaxmrf.networks import weights
 from tests.conftest import picture
 
 WEIGHTS = Weights(0.25, {"mrf": 1.0}, 0.3)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmrf import api, vgg
+from jaxmrf import api
 from jaxmrf.analysis import label_coverage
 from jaxmrf.core import energy
 from jaxmrf.core.color import match_histogram
@@ -18,7 +18,8 @@ from jaxmrf.core.losses.exemplars import Exemplars, Guides
 from jaxmrf.core.run.loop import make_inputs, make_plan, run
 from jaxmrf.errors import ConfigError
 from jaxmrf.files import guides
-from jaxmrf.weights import Loaded
+from jaxmrf.networks import vgg
+from jaxmrf.networks.weights import Loaded
 from tests.conftest import ToyNetwork, picture, toy_params
 
 CONFIG = Config(

@@ -6,13 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from jaxmrf import vgg
 from jaxmrf.core import energy
 from jaxmrf.core.config import Config
 from jaxmrf.core.energy import Weights
 from jaxmrf.core.matching import matchers
 from jaxmrf.core.optimize import optimizers
 from jaxmrf.core.run.loop import jit_steps
+from jaxmrf.networks import vgg
 
 
 @pytest.mark.parametrize("exact_pairs", [2**27, 0])

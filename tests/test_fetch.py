@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from jaxmrf import cli, fetch, published, vgg, weights
+from jaxmrf import cli
 from jaxmrf.errors import FetchError, WeightsError
+from jaxmrf.networks import fetch, published, vgg, weights
 
 ROOT = Path(__file__).resolve().parent.parent
 

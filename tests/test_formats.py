@@ -16,9 +16,9 @@ import safetensors.numpy
 import scipy.io
 
 from benchmarks import engine
-from jaxmrf import convert, vgg
 from jaxmrf.errors import ConversionError
-from jaxmrf.formats import matconvnet, named_features, torch_file
+from jaxmrf.networks import convert, vgg
+from jaxmrf.networks.formats import matconvnet, named_features, torch_file
 from tests.conftest import picture
 
 MEAN_BGR = np.array([103.939, 116.779, 123.68])

@@ -6,11 +6,12 @@ import sys
 import jax
 import pytest
 
-from jaxmrf import memory, vgg, weights
+from jaxmrf import memory
 from jaxmrf.core.config import Config
 from jaxmrf.core.run.loop import make_plan
 from jaxmrf.errors import ConfigError
 from jaxmrf.memory import memory_needed
+from jaxmrf.networks import vgg, weights
 
 CONFIG = Config(layers=("relu2_1",), content_layer="relu2_1", levels=1, history=1)
 SHAPE = (320, 200)

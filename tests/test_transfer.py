@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxmrf
-from jaxmrf import api, weights
+from jaxmrf import api
 from jaxmrf.core.config import PRESETS, Config
 from jaxmrf.core.decoder import LAYERS
 from jaxmrf.core.matching import matchers, nearest
@@ -17,6 +17,7 @@ from jaxmrf.core.run import loop
 from jaxmrf.core.run.loop import NonFiniteEnergyError, chunk_length, make_plan, run
 from jaxmrf.errors import ConfigError
 from jaxmrf.memory import memory_needed
+from jaxmrf.networks import weights
 from tests.conftest import ToyNetwork, picture, toy_params
 
 CONFIG = Config(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import engine
-from jaxmrf import vgg
+from jaxmrf.networks import vgg
 from tests.conftest import picture
 
 

@@ -7,9 +7,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from jaxmrf import convert, vgg, weights
 from jaxmrf.errors import ConversionError, WeightsError
-from jaxmrf.formats import flax_pickle
+from jaxmrf.networks import convert, vgg, weights
+from jaxmrf.networks.formats import flax_pickle
 
 
 @pytest.fixture(scope="module")

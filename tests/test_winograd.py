@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import signal
 
-from jaxmrf import vgg, winograd
+from jaxmrf.networks import vgg, winograd
 
 
 def naive(x, kernel):

@@ -28,12 +28,12 @@ from decoder_pictures import Source
 from jaxtyping import Array, Float, PyTree
 from PIL import Image
 
-from jaxmrf import decoder_file, vgg, weights
 from jaxmrf.core import color, decoder, energy, pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.decoder import LAYERS, Decoder
 from jaxmrf.core.losses import gram, mrf, style_losses
 from jaxmrf.files import atomic
+from jaxmrf.networks import decoder_file, vgg, weights
 
 RECONSTRUCTED = 3
 """Crops of eight that are decoded from their own features."""

@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import optax
 
 import jaxmrf
-from jaxmrf import weights
 from jaxmrf.core import energy, pyramid
 from jaxmrf.core.optimize import optimizers
 from jaxmrf.core.pyramid import enlarged
@@ -29,6 +28,7 @@ from jaxmrf.core.run.loop import (
     prepare_level,
 )
 from jaxmrf.files import image
+from jaxmrf.networks import weights
 
 # Adam's step is nearly the sign of the gradient, which has no slope; `eps_root` smooths it.
 optimizers.OPTIMIZERS["smooth_adam"] = lambda config: optax.adam(

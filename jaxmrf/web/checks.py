@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from jaxmrf import vgg, weights
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.errors import WeightsError
+from jaxmrf.networks import vgg, weights
 from jaxmrf.web.form import ControlError
 
 LARGEST_TRIED = 4096

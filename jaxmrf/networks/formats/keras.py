@@ -6,9 +6,15 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from jaxmrf import vgg
 from jaxmrf.errors import ConversionError
-from jaxmrf.formats.common import CAFFE_INPUT, OXFORD_LICENSE, Foreign, architecture_of, check_shape
+from jaxmrf.networks import vgg
+from jaxmrf.networks.formats.common import (
+    CAFFE_INPUT,
+    OXFORD_LICENSE,
+    Foreign,
+    architecture_of,
+    check_shape,
+)
 
 _LAYER = re.compile(r"block(\d)_conv(\d)")
 _MAX_OBJECTS = 1000

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
-from jaxmrf import vgg
 from jaxmrf.errors import ConversionError
-from jaxmrf.formats.common import (
+from jaxmrf.networks import vgg
+from jaxmrf.networks.formats.common import (
     CAFFE_INPUT,
     MAX_FILE_BYTES,
     OXFORD_LICENSE,

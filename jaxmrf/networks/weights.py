@@ -11,13 +11,13 @@ import filelock
 import platformdirs
 from jaxtyping import PyTree
 
-from jaxmrf import convert, decoder_file, fetch, vgg
 from jaxmrf.core.decoder import Decoder
 from jaxmrf.core.energy import Features
 from jaxmrf.errors import ConversionError, FetchError, WeightsError
 from jaxmrf.files import atomic
-from jaxmrf.formats.common import MAX_FILE_BYTES
-from jaxmrf.published import PUBLISHED, Published
+from jaxmrf.networks import convert, decoder_file, fetch, vgg
+from jaxmrf.networks.formats.common import MAX_FILE_BYTES
+from jaxmrf.networks.published import PUBLISHED, Published
 
 ENVIRONMENT = "JAXMRF_WEIGHTS"
 """Environment variable with a weight file that takes the place of all others."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from jaxmrf.formats.common import OXFORD_LICENSE, TORCHVISION_LICENSE
+from jaxmrf.networks.formats.common import OXFORD_LICENSE, TORCHVISION_LICENSE
 
 
 @dataclasses.dataclass(frozen=True)

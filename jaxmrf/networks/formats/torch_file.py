@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from jaxmrf.errors import ConversionError
-from jaxmrf.formats import named_features
-from jaxmrf.formats.common import MAX_FILE_BYTES, Foreign, floats
+from jaxmrf.networks.formats import named_features
+from jaxmrf.networks.formats.common import MAX_FILE_BYTES, Foreign, floats
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C  # torch/serialization.py, MAGIC_NUMBER
 LEGACY_PROTOCOL = 1001  # torch/serialization.py, PROTOCOL_VERSION

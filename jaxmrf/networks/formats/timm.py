@@ -7,8 +7,8 @@ import numpy as np
 import safetensors
 
 from jaxmrf.errors import ConversionError
-from jaxmrf.formats import named_features
-from jaxmrf.formats.common import Foreign
+from jaxmrf.networks.formats import named_features
+from jaxmrf.networks.formats.common import Foreign
 
 _MAX_HEADER = 2**20
 

@@ -1,0 +1,1 @@
+"""VGG networks, their weights, and the files these come from."""
