@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import convergence, lanes, page, parts, picture, process, rounding
-from jaxmrf import device
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.files import image
+from jaxmrf.machine import device
 
 CONFIGS = {
     "default": Config(),

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxmrf import Config, api
-from jaxmrf import device as devices
 from jaxmrf.files import image
+from jaxmrf.machine import device as devices
 from jaxmrf.networks import weights
 
 SIDE = 256

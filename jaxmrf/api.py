@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxmrf import memory
 from jaxmrf.analysis import suitability
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.losses.exemplars import Guides, same_proportions
 from jaxmrf.core.run.loop import TILE, Plan, Progress, decoder_rounds, make_plan, run
 from jaxmrf.errors import ConfigError
+from jaxmrf.machine import memory
 from jaxmrf.networks import vgg, weights
 
 Pixels = Float[np.ndarray, "_ _ 3"]

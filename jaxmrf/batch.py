@@ -18,7 +18,7 @@ import filelock
 import jax
 import numpy as np
 
-from jaxmrf import api, memory, paint
+from jaxmrf import api, paint
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.run import lanes
@@ -28,6 +28,7 @@ from jaxmrf.files import atomic, image
 from jaxmrf.files.guides import load_mask
 from jaxmrf.files.image import Picture
 from jaxmrf.ledger import Ledger
+from jaxmrf.machine import memory
 from jaxmrf.manifest import Line
 from jaxmrf.networks import weights
 

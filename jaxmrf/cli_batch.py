@@ -12,10 +12,10 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from jaxmrf import batch, manifest, options, report
-from jaxmrf import device as devices
 from jaxmrf.batch import Event, Settings
 from jaxmrf.errors import ConfigError
 from jaxmrf.ledger import Ledger
+from jaxmrf.machine import device as devices
 from jaxmrf.manifest import Line
 from jaxmrf.networks import weights
 from jaxmrf.terminal import INTERRUPTED, console, noted_signals, say, user_errors

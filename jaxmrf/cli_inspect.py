@@ -7,11 +7,11 @@ import typer
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from jaxmrf import device as devices
 from jaxmrf import inspection
 from jaxmrf.analysis import reconstruction
 from jaxmrf.core.run.loop import Progress
 from jaxmrf.inspection import Request
+from jaxmrf.machine import device as devices
 from jaxmrf.terminal import console, say, user_errors
 
 

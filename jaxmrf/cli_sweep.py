@@ -11,12 +11,12 @@ import numpy as np
 import typer
 
 from jaxmrf import batch, cli_batch, options, paint, sweep
-from jaxmrf import device as devices
 from jaxmrf.batch import Settings
 from jaxmrf.errors import ConfigError
 from jaxmrf.files import image
 from jaxmrf.files.image import Picture
 from jaxmrf.ledger import Ledger
+from jaxmrf.machine import device as devices
 from jaxmrf.manifest import Line
 from jaxmrf.networks import weights
 from jaxmrf.terminal import say, user_errors

@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxmrf import batch
-from jaxmrf import device as devices
 from jaxmrf.batch import Event, Settings
 from jaxmrf.errors import ConfigError
 from jaxmrf.ledger import Ledger
+from jaxmrf.machine import device as devices
 from jaxmrf.manifest import Line
 from jaxmrf.networks import weights
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from jaxmrf import device
+from jaxmrf.machine import device
 
 
 def pytest_configure(config):

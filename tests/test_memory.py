@@ -6,11 +6,11 @@ import sys
 import jax
 import pytest
 
-from jaxmrf import memory
 from jaxmrf.core.config import Config
 from jaxmrf.core.run.loop import make_plan
 from jaxmrf.errors import ConfigError
-from jaxmrf.memory import memory_needed
+from jaxmrf.machine import memory
+from jaxmrf.machine.memory import memory_needed
 from jaxmrf.networks import vgg, weights
 
 CONFIG = Config(layers=("relu2_1",), content_layer="relu2_1", levels=1, history=1)

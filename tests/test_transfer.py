@@ -16,7 +16,7 @@ from jaxmrf.core.matching import matchers, nearest
 from jaxmrf.core.run import loop
 from jaxmrf.core.run.loop import NonFiniteEnergyError, chunk_length, make_plan, run
 from jaxmrf.errors import ConfigError
-from jaxmrf.memory import memory_needed
+from jaxmrf.machine.memory import memory_needed
 from jaxmrf.networks import weights
 from tests.conftest import ToyNetwork, picture, toy_params
 

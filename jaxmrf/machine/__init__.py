@@ -1,0 +1,1 @@
+"""The device, its program cache and its memory."""
