@@ -18,7 +18,7 @@ import filelock
 import jax
 import numpy as np
 
-from jaxmrf import api, paint
+from jaxmrf import api
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.run import lanes
@@ -27,6 +27,7 @@ from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.files import atomic, image
 from jaxmrf.files.guides import load_mask
 from jaxmrf.files.image import Picture
+from jaxmrf.jobs import paint
 from jaxmrf.ledger import Ledger
 from jaxmrf.machine import memory
 from jaxmrf.manifest import Line

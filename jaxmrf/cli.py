@@ -11,7 +11,7 @@ import jax
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jaxmrf import api, cli_batch, cli_inspect, cli_serve, cli_sweep, options, paint
+from jaxmrf import api, cli_batch, cli_inspect, cli_serve, cli_sweep
 from jaxmrf._version import __version__
 from jaxmrf.analysis import suitability
 from jaxmrf.analysis.suitability import Suitability
@@ -21,6 +21,7 @@ from jaxmrf.core.run.loop import Plan
 from jaxmrf.core.run.loop import Progress as Record
 from jaxmrf.errors import ConfigError, WeightsError
 from jaxmrf.files import image
+from jaxmrf.jobs import options, paint
 from jaxmrf.machine import device as devices
 from jaxmrf.machine import memory
 from jaxmrf.networks import weights

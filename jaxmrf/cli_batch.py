@@ -11,9 +11,10 @@ import jax
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from jaxmrf import batch, manifest, options, report
+from jaxmrf import batch, manifest, report
 from jaxmrf.batch import Event, Settings
 from jaxmrf.errors import ConfigError
+from jaxmrf.jobs import options
 from jaxmrf.ledger import Ledger
 from jaxmrf.machine import device as devices
 from jaxmrf.manifest import Line

@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typer
 
-from jaxmrf import batch, cli_batch, options, paint, sweep
+from jaxmrf import batch, cli_batch, sweep
 from jaxmrf.batch import Settings
 from jaxmrf.errors import ConfigError
 from jaxmrf.files import image
 from jaxmrf.files.image import Picture
+from jaxmrf.jobs import options, paint
 from jaxmrf.ledger import Ledger
 from jaxmrf.machine import device as devices
 from jaxmrf.manifest import Line

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxmrf import api, energy_curves, inspection_page, match_colors, options, paint
+from jaxmrf import api, energy_curves, inspection_page, match_colors
 from jaxmrf.analysis import match_map, reconstruction
 from jaxmrf.core import pyramid
 from jaxmrf.core.pyramid import at_size
@@ -20,9 +20,10 @@ from jaxmrf.errors import ConfigError, ImageError, WeightsError
 from jaxmrf.files import atomic, guides, image
 from jaxmrf.files.image import Picture
 from jaxmrf.inspection_page import Figure, Section
+from jaxmrf.jobs import options, paint
+from jaxmrf.jobs.paint import Job
 from jaxmrf.machine import memory
 from jaxmrf.networks import weights
-from jaxmrf.paint import Job
 
 PAGE = "index.html"
 

@@ -14,11 +14,11 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxmrf import options, paint
 from jaxmrf.core.run.loop import check_settings
 from jaxmrf.errors import ConfigError
 from jaxmrf.files import guides, image
-from jaxmrf.paint import Job
+from jaxmrf.jobs import options, paint
+from jaxmrf.jobs.paint import Job
 
 REFUSED = ("trace", "preview_every", "memory", "shape")
 """Options of one run that a line of a batch cannot have."""

@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from jaxmrf import api, batch, manifest, options, paint
+from jaxmrf import api, batch, manifest
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.files import guides, image
+from jaxmrf.jobs import options, paint
+from jaxmrf.jobs.paint import Job
 from jaxmrf.manifest import Line
 from jaxmrf.networks import weights
-from jaxmrf.paint import Job
 
 MOST_CELLS = 100
 

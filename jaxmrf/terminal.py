@@ -11,8 +11,8 @@ import typer
 import typer.core
 from rich.console import Console
 
-from jaxmrf import paint
 from jaxmrf.errors import ConfigError, DeviceError, ImageError, WeightsError
+from jaxmrf.jobs import paint
 
 USER_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it

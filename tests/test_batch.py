@@ -24,9 +24,9 @@ from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.run import lanes
 from jaxmrf.files import atomic, image
+from jaxmrf.jobs.paint import Job
 from jaxmrf.ledger import Ledger
 from jaxmrf.networks import weights
-from jaxmrf.paint import Job
 from tests.conftest import picture
 
 ROOT = Path(__file__).resolve().parent.parent

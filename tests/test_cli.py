@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from jaxmrf import cli, paint
+from jaxmrf import cli
 from jaxmrf.core.run.loop import NonFiniteEnergyError
 from jaxmrf.errors import ImageError
+from jaxmrf.jobs import paint
 from jaxmrf.machine import device
 from tests.conftest import picture
 

@@ -14,11 +14,12 @@ import pytest
 from PIL import Image
 
 import jaxmrf
-from jaxmrf import api, options, paint
+from jaxmrf import api
 from jaxmrf.core import decoder
 from jaxmrf.core.config import Config
 from jaxmrf.core.decoder import Decoder
 from jaxmrf.errors import ConversionError, WeightsError
+from jaxmrf.jobs import options, paint
 from jaxmrf.networks import decoder_file, vgg, weights
 from tests.conftest import picture
 

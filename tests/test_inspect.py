@@ -16,13 +16,14 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from jaxmrf import cli, energy_curves, inspection, inspection_page, match_colors, options, paint
+from jaxmrf import cli, energy_curves, inspection, inspection_page, match_colors
 from jaxmrf.analysis import match_map, reconstruction
 from jaxmrf.analysis.match_map import Copy
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError
 from jaxmrf.files import image
+from jaxmrf.jobs import options, paint
 from jaxmrf.networks import weights
 from tests.conftest import picture
 

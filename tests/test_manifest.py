@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jaxmrf import manifest
 from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError
-from jaxmrf.paint import Job
+from jaxmrf.jobs.paint import Job
 
 
 @pytest.fixture

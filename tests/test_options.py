@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from jaxmrf import options
 from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError
+from jaxmrf.jobs import options
 
 PICTURES = {"content": "a.png", "style": "b.png", "output": "c.png"}
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from jaxmrf import api, cli, options
+from jaxmrf import api, cli
 from jaxmrf.analysis import suitability
 from jaxmrf.core.config import Config
 from jaxmrf.files import image
+from jaxmrf.jobs import options
 from jaxmrf.networks import weights
 from tests.conftest import ToyNetwork, picture, toy_params
 

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
-from jaxmrf import cli, options, sweep
+from jaxmrf import cli, sweep
 from jaxmrf.errors import ConfigError
+from jaxmrf.jobs import options
 from jaxmrf.sweep import Axis
 from tests.serving import write_pictures
 

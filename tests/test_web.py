@@ -24,11 +24,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxmrf import cli_serve, options
+from jaxmrf import cli_serve
 from jaxmrf.analysis import suitability
 from jaxmrf.cli import transfer
 from jaxmrf.core.run.loop import Plan, Progress
 from jaxmrf.errors import ConfigError
+from jaxmrf.jobs import options
 from jaxmrf.web import app, decoder, form, pictures, runs, security, worker
 from jaxmrf.web import queue as queue_module
 from jaxmrf.web.queue import Queue

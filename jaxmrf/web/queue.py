@@ -14,9 +14,9 @@ from typing import Any
 
 from PIL import Image
 
-from jaxmrf import options
 from jaxmrf.core import pyramid
 from jaxmrf.files import image
+from jaxmrf.jobs import options
 from jaxmrf.web import checks, form, runs
 from jaxmrf.web.pictures import Pictures, Upload
 from jaxmrf.web.runs import Archive, Run, State

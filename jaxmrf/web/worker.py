@@ -22,13 +22,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxmrf import api, options, paint
+from jaxmrf import api
 from jaxmrf.analysis import suitability
 from jaxmrf.core import pyramid
 from jaxmrf.core.run.loop import Plan, Progress
 from jaxmrf.errors import ConfigError, DeviceError, ImageError, WeightsError
 from jaxmrf.files import atomic, image
 from jaxmrf.files.image import Picture
+from jaxmrf.jobs import options, paint
 from jaxmrf.machine import device, memory
 from jaxmrf.networks import weights
 from jaxmrf.web import runs

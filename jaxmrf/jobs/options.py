@@ -10,11 +10,11 @@ from typing import Any, get_args, get_origin
 
 import tomli_w
 
-from jaxmrf import paint
 from jaxmrf.core import config as settings
 from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError
-from jaxmrf.paint import Job
+from jaxmrf.jobs import paint
+from jaxmrf.jobs.paint import Job
 
 _CONFIG = {field.name: field.type for field in dataclasses.fields(Config)}
 _JOB = {field.name: field.type for field in dataclasses.fields(Job)}
