@@ -11,13 +11,13 @@ import jax
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from jaxmrf import batch, manifest, report
-from jaxmrf.batch import Event, Settings
+from jaxmrf.batch import manifest, report, runner
+from jaxmrf.batch.ledger import Ledger
+from jaxmrf.batch.manifest import Line
+from jaxmrf.batch.runner import Event, Settings
 from jaxmrf.errors import ConfigError
 from jaxmrf.jobs import options
-from jaxmrf.ledger import Ledger
 from jaxmrf.machine import device as devices
-from jaxmrf.manifest import Line
 from jaxmrf.networks import weights
 from jaxmrf.terminal import INTERRUPTED, console, noted_signals, say, user_errors
 
@@ -118,9 +118,9 @@ def command(
         if engine == "local":
             code = run_locally(lines, ledger, loaded, settings)
         else:
-            from jaxmrf import ray_engine
+            from jaxmrf.batch import ray
 
-            code = _ray(ray_engine, lines, ledger, loaded, settings, device, address, workers)
+            code = _ray(ray, lines, ledger, loaded, settings, device, address, workers)
     raise typer.Exit(code)
 
 
@@ -138,7 +138,7 @@ def run_locally(
     """
     devices.enable_program_cache()
     with noted_signals(*SIGNALS) as received, _Display(len(lines)) as display:
-        run = batch.Batch(
+        run = runner.Batch(
             ledger,
             loaded,
             settings,
@@ -190,10 +190,10 @@ def _finish(
     code = 0
     try:
         run()
-    except batch.StoppedError:
+    except runner.StoppedError:
         code = INTERRUPTED if received[0] == signal.SIGINT else TERMINATED
         display.say("stopped; start it again to go on" if kept else "stopped")
-    except batch.FullError as error:
+    except runner.FullError as error:
         display.say(f"error: {error}; make room and start it again")
         code = SOME_FAILED
     failures = [record for record in display.records.values() if "error" in record]

@@ -10,15 +10,16 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typer
 
-from jaxmrf import batch, cli_batch, sweep
-from jaxmrf.batch import Settings
+from jaxmrf import cli_batch, sweep
+from jaxmrf.batch import runner
+from jaxmrf.batch.ledger import Ledger
+from jaxmrf.batch.manifest import Line
+from jaxmrf.batch.runner import Settings
 from jaxmrf.errors import ConfigError
 from jaxmrf.files import image
 from jaxmrf.files.image import Picture
 from jaxmrf.jobs import options, paint
-from jaxmrf.ledger import Ledger
 from jaxmrf.machine import device as devices
-from jaxmrf.manifest import Line
 from jaxmrf.networks import weights
 from jaxmrf.terminal import say, user_errors
 
@@ -72,7 +73,7 @@ def command(
         with _folder(keep) as folder:
             lines = sweep.lines(axes, fixed, folder, defaults)
             _check_output(output, lines)
-            places, inputs = sweep.plan(axes, lines, [batch.final_shape(line) for line in lines])
+            places, inputs = sweep.plan(axes, lines, [runner.final_shape(line) for line in lines])
             image.check_size(output, places.size[::-1])
             loaded = weights.load(network, weights_file)
             devices.choose(device)

@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from jaxmrf import api, batch, manifest
+from jaxmrf import api
+from jaxmrf.batch import manifest, runner
+from jaxmrf.batch.manifest import Line
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.files import guides, image
 from jaxmrf.jobs import options, paint
 from jaxmrf.jobs.paint import Job
-from jaxmrf.manifest import Line
 from jaxmrf.networks import weights
 
 MOST_CELLS = 100
@@ -145,7 +146,7 @@ def check(
             once(*_inputs(line.job))
         except (ConfigError, ImageError) as error:
             note(line, error)
-    batch.group(lines, network, bucket, note)
+    runner.group(lines, network, bucket, note)
     _refuse(grid, faults)
 
 

@@ -19,13 +19,14 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from jaxmrf import batch, cli, manifest, report
+from jaxmrf import cli
+from jaxmrf.batch import manifest, report, runner
+from jaxmrf.batch.ledger import Ledger
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.run import lanes
 from jaxmrf.files import atomic, image
 from jaxmrf.jobs.paint import Job
-from jaxmrf.ledger import Ledger
 from jaxmrf.networks import weights
 from tests.conftest import picture
 
@@ -298,10 +299,10 @@ def test_sigterm_saves_exits_143_and_goes_on_to_the_same_bytes(pictures, invoke)
     with np.load(saved) as file:
         assert file["position"][1] > 0
     seen = []
-    resumed = batch.Ledger.load_state
+    resumed = runner.Ledger.load_state
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            batch.Ledger, "load_state", lambda *more: seen.append(resumed(*more)) or seen[-1]
+            runner.Ledger, "load_state", lambda *more: seen.append(resumed(*more)) or seen[-1]
         )
         done = invoke(*many, "--out", "out")
     assert done.exit_code == 0, done.output
@@ -386,7 +387,7 @@ def soak(pictures, network, count):
 
     before = lanes._advance._cache_size()
     ledger = Ledger(pictures / "out", network, 1)
-    batch.Batch(ledger, network, batch.Settings(lanes=2), on_event=note).run(lines)
+    runner.Batch(ledger, network, runner.Settings(lanes=2), on_event=note).run(lines)
     assert len(memory) == count
     return memory, opened, compiled[-1] - before
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import jaxmrf
-from jaxmrf import Config, ConfigError, manifest
+from jaxmrf import Config, ConfigError
+from jaxmrf.batch import manifest
 from jaxmrf.core.energy import Weights
 from jaxmrf.core.losses import style_losses
 from jaxmrf.core.matching import matchers, nearest

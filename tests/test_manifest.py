@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxmrf import manifest
+from jaxmrf.batch import manifest
 from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError
 from jaxmrf.jobs.paint import Job

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from PIL import Image
 
-from jaxmrf import ray_engine
+from jaxmrf.batch import ray
 from jaxmrf.errors import ConfigError
 from tests.conftest import picture
 
@@ -24,16 +24,16 @@ ROOT = Path(__file__).resolve().parent.parent
 def test_without_ray_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ConfigError, match=r"jaxmrf\[ray\]"):
-        ray_engine.run([], None, None, None)
+        ray.run([], None, None, None)
 
 
 def test_a_cluster_that_is_not_there_is_told_at_once():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        ray_engine.check_address(f"ray://127.0.0.1:{port}")
+        ray.check_address(f"ray://127.0.0.1:{port}")
     with pytest.raises(ConfigError, match="cannot reach"):
-        ray_engine.check_address(f"127.0.0.1:{port}")
-    ray_engine.check_address("auto")
+        ray.check_address(f"127.0.0.1:{port}")
+    ray.check_address("auto")
 
 
 @pytest.mark.slow

@@ -19,10 +19,10 @@ import filelock
 import numpy as np
 
 from jaxmrf._version import __version__
+from jaxmrf.batch.manifest import Line
 from jaxmrf.core.run.lanes import Snapshot
 from jaxmrf.errors import ConfigError
 from jaxmrf.files import atomic
-from jaxmrf.manifest import Line
 from jaxmrf.networks import weights
 
 FOLDER = ".jaxmrf"

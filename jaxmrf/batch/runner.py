@@ -19,6 +19,8 @@ import jax
 import numpy as np
 
 from jaxmrf import api
+from jaxmrf.batch.ledger import Ledger
+from jaxmrf.batch.manifest import Line
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.run import lanes
@@ -28,9 +30,7 @@ from jaxmrf.files import atomic, image
 from jaxmrf.files.guides import load_mask
 from jaxmrf.files.image import Picture
 from jaxmrf.jobs import paint
-from jaxmrf.ledger import Ledger
 from jaxmrf.machine import memory
-from jaxmrf.manifest import Line
 from jaxmrf.networks import weights
 
 THREADS = 4

@@ -8,9 +8,9 @@ from urllib.parse import quote
 
 from PIL import Image, ImageOps
 
+from jaxmrf.batch.manifest import Line
 from jaxmrf.files import image
 from jaxmrf.files.html import embedded
-from jaxmrf.manifest import Line
 
 THUMBNAIL = 160
 """Longest side of a thumbnail in pixels."""

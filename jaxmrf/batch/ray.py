@@ -12,12 +12,12 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jaxmrf import batch
-from jaxmrf.batch import Event, Settings
+from jaxmrf.batch import runner
+from jaxmrf.batch.ledger import Ledger
+from jaxmrf.batch.manifest import Line
+from jaxmrf.batch.runner import Event, Settings
 from jaxmrf.errors import ConfigError
-from jaxmrf.ledger import Ledger
 from jaxmrf.machine import device as devices
-from jaxmrf.manifest import Line
 from jaxmrf.networks import weights
 
 LINES_AT_ONCE = 4
@@ -55,7 +55,7 @@ class Worker:
         """Paints lines; returns what happened, messages, and what ended it early, if so."""
         events: list[Event] = []
         messages: list[str] = []
-        run = batch.Batch(
+        run = runner.Batch(
             self._ledger,
             self._network,
             settings,
@@ -64,7 +64,7 @@ class Worker:
         )
         try:
             run.run(lines)
-        except batch.FullError as error:
+        except runner.FullError as error:
             return events, messages, str(error)
         return events, messages, None
 
@@ -188,9 +188,9 @@ class _Engine:
                 for message in messages:
                     self._say(message)
                 if full is not None:
-                    raise batch.FullError(full)
+                    raise runner.FullError(full)
             if stop():
-                raise batch.StoppedError
+                raise runner.StoppedError
 
     def _parts(self, lines: Sequence[Line]) -> list[tuple[list[Line], int]]:
         """Returns the lines of each shape in parts for one actor each."""
@@ -203,7 +203,7 @@ class _Engine:
                 self._fail(line, str(error))
 
         size = LINES_AT_ONCE * (self._settings.lanes or LINES_AT_ONCE)
-        groups = batch.group(lines, self._network, self._settings.bucket, fail)
+        groups = runner.group(lines, self._network, self._settings.bucket, fail)
         return [
             (members[start : start + size], 0)
             for _, members in groups

@@ -1,0 +1,1 @@
+"""Many jobs: read, grouped, run, recorded."""
