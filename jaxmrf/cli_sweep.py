@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typer
 
-from jaxmrf import cli_batch, sweep
+from jaxmrf import cli_batch
 from jaxmrf.batch import runner
 from jaxmrf.batch.ledger import Ledger
 from jaxmrf.batch.manifest import Line
@@ -21,6 +21,7 @@ from jaxmrf.files.image import Picture
 from jaxmrf.jobs import options, paint
 from jaxmrf.machine import device as devices
 from jaxmrf.networks import weights
+from jaxmrf.sweep import grid
 from jaxmrf.terminal import say, user_errors
 
 ARGUMENTS = {
@@ -66,18 +67,18 @@ def command(
         words, given = options.from_arguments(context.args, cli_batch.known(context))
         if len(words) < 2:
             raise ConfigError("give a CONTENT and at least one STYLE")
-        fixed, axes = sweep.axes({"content": words[0], "style": words[1:], **given})
+        fixed, axes = grid.axes({"content": words[0], "style": words[1:], **given})
         settings = Settings(cli_batch.lane_count(lanes), retry=True)
         defaults = {} if config_file is None else options.read_toml(config_file)
         _check_effects({**defaults, **fixed}, axes)
         with _folder(keep) as folder:
-            lines = sweep.lines(axes, fixed, folder, defaults)
+            lines = grid.lines(axes, fixed, folder, defaults)
             _check_output(output, lines)
-            places, inputs = sweep.plan(axes, lines, [runner.final_shape(line) for line in lines])
+            places, inputs = grid.plan(axes, lines, [runner.final_shape(line) for line in lines])
             image.check_size(output, places.size[::-1])
             loaded = weights.load(network, weights_file)
             devices.choose(device)
-            sweep.check(axes, lines, loaded, settings.bucket)
+            grid.check(axes, lines, loaded, settings.bucket)
             for note in _notes(lines, {**defaults, **fixed, **dict(axes)}, loaded):
                 say(note)
             try:
@@ -91,20 +92,20 @@ def command(
                     (record or {"error": NOT_PAINTED}).get("error", line.job.output)
                     for line, record in zip(lines, records, strict=True)
                 ]
-                paper = sweep.sheet(axes, places, outputs, inputs)
+                paper = grid.sheet(axes, places, outputs, inputs)
                 written = paint.settings_of(lines[0].job, loaded, places.size[::-1])
                 written["sweep"] = {axis.name: axis.values for axis in axes}
                 image.save(output, Picture(np.asarray(paper, np.float32) / 255), written)
                 own = {"network": network, "weights": weights_file, "config": config_file}
                 say(f"wrote {output}")
-                say(f"its first cell: {_transfer({**fixed, **next(sweep.cells(axes)), **own})}")
+                say(f"its first cell: {_transfer({**fixed, **next(grid.cells(axes)), **own})}")
     raise typer.Exit(code)
 
 
-def _check_effects(given: Mapping[str, Any], axes: Sequence[sweep.Axis]) -> None:
+def _check_effects(given: Mapping[str, Any], axes: Sequence[grid.Axis]) -> None:
     """Checks that no option is without effect in all cells."""
     found = []
-    for cell in sweep.cells(axes):
+    for cell in grid.cells(axes):
         values = {**given, **cell, "output": "cell.png"}
         found.append(options.without_effect(values, options.job(values)))
     for name, reason in found[0].items():

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
-from jaxmrf import cli, sweep
+from jaxmrf import cli
 from jaxmrf.errors import ConfigError
 from jaxmrf.jobs import options
-from jaxmrf.sweep import Axis
+from jaxmrf.sweep import grid
+from jaxmrf.sweep.grid import Axis
 from tests.serving import write_pictures
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,9 +66,9 @@ def saved(path):
 @given(st.lists(st.integers(0, 99), min_size=2, max_size=5, unique=True), st.integers(1, 99))
 def test_every_combination_is_a_cell_the_last_axis_fastest(seeds, size):
     given = {"seed": ",".join(map(str, seeds)), "size": str(size), "style_scale": "0.5, 1"}
-    fixed, axes = sweep.axes(given)
+    fixed, axes = grid.axes(given)
     assert fixed == {"size": str(size)}
-    found = [tuple(cell.values()) for cell in sweep.cells(axes)]
+    found = [tuple(cell.values()) for cell in grid.cells(axes)]
     assert found == [(str(seed), scale) for seed in seeds for scale in ("0.5", "1")]
 
 
@@ -133,14 +134,14 @@ def test_nothing_on_a_sheet_is_over_anything_else(data):
     sides = st.integers(8, 200)
     cell = (data.draw(sides), data.draw(sides))
     inputs = data.draw(st.lists(st.tuples(sides, st.just(40)), max_size=3))
-    places = sweep.layout(axes, cell, inputs)
+    places = grid.layout(axes, cell, inputs)
     boxes = [(*at, at[0] + cell[0], at[1] + cell[1]) for at in places.corners]
     boxes += [
         (*at, at[0] + size[0], at[1] + size[1])
         for at, size in zip(places.inputs, inputs, strict=True)
     ]
     rows, columns = (
-        [sweep._extent(name, places.font) for name in found] for found in sweep._names(axes)
+        [grid._extent(name, places.font) for name in found] for found in grid._names(axes)
     )
     boxes += [
         (x - width, y - height // 2, x, y + height // 2)
@@ -167,8 +168,8 @@ def test_the_sheet_has_every_picture_and_name_at_its_place(tmp_path):
         outputs.append(tmp_path / f"{number}.png")
     outputs[4] = "the energy is not finite; try smaller weights"
     axes = [Axis("seed", ("1", "2", "3")), Axis("tv_weight", ("0", "1"))]
-    places = sweep.layout(axes, (90, 50), [(30, 20)])
-    paper = sweep.sheet(axes, places, outputs, [Image.new("RGB", (30, 20), "blue")])
+    places = grid.layout(axes, (90, 50), [(30, 20)])
+    paper = grid.sheet(axes, places, outputs, [Image.new("RGB", (30, 20), "blue")])
     assert paper.size == places.size
     for number, (x, y) in enumerate(places.corners):
         inside = np.asarray(paper.crop((x, y, x + 90, y + 50)))
@@ -191,15 +192,15 @@ def test_the_sheet_has_every_picture_and_name_at_its_place(tmp_path):
 
 
 def test_outputs_are_called_by_their_values(invoke):
-    fixed, axes = sweep.axes({"content": "content.png", "style": ["style.png"], "seed": "1,2"})
-    small = [line.name for line in sweep.lines(axes, fixed, Path("cells"), {})]
+    fixed, axes = grid.axes({"content": "content.png", "style": ["style.png"], "seed": "1,2"})
+    small = [line.name for line in grid.lines(axes, fixed, Path("cells"), {})]
     assert small == ["seed-1.png", "seed-2.png"]
-    fixed, axes = sweep.axes({**fixed, "style": ["style.png"], "seed": "0,1,2"})
-    assert small == [line.name for line in sweep.lines(axes, fixed, Path("cells"), {})][1:]
+    fixed, axes = grid.axes({**fixed, "style": ["style.png"], "seed": "0,1,2"})
+    assert small == [line.name for line in grid.lines(axes, fixed, Path("cells"), {})][1:]
     Path("a").mkdir()
     Path("a/style.png").write_bytes(Path("style.png").read_bytes())
-    fixed, axes = sweep.axes({**fixed, "style": ["style.png;a/style.png"], "seed": "1"})
-    assert len({line.name for line in sweep.lines(axes, fixed, Path("cells"), {})}) == 2
+    fixed, axes = grid.axes({**fixed, "style": ["style.png;a/style.png"], "seed": "1"})
+    assert len({line.name for line in grid.lines(axes, fixed, Path("cells"), {})}) == 2
 
 
 def test_a_sweep_has_the_pictures_of_a_batch_and_goes_on_from_them(invoke, tmp_path):
@@ -219,10 +220,10 @@ def test_a_sweep_has_the_pictures_of_a_batch_and_goes_on_from_them(invoke, tmp_p
         name = f"content-weight-{row['content_weight']}_seed-{row['seed']}.png"
         np.testing.assert_array_equal(pixels(f"cells/{name}"), expected)
     assert len({picture.tobytes() for picture in painted}) == 4
-    _, axes = sweep.axes({"content_weight": "0.1,2", "seed": "0,1"})
+    _, axes = grid.axes({"content_weight": "0.1,2", "seed": "0,1"})
     sheet = pixels("sheet.png")
     sizes = [(round(w * 15 / h), 15) for w, h in ((80, 48), (64, 70))]
-    for (x, y), expected in zip(sweep.layout(axes, (64, 38), sizes).corners, painted, strict=True):
+    for (x, y), expected in zip(grid.layout(axes, (64, 38), sizes).corners, painted, strict=True):
         np.testing.assert_array_equal(sheet[y : y + 38, x : x + 64], expected)
     assert saved("sheet.png")["sweep"] == {"content_weight": ["0.1", "2"], "seed": ["0", "1"]}
 
@@ -358,4 +359,4 @@ def test_a_sheet_that_its_format_cannot_hold_is_refused_beforehand(invoke, tmp_p
 
 def test_a_grid_needs_an_option_with_several_values():
     with pytest.raises(ConfigError, match="no option has several values"):
-        sweep.axes({"iterations": "60,40", "layers": "relu3_1,relu4_1"})
+        grid.axes({"iterations": "60,40", "layers": "relu3_1,relu4_1"})

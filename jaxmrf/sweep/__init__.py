@@ -1,0 +1,1 @@
+"""The same pictures with a grid of settings, on one sheet."""
