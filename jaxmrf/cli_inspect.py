@@ -7,10 +7,10 @@ import typer
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from jaxmrf import inspection
 from jaxmrf.analysis import reconstruction
 from jaxmrf.core.run.loop import Progress
-from jaxmrf.inspection import Request
+from jaxmrf.inspection import inspect
+from jaxmrf.inspection.inspect import Request
 from jaxmrf.machine import device as devices
 from jaxmrf.terminal import console, say, user_errors
 
@@ -67,7 +67,7 @@ def command(
     request = Request(
         picture,
         output,
-        dict(zip(inspection.INPUTS, given, strict=True)),
+        dict(zip(inspect.INPUTS, given, strict=True)),
         trace,
         reconstructions,
         tuple((layers or "").replace(",", " ").split()),
@@ -75,11 +75,11 @@ def command(
         iterations,
     )
     with user_errors():
-        network = inspection.network_of(picture, weights_file)
+        network = inspect.network_of(picture, weights_file)
         devices.choose(device)
         devices.enable_program_cache()
         with _Display(iterations) as display:
-            inspection.write_report(
+            inspect.write_report(
                 request,
                 network,
                 on_progress=display.progress,

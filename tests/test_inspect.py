@@ -16,13 +16,14 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from jaxmrf import cli, energy_curves, inspection, inspection_page, match_colors
+from jaxmrf import cli
 from jaxmrf.analysis import match_map, reconstruction
 from jaxmrf.analysis.match_map import Copy
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError
 from jaxmrf.files import image
+from jaxmrf.inspection import colors, curves, inspect, page
 from jaxmrf.jobs import options, paint
 from jaxmrf.networks import weights
 from tests.conftest import picture
@@ -125,14 +126,14 @@ def test_with_kept_colors_matches_go_by_light_and_pixels_are_the_painting_s(toy,
 
 
 def test_every_place_has_its_color_and_styles_share_them():
-    key, other = match_colors.keys([(64, 64), (32, 64)])
+    key, other = colors.keys([(64, 64), (32, 64)])
     assert key.shape == (64, 64, 3)
     assert other.shape == (32, 64, 3)
     shown = np.concatenate([key[4::8, 4::8].reshape(-1, 3), other[4::8, 4::8].reshape(-1, 3)])
     apart = np.abs(shown[:, None] - shown[None]).max(axis=-1) + np.eye(len(shown))
     assert apart.min() > 0.01
-    (alone,) = match_colors.keys([(64, 64)])
-    np.testing.assert_allclose(alone[0, 0], match_colors.CORNERS[0, 0], atol=0.02)
+    (alone,) = colors.keys([(64, 64)])
+    np.testing.assert_allclose(alone[0, 0], colors.CORNERS[0, 0], atol=0.02)
     assert (key[0, -1] < alone[0, -1]).any()  # the first of two has not the last color
 
 
@@ -163,20 +164,20 @@ def write_trace(path, records=TRACE):
 
 
 def test_curves_follow_the_trace(tmp_path):
-    records = energy_curves.read(write_trace(tmp_path / "run.jsonl"))
-    assert energy_curves.series(records) == {
+    records = curves.read(write_trace(tmp_path / "run.jsonl"))
+    assert curves.series(records) == {
         "energy": [4.0, 3.0, 2.0],
         "mrf": [4.0, 2.0, 1.5],
         "content": [0.0, 1.0, 0.5],
     }
-    drawn = energy_curves.draw(records)
+    drawn = curves.draw(records)
     with Image.open(io.BytesIO(drawn)) as file:
         assert file.format == "PNG"
         assert file.size == (960, 540)
-    assert drawn == energy_curves.draw(records)
+    assert drawn == curves.draw(records)
     others = [{**record, "energy": 2 * record["energy"]} for record in records]
-    assert drawn != energy_curves.draw(others)
-    assert drawn != energy_curves.draw([{**record, "level": 1} for record in records])
+    assert drawn != curves.draw(others)
+    assert drawn != curves.draw([{**record, "level": 1} for record in records])
 
 
 @pytest.mark.parametrize(
@@ -191,7 +192,7 @@ def test_curves_follow_the_trace(tmp_path):
 def test_what_is_no_trace_is_refused(tmp_path, text, message):
     (tmp_path / "run.jsonl").write_text(text)
     with pytest.raises(ConfigError, match=message):
-        energy_curves.read(tmp_path / "run.jsonl")
+        curves.read(tmp_path / "run.jsonl")
 
 
 class References(html.parser.HTMLParser):
@@ -213,8 +214,8 @@ class References(html.parser.HTMLParser):
 
 def test_the_page_escapes_what_it_shows():
     content = image.encode(image.Picture(np.zeros((4, 4, 3), np.float32)), "PNG", {})
-    figure = inspection_page.Figure(content, '"><script>1</script>', "PNG")
-    html = inspection_page.render("<b>", [inspection_page.Section("<i>", "<u>", (figure,))])
+    figure = page.Figure(content, '"><script>1</script>', "PNG")
+    html = page.render("<b>", [page.Section("<i>", "<u>", (figure,))])
     assert not {b"<script", b"<b>", b"<i>", b"<u>"} & {
         tag for tag in (b"<script", b"<b>", b"<i>", b"<u>") if tag in html
     }
@@ -311,11 +312,11 @@ def test_guides_and_mask_are_found_and_hold(tmp_path):
         given = options.job({**quick, **files, **more, "output": output})
         written = paint.settings_of(given, network, (64, 64))
         image.save(output, image.Picture(painted), written)
-        job = inspection.job_of(inspection.Request(output, tmp_path / "why", {}))
+        job = inspect.job_of(inspect.Request(output, tmp_path / "why", {}))
         assert (job.content_guide, job.style_guides, job.mask) == (
             given.content_guide, given.style_guides, given.mask,
         )  # fmt: skip
-        maps[name] = inspection._match_maps(job, inspection._load(job), network)["relu2_1"]
+        maps[name] = inspect._match_maps(job, inspect._load(job), network)["relu2_1"]
     np.testing.assert_array_equal(maps["masked"].place, maps["free"].place)
     crossed = {}
     for name in ("free", "guided"):

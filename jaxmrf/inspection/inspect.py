@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxmrf import api, energy_curves, inspection_page, match_colors
+from jaxmrf import api
 from jaxmrf.analysis import match_map, reconstruction
 from jaxmrf.core import pyramid
 from jaxmrf.core.pyramid import at_size
@@ -19,7 +19,8 @@ from jaxmrf.core.run.loop import Progress, make_plan
 from jaxmrf.errors import ConfigError, ImageError, WeightsError
 from jaxmrf.files import atomic, guides, image
 from jaxmrf.files.image import Picture
-from jaxmrf.inspection_page import Figure, Section
+from jaxmrf.inspection import colors, curves, page
+from jaxmrf.inspection.page import Figure, Section
 from jaxmrf.jobs import options, paint
 from jaxmrf.jobs.paint import Job
 from jaxmrf.machine import memory
@@ -115,8 +116,8 @@ def write_report(
     job = job_of(request)
     records = None
     if request.trace is not None:
-        records = energy_curves.read(request.trace)
-        energy_curves.check_library()
+        records = curves.read(request.trace)
+        curves.check_library()
     _layers(request, network)
     pictures = _load(job)
     folder = _Folder(request, job, on_file)
@@ -128,10 +129,10 @@ def write_report(
     if request.reconstructions:
         sections.append(_reconstructions(folder, request, job, pictures, network, on_progress))
     if records is not None:
-        figure = Figure(energy_curves.draw(records), request.trace.name, "PNG", wide=True)
+        figure = Figure(curves.draw(records), request.trace.name, "PNG", wide=True)
         folder.write("energy.png", figure.content)
         sections.append(Section("The energy", ENERGY, (figure,)))
-    folder.write(PAGE, inspection_page.render(f"Why {job.output.name} is as it is", sections))
+    folder.write(PAGE, page.render(f"Why {job.output.name} is as it is", sections))
 
 
 def job_of(request: Request) -> Job:
@@ -284,11 +285,11 @@ def _matches(
     style_of_copy = np.array([copy.style for copy in copies])
     shapes = [style.shape[:2] for style in pictures.styles]
     longest = max(pictures.painted.shape[:2])
-    beside = _beside(pictures.styles, match_colors.keys(shapes), longest)
+    beside = _beside(pictures.styles, colors.keys(shapes), longest)
     colored = [folder.figure("key.png", beside, "the style, and the color of each place", "PNG")]
     assembled = []
     for name, found in maps.items():
-        painted = match_colors.colored(found.place, style_of_copy[found.copy], shapes)
+        painted = colors.colored(found.place, style_of_copy[found.copy], shapes)
         painted = painted.repeat(found.step, axis=0).repeat(found.step, axis=1)
         caption = f"{name}: {_taken(found, copies)}"
         colored.append(folder.figure(f"matches-{name}.png", painted, caption, "PNG"))
