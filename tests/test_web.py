@@ -30,7 +30,7 @@ from jaxmrf.cli import transfer
 from jaxmrf.core.run.loop import Plan, Progress
 from jaxmrf.errors import ConfigError
 from jaxmrf.jobs import options
-from jaxmrf.web import app, decoder, form, pictures, runs, security, worker
+from jaxmrf.web import app, form, reader, runs, security, uploads, worker
 from jaxmrf.web import queue as queue_module
 from jaxmrf.web.queue import Queue
 from tests.serving import ROOT, SMALL, Server, command_line, write_pictures
@@ -235,12 +235,12 @@ def test_a_gigabyte_is_refused_without_being_stored(server):
     assert b" 413 " in line
     line, _ = raw_upload(server, f"Expect: 100-continue\r\nContent-Length: {2**30}", [])
     assert b" 413 " in line
-    too_large = pictures.MAX_BYTES + 1
+    too_large = uploads.MAX_BYTES + 1
     answer = server.client.post("/api/pictures", content=(b"x" * too_large for _ in range(1)))
     assert answer.status_code == 413
     assert "larger than 64 MB" in answer.json()["message"]
     assert server.files() == before
-    assert most < 2 * pictures.MAX_BYTES
+    assert most < 2 * uploads.MAX_BYTES
     assert server.memory() < memory + 200e6
     assert server.memory("decoder") < 500e6  # its libraries take 200
 
@@ -322,19 +322,19 @@ def test_names_of_files_are_only_ever_text(server, paths):
         )
         assert answer.status_code == 201
         title = answer.json()["title"]
-        assert title == pictures.clean_title(name)
+        assert title == uploads.clean_title(name)
         assert title
-        assert len(title) <= pictures.MAX_NAME
+        assert len(title) <= uploads.MAX_NAME
         assert not set(title) & set("/\\\r\n\0")
 
 
 @given(st.text())
 def test_titles_are_short_lines_without_folders(name):
-    title = pictures.clean_title(name)
-    assert 0 < len(title) <= pictures.MAX_NAME
+    title = uploads.clean_title(name)
+    assert 0 < len(title) <= uploads.MAX_NAME
     assert not set(title) & set("/\\\r\n\0")
     assert title not in (".", "..")
-    assert pictures.clean_title(title) == title
+    assert uploads.clean_title(title) == title
 
 
 def test_two_hundred_requests_at_once(server, paths):
@@ -618,7 +618,7 @@ class Sink:
 
 @pytest.fixture
 def queue(tmp_path):
-    store = pictures.Pictures(tmp_path / "pictures", plenty, decoder.Decoder(), app.example_paths())
+    store = uploads.Pictures(tmp_path / "pictures", plenty, reader.Decoder(), app.example_paths())
     settings = {"weights": None, "device": None}
     made = Queue(runs.Archive(tmp_path / "runs"), store, form.controls(transfer), settings)
     made._process = Sink()
@@ -753,7 +753,7 @@ def receive(store, *bodies):
 
 def test_pictures_without_a_run_go_after_a_day(paths, tmp_path):
     folder = tmp_path / "pictures"
-    store = pictures.Pictures(folder, plenty, decoder.Decoder(), {})
+    store = uploads.Pictures(folder, plenty, reader.Decoder(), {})
     kept, gone = receive(store, *[paths[0].read_bytes()] * 2)
     store.used = lambda: {kept.id}
     store.reap()
@@ -767,34 +767,34 @@ def test_pictures_without_a_run_go_after_a_day(paths, tmp_path):
     assert store.find(kept.id)
     assert not store.find(gone.id)
     assert len(list(folder.iterdir())) == 3
-    again = pictures.Pictures(folder, plenty, decoder.Decoder(), {})
+    again = uploads.Pictures(folder, plenty, reader.Decoder(), {})
     assert again.find(kept.id).path == kept.path
     assert not again.find(gone.id)
 
 
 def test_a_full_disk_is_told(tmp_path):
-    store = pictures.Pictures(tmp_path, lambda *, fresh=False: 0, decoder.Decoder(), {})
-    with pytest.raises(pictures.UploadError, match="delete runs from the gallery"):
+    store = uploads.Pictures(tmp_path, lambda *, fresh=False: 0, reader.Decoder(), {})
+    with pytest.raises(uploads.UploadError, match="delete runs from the gallery"):
         receive(store, b"x")
     assert not list(tmp_path.iterdir())
 
 
 def test_unused_pictures_make_room_the_oldest_first(paths, tmp_path):
     folder = tmp_path / "pictures"
-    limit = 4 * pictures.MAX_BYTES
+    limit = 4 * uploads.MAX_BYTES
 
     def room(*, fresh=False):
-        return limit - pictures.MAX_BYTES * len(list(folder.glob("*.json")))
+        return limit - uploads.MAX_BYTES * len(list(folder.glob("*.json")))
 
-    store = pictures.Pictures(folder, room, decoder.Decoder(), {})
+    store = uploads.Pictures(folder, room, reader.Decoder(), {})
     found = receive(store, *[paths[0].read_bytes()] * 4)
-    with pytest.raises(pictures.UploadError, match="delete runs from the gallery"):
+    with pytest.raises(uploads.UploadError, match="delete runs from the gallery"):
         store.make_room(1)  # all are younger than an hour
     store._wanted.clear()
     for age, upload in enumerate(found):
         object.__setattr__(upload, "created", time.time() - 4000.0 - age)
     store.used = lambda: {found[3].id}
-    store.make_room(pictures.MAX_BYTES + 1)
+    store.make_room(uploads.MAX_BYTES + 1)
     assert [bool(store.find(upload.id)) for upload in found] == [True, False, False, True]
 
 
@@ -803,10 +803,10 @@ def test_what_a_picture_takes_after_encoding_counts(paths, tmp_path):
 
     def room(*, fresh=False):
         encoded = sum(path.stat().st_size for path in folder.glob("picture-*"))
-        return pictures.MAX_BYTES if not encoded else -1
+        return uploads.MAX_BYTES if not encoded else -1
 
-    store = pictures.Pictures(folder, room, decoder.Decoder(), {})
-    with pytest.raises(pictures.UploadError, match="delete runs from the gallery"):
+    store = uploads.Pictures(folder, room, reader.Decoder(), {})
+    with pytest.raises(uploads.UploadError, match="delete runs from the gallery"):
         receive(store, paths[0].read_bytes())
     assert not list(folder.iterdir())
 
@@ -832,12 +832,12 @@ def test_pictures_that_nobody_uses_go_when_the_server_starts(tmp_path):
 
 
 def test_a_decoder_that_hangs_is_replaced(paths, tmp_path, monkeypatch):
-    store = pictures.Pictures(tmp_path / "pictures", plenty, decoder.Decoder(), {})
-    monkeypatch.setattr(decoder, "SECONDS", 0.0)
-    with pytest.raises(pictures.UploadError, match="too much time or memory"):
+    store = uploads.Pictures(tmp_path / "pictures", plenty, reader.Decoder(), {})
+    monkeypatch.setattr(reader, "SECONDS", 0.0)
+    with pytest.raises(uploads.UploadError, match="too much time or memory"):
         receive(store, paths[0].read_bytes())
     assert not list((tmp_path / "pictures").iterdir())
-    monkeypatch.setattr(decoder, "SECONDS", 60.0)
+    monkeypatch.setattr(reader, "SECONDS", 60.0)
     assert receive(store, paths[0].read_bytes())[0].width == 80
 
 
@@ -872,7 +872,7 @@ def test_controls_have_the_defaults_and_help_of_the_command_line():
 
 @given(st.text(), st.text())
 def test_names_on_the_command_line_are_never_the_same(content, style):
-    titles = [pictures.clean_title(name) for name in (content, style)]
+    titles = [uploads.clean_title(name) for name in (content, style)]
     names = form.file_names(*titles)
     assert len({name.lower() for name in (*names, form.OUTPUT)}) == 3
 

@@ -17,10 +17,10 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from jaxmrf.errors import ConfigError, ImageError
-from jaxmrf.web import decoder, form, pictures
-from jaxmrf.web.pictures import Pictures, Upload, UploadError
+from jaxmrf.web import form, reader, uploads
 from jaxmrf.web.queue import Queue, QueueError
 from jaxmrf.web.runs import Run
+from jaxmrf.web.uploads import Pictures, Upload, UploadError
 
 MAX_BODY = 64_000
 """Bytes of a request that is no upload."""
@@ -155,16 +155,16 @@ class _Page:
                 "controls": [dataclasses.asdict(control) for control in self._controls],
                 "presets": form.presets(self._controls),
                 "examples": examples,
-                "max_bytes": pictures.MAX_BYTES,
-                "max_pixels": decoder.MAX_PIXELS,
+                "max_bytes": uploads.MAX_BYTES,
+                "max_pixels": reader.MAX_PIXELS,
             }
         )
 
     async def upload(self, request: Request) -> Response:
         title, chunks = request.query_params.get("name", ""), request.stream()
         try:
-            if _declared_length(request) > pictures.MAX_BYTES:
-                raise pictures.too_large()
+            if _declared_length(request) > uploads.MAX_BYTES:
+                raise uploads.too_large()
             upload = await self._store.receive(chunks, title[:1000])
         except UploadError as error:
             # One that waits to be asked for the body sees the answer without sending it.

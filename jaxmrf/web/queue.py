@@ -18,8 +18,8 @@ from jaxmrf.core import pyramid
 from jaxmrf.files import image
 from jaxmrf.jobs import options
 from jaxmrf.web import checks, form, runs
-from jaxmrf.web.pictures import Pictures, Upload
 from jaxmrf.web.runs import Archive, Run, State
+from jaxmrf.web.uploads import Pictures, Upload
 
 MAX_WAITING = 50
 """Runs that may wait at the same time."""

@@ -14,10 +14,10 @@ import uvicorn
 
 from jaxmrf.web import addresses, form, security
 from jaxmrf.web.app import example_paths, make_app
-from jaxmrf.web.decoder import Decoder
-from jaxmrf.web.pictures import Pictures
 from jaxmrf.web.queue import Queue
+from jaxmrf.web.reader import Decoder
 from jaxmrf.web.runs import Archive
+from jaxmrf.web.uploads import Pictures
 
 MAX_CONNECTIONS = 500
 """Requests at the same time; more are answered with 503."""

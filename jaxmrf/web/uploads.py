@@ -17,7 +17,7 @@ from PIL import Image
 
 from jaxmrf.errors import ImageError
 from jaxmrf.files import atomic
-from jaxmrf.web.decoder import Decoder, view_of
+from jaxmrf.web.reader import Decoder, view_of
 
 MAX_BYTES = 64_000_000
 """Bytes of an upload."""

@@ -44,7 +44,7 @@ class Decoder:
         """Starts the process if it is not there, so that the first upload need not wait."""
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "jaxmrf.web.decoder"),
+                *(sys.executable, "-m", "jaxmrf.web.reader"),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=True,  # Ctrl-C is for the server
