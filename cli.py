@@ -1,6 +1,6 @@
 """Runs the command line from a checkout: python cli.py transfer CONTENT STYLE."""
 
-from jaxmrf.cli import main
+from jaxmrf.cli.app import main
 
 if __name__ == "__main__":
     main()

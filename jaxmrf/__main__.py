@@ -1,6 +1,6 @@
 """Runs the command line: python -m jaxmrf transfer CONTENT STYLE."""
 
-from jaxmrf.cli import main
+from jaxmrf.cli.app import main
 
 if __name__ == "__main__":
     main()

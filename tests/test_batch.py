@@ -19,9 +19,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from jaxmrf import cli
 from jaxmrf.batch import manifest, report, runner
 from jaxmrf.batch.ledger import Ledger
+from jaxmrf.cli import app
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.run import lanes
@@ -59,7 +59,7 @@ PAIRS = ["batch", "--contents", "contents", "--styles", "styles", *SMALL]
 @pytest.fixture
 def invoke(pictures, monkeypatch):
     monkeypatch.chdir(pictures)
-    return lambda *arguments: CliRunner().invoke(cli.app, list(arguments))
+    return lambda *arguments: CliRunner().invoke(app.app, list(arguments))
 
 
 def process(folder, *arguments):

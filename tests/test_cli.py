@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from jaxmrf import cli
+from jaxmrf.cli import app
 from jaxmrf.core.run.loop import NonFiniteEnergyError
 from jaxmrf.errors import ImageError
 from jaxmrf.jobs import paint
@@ -36,7 +36,7 @@ def pictures(tmp_path):
 @pytest.fixture
 def invoke(pictures, monkeypatch):
     monkeypatch.chdir(pictures)
-    return lambda *arguments: CliRunner().invoke(cli.app, list(arguments))
+    return lambda *arguments: CliRunner().invoke(app.app, list(arguments))
 
 
 def process(folder, *arguments, **more):
@@ -344,7 +344,7 @@ def test_ctrl_c_where_python_can_only_print_it_is_not_lost(invoke, pictures, mon
         if record.iteration == 3:
             Interrupting()
 
-    monkeypatch.setattr(cli._Display, "progress", progress)
+    monkeypatch.setattr(app._Display, "progress", progress)
     done = invoke("transfer", "content.png", "style.png", *SMALL, "--iterations", "9")
     assert done.exit_code == 130
     with Image.open(pictures / "out.png") as file:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from jaxmrf import cli
+from jaxmrf.cli import app
 from jaxmrf.errors import FetchError, WeightsError
 from jaxmrf.networks import fetch, published, vgg, weights
 
@@ -217,7 +217,7 @@ def home(server, tmp_path, monkeypatch):
 
 
 def command(*arguments):
-    return CliRunner().invoke(cli.app, ["weights", *arguments])
+    return CliRunner().invoke(app.app, ["weights", *arguments])
 
 
 def test_fetch_makes_vgg19_the_network_in_use(home, server):

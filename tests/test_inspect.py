@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from jaxmrf import cli
 from jaxmrf.analysis import match_map, reconstruction
 from jaxmrf.analysis.match_map import Copy
+from jaxmrf.cli import app
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError
@@ -329,7 +329,7 @@ def test_guides_and_mask_are_found_and_hold(tmp_path):
 
 def refused(painted, *arguments):
     before = sorted(painted.iterdir())
-    done = CliRunner().invoke(cli.app, ["inspect", "painted.png", *arguments])
+    done = CliRunner().invoke(app.app, ["inspect", "painted.png", *arguments])
     assert done.exit_code == 2, done.output
     assert done.stderr.count("\n") == 1
     assert sorted(painted.iterdir()) == before
@@ -342,7 +342,7 @@ def test_inputs_are_found_or_named(painted):
     assert "--style" in refused(painted, "-o", "why")
     assert "2 of --style, here are 1" in refused(painted, "--style", "one.png")
     arguments = "--style one.png --style other.png --no-reconstructions -o why"
-    done = CliRunner().invoke(cli.app, ["inspect", "painted.png", *arguments.split()])
+    done = CliRunner().invoke(app.app, ["inspect", "painted.png", *arguments.split()])
     assert done.exit_code == 0, done.output
     assert not list((painted / "why").glob("reconstruction-*"))
     assert "other.png" in (painted / "why" / "index.html").read_text()

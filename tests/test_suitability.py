@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from jaxmrf import api, cli
+from jaxmrf import api
 from jaxmrf.analysis import suitability
+from jaxmrf.cli import app
 from jaxmrf.core.config import Config
 from jaxmrf.files import image
 from jaxmrf.jobs import options
@@ -76,11 +77,11 @@ def test_a_style_without_anything_in_it_gets_advice(kind, content):
 
 def test_advice_does_not_name_what_is_already_set(monkeypatch):
     said = []
-    monkeypatch.setattr(cli, "say", said.append)
+    monkeypatch.setattr(app, "say", said.append)
     few = suitability.Suitability(0.3, 0.1, 100)
     for variety in ("0", "1"):
         given = {"content": "a.png", "style": "b.png", "output": "c.png", "variety": variety}
-        cli._advise(options.job(given), few)
+        app._advise(options.job(given), few)
     assert "try a variety of 1 or another painting" in said[0]
     assert "try another painting" in said[1]
 
@@ -90,7 +91,7 @@ def test_the_command_line_says_so_beforehand(tmp_path, monkeypatch):
     pair = [
         str(IMAGES / f"{n}.jpg") for n in ("nasa-astronaut-1993", "vangogh-langlois-bridge-1888")
     ]
-    done = CliRunner().invoke(cli.app, ["transfer", *pair, "--size", "128", "--iterations", "0"])
+    done = CliRunner().invoke(app.app, ["transfer", *pair, "--size", "128", "--iterations", "0"])
     assert done.exit_code == 0
     advice, level = done.output.index("advice: the painting has little"), done.output.index("wrote")
     assert advice < level

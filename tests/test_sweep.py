@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
-from jaxmrf import cli
+from jaxmrf.cli import app
 from jaxmrf.errors import ConfigError
 from jaxmrf.jobs import options
 from jaxmrf.sweep import grid
@@ -46,7 +46,7 @@ PAIR = ["sweep", *PICTURES]
 def invoke(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_pictures(tmp_path)
-    return lambda *arguments: CliRunner().invoke(cli.app, list(arguments))
+    return lambda *arguments: CliRunner().invoke(app.app, list(arguments))
 
 
 def pixels(path):

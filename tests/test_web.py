@@ -24,9 +24,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxmrf import cli_serve
 from jaxmrf.analysis import suitability
-from jaxmrf.cli import transfer
+from jaxmrf.cli import serve
+from jaxmrf.cli.app import transfer
 from jaxmrf.core.run.loop import Plan, Progress
 from jaxmrf.errors import ConfigError
 from jaxmrf.jobs import options
@@ -915,23 +915,23 @@ def test_the_curve_stays_short_and_keeps_its_ends(values):
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
 def test_other_addresses_need_to_be_allowed(host):
     with pytest.raises(ConfigError, match="--allow-remote"):
-        cli_serve._check_host(host, False)
-    cli_serve._check_host("::1", False)
-    cli_serve._check_host("localhost", False)
+        serve._check_host(host, False)
+    serve._check_host("::1", False)
+    serve._check_host("localhost", False)
 
 
 def test_a_remote_server_warns(capsys):
-    cli_serve._check_host("localhost", True)
+    serve._check_host("localhost", True)
     assert not capsys.readouterr().err
-    cli_serve._check_host("0.0.0.0", True)
+    serve._check_host("0.0.0.0", True)
     assert "warning: other machines can reach this page" in capsys.readouterr().err
 
 
 def test_open_opens_the_printed_address(tmp_path, monkeypatch, capsys):
     opened = []
-    monkeypatch.setattr(cli_serve.webbrowser, "open", opened.append)
+    monkeypatch.setattr(serve.webbrowser, "open", opened.append)
     monkeypatch.setattr("jaxmrf.web.server.serve", lambda site, transfer: None)
-    command = cli_serve.command(transfer)
+    command = serve.command(transfer)
     command(port=0, folder=tmp_path / "page")
     assert not opened
     command(port=0, folder=tmp_path / "page", open_browser=True)
@@ -964,9 +964,9 @@ def test_errors_of_the_command_are_one_line(server, tmp_path, arguments, message
 
 
 def test_a_missing_extra_is_told(monkeypatch):
-    monkeypatch.setattr(cli_serve.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(serve.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=re.escape("pip install 'jaxmrf[web]'")):
-        cli_serve._check_extra()
+        serve._check_extra()
 
 
 def test_a_remote_server_answers_to_addresses_but_not_to_foreign_names():

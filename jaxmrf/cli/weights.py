@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
+from jaxmrf.cli.terminal import console, say, user_errors
 from jaxmrf.errors import WeightsError
 from jaxmrf.networks import weights
-from jaxmrf.terminal import console, say, user_errors
 
 app = typer.Typer(help="Weights of the networks.", no_args_is_help=True)
 

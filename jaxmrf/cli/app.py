@@ -11,11 +11,13 @@ import jax
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from jaxmrf import api, cli_batch, cli_inspect, cli_serve, cli_sweep
+from jaxmrf import api
 from jaxmrf._version import __version__
 from jaxmrf.analysis import suitability
 from jaxmrf.analysis.suitability import Suitability
-from jaxmrf.cli_weights import app as weights_app
+from jaxmrf.cli import batch, inspect, serve, sweep
+from jaxmrf.cli.terminal import Group, console, noted_signals, say, user_errors
+from jaxmrf.cli.weights import app as weights_app
 from jaxmrf.core import config as settings
 from jaxmrf.core.run.loop import Plan
 from jaxmrf.core.run.loop import Progress as Record
@@ -25,7 +27,6 @@ from jaxmrf.jobs import options, paint
 from jaxmrf.machine import device as devices
 from jaxmrf.machine import memory
 from jaxmrf.networks import weights
-from jaxmrf.terminal import Group, console, noted_signals, say, user_errors
 
 app = typer.Typer(
     name="jaxmrf",
@@ -37,9 +38,9 @@ app = typer.Typer(
 )
 
 app.add_typer(weights_app, name="weights")
-app.command("batch", **cli_batch.ARGUMENTS)(cli_batch.command)
-app.command("sweep", **cli_sweep.ARGUMENTS)(cli_sweep.command)
-app.command("inspect")(cli_inspect.command)
+app.command("batch", **batch.ARGUMENTS)(batch.command)
+app.command("sweep", **sweep.ARGUMENTS)(sweep.command)
+app.command("inspect")(inspect.command)
 
 PresetName = Literal["quick", "default", "fine", "paper", "reference"]
 NetworkName = Literal["auto", "vgg16", "vgg19"]
@@ -253,7 +254,7 @@ def transfer(
     _run(context)
 
 
-app.command()(cli_serve.command(transfer))
+app.command()(serve.command(transfer))
 
 
 @app.command()

@@ -15,11 +15,11 @@ from jaxmrf.batch import manifest, report, runner
 from jaxmrf.batch.ledger import Ledger
 from jaxmrf.batch.manifest import Line
 from jaxmrf.batch.runner import Event, Settings
+from jaxmrf.cli.terminal import INTERRUPTED, console, noted_signals, say, user_errors
 from jaxmrf.errors import ConfigError
 from jaxmrf.jobs import options
 from jaxmrf.machine import device as devices
 from jaxmrf.networks import weights
-from jaxmrf.terminal import INTERRUPTED, console, noted_signals, say, user_errors
 
 SOME_FAILED = 1
 TERMINATED = 143  # 128 + SIGTERM, as schedulers expect it

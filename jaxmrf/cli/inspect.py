@@ -8,11 +8,11 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from jaxmrf.analysis import reconstruction
+from jaxmrf.cli.terminal import console, say, user_errors
 from jaxmrf.core.run.loop import Progress
 from jaxmrf.inspection import inspect
 from jaxmrf.inspection.inspect import Request
 from jaxmrf.machine import device as devices
-from jaxmrf.terminal import console, say, user_errors
 
 
 def command(

@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typer
 
-from jaxmrf import cli_batch
 from jaxmrf.batch import runner
 from jaxmrf.batch.ledger import Ledger
 from jaxmrf.batch.manifest import Line
 from jaxmrf.batch.runner import Settings
+from jaxmrf.cli import batch
+from jaxmrf.cli.terminal import say, user_errors
 from jaxmrf.errors import ConfigError
 from jaxmrf.files import image
 from jaxmrf.files.image import Picture
@@ -22,7 +23,6 @@ from jaxmrf.jobs import options, paint
 from jaxmrf.machine import device as devices
 from jaxmrf.networks import weights
 from jaxmrf.sweep import grid
-from jaxmrf.terminal import say, user_errors
 
 ARGUMENTS = {
     "options_metavar": "CONTENT STYLE... [OPTIONS]",
@@ -64,11 +64,11 @@ def command(
     the pictures: "night.jpg;bridge.jpg".
     """
     with user_errors():
-        words, given = options.from_arguments(context.args, cli_batch.known(context))
+        words, given = options.from_arguments(context.args, batch.known(context))
         if len(words) < 2:
             raise ConfigError("give a CONTENT and at least one STYLE")
         fixed, axes = grid.axes({"content": words[0], "style": words[1:], **given})
-        settings = Settings(cli_batch.lane_count(lanes), retry=True)
+        settings = Settings(batch.lane_count(lanes), retry=True)
         defaults = {} if config_file is None else options.read_toml(config_file)
         _check_effects({**defaults, **fixed}, axes)
         with _folder(keep) as folder:
@@ -85,7 +85,7 @@ def command(
                 ledger = Ledger(folder, loaded, settings.bucket)
             except OSError as error:
                 raise ConfigError(f"cannot write to {folder}: {error.strerror}") from None
-            code = cli_batch.run_locally(lines, ledger, loaded, settings, kept=keep is not None)
+            code = batch.run_locally(lines, ledger, loaded, settings, kept=keep is not None)
             records = [ledger.record(line) for line in lines]
             if any(records):
                 outputs = [

@@ -13,8 +13,8 @@ import filelock
 import platformdirs
 import typer
 
+from jaxmrf.cli.terminal import say, user_errors
 from jaxmrf.errors import ConfigError
-from jaxmrf.terminal import say, user_errors
 from jaxmrf.web import addresses
 
 LOOPBACK = "127.0.0.1"
