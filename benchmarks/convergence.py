@@ -14,8 +14,9 @@ import numpy as np
 from benchmarks.evaluator import Evaluator
 from jaxmrf import api
 from jaxmrf.core import color, pyramid
-from jaxmrf.core.config import PATCHES_ALONE, Config
+from jaxmrf.core.config import Config
 from jaxmrf.core.energy import Weights
+from jaxmrf.core.presets import PATCHES_ALONE
 from jaxmrf.core.run.loop import level_weights
 from jaxmrf.files import image
 from jaxmrf.networks import weights

@@ -4,13 +4,14 @@ Li & Wand, "Combining Markov Random Fields and Convolutional Neural Networks for
 Synthesis" (CVPR 2016, arXiv 1601.04589). docs/api.md lists the public API.
 """
 
-from jaxmrf._version import __version__ as __version__
+from jaxmrf._version import __version__
 from jaxmrf.api import Result, iterate, synthesize, transfer
-from jaxmrf.core.config import PRESETS, Config, preset
+from jaxmrf.core.config import Config
 from jaxmrf.core.losses.exemplars import Guides
 from jaxmrf.core.losses.style_losses import STYLE_LOSSES, StyleLoss
 from jaxmrf.core.matching.matchers import MATCHERS, Matcher
 from jaxmrf.core.optimize.optimizers import OPTIMIZERS
+from jaxmrf.core.presets import PRESETS, preset
 from jaxmrf.core.run.loop import NonFiniteEnergyError, Plan, Progress
 from jaxmrf.errors import ConfigError, WeightsError
 from jaxmrf.networks.weights import Loaded

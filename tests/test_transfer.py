@@ -10,9 +10,10 @@ import pytest
 
 import jaxmrf
 from jaxmrf import api
-from jaxmrf.core.config import PRESETS, Config
+from jaxmrf.core.config import Config
 from jaxmrf.core.decoder import LAYERS
 from jaxmrf.core.matching import matchers, nearest
+from jaxmrf.core.presets import PRESETS
 from jaxmrf.core.run import loop
 from jaxmrf.core.run.loop import NonFiniteEnergyError, chunk_length, make_plan, run
 from jaxmrf.errors import ConfigError

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jaxmrf.core.config import Config
-from jaxmrf.core.energy import Features
+from jaxmrf.core.features import Features
 from jaxmrf.core.losses.exemplars import Guides, labels_at
 from jaxmrf.core.matching import patches
 from jaxmrf.core.pyramid import at_size

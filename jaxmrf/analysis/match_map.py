@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from jaxmrf.core import color, energy, pyramid
 from jaxmrf.core.config import Config
-from jaxmrf.core.energy import Features
+from jaxmrf.core.features import Features
 from jaxmrf.core.losses import mrf
 from jaxmrf.core.losses.exemplars import Guides, margin
 from jaxmrf.core.matching import patches

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
-from jaxmrf.core.energy import Features
+from jaxmrf.core.features import Features
 from jaxmrf.core.run.loop import Progress, make_plan, run
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2")

@@ -15,7 +15,7 @@ from jax import lax
 from jaxtyping import Array, Float, PyTree
 
 from jaxmrf.core import color
-from jaxmrf.core.energy import Features
+from jaxmrf.core.features import Features
 from jaxmrf.core.matching import nearest
 from jaxmrf.core.pyramid import at_size
 

@@ -19,6 +19,7 @@ from jaxmrf.cli import batch, inspect, serve, sweep
 from jaxmrf.cli.terminal import Group, console, noted_signals, say, user_errors
 from jaxmrf.cli.weights import app as weights_app
 from jaxmrf.core import config as settings
+from jaxmrf.core import presets
 from jaxmrf.core.run.loop import Plan
 from jaxmrf.core.run.loop import Progress as Record
 from jaxmrf.errors import ConfigError, WeightsError
@@ -47,7 +48,7 @@ NetworkName = Literal["auto", "vgg16", "vgg19"]
 DeviceKind = Literal["auto", "cpu", "gpu", "tpu"]
 
 # Options without a default take the value of the preset; the help names that of `default`.
-_PRESET = settings.PRESETS["default"]
+_PRESET = presets.PRESETS["default"]
 
 
 def _option(text: str, field: str | None = None, flag: str | None = None, **more: Any) -> Any:

@@ -8,7 +8,7 @@ are static and hashable, to be named in ``static_argnames``.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
+from jaxmrf.core.features import Features
 from jaxmrf.core.losses import style_losses
 from jaxmrf.core.losses.exemplars import Anchor, Exemplars, Guides, margin, within_margin
 from jaxmrf.core.losses.terms import content_term, total_variation
@@ -25,20 +26,6 @@ from jaxmrf.core.matching.nearest import TINY
 WRAP = 64
 """Pixels that a tileable picture is continued by on each side before the network sees it:
 a multiple of every pooling's step, and more than relu4_2 sees around a position."""
-
-
-@runtime_checkable
-class Features(Protocol):
-    """A network: hashable, maps parameters and an [H, W, 3] picture to named layers.
-
-    A function of a module is one. An attribute ``input_scale``, if there is one, is the range
-    of the network's input over that of a pixel value (see `api.for_network`).
-    """
-
-    def __call__(
-        self, params: PyTree, image: Float[Array, "h w 3"]
-    ) -> Mapping[str, Float[Array, "_ _ _"]]:
-        """Returns the activations [h, w, C] by layer name."""
 
 
 class Weights(NamedTuple):

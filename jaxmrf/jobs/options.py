@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin
 import tomli_w
 
 from jaxmrf.core import config as settings
+from jaxmrf.core import presets
 from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError
 from jaxmrf.jobs import paint
@@ -119,7 +120,7 @@ def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
         if name in values:
             own[field] = tuple(folder / value for value in _listed(values[name]))
     _check_numbers(own)
-    config = dataclasses.replace(settings.preset(values.get("preset", "default")), **chosen)
+    config = dataclasses.replace(presets.preset(values.get("preset", "default")), **chosen)
     if not any(config.style_losses().values()):
         raise ConfigError(
             f"style_loss is {','.join(config.style_loss)!r}; one weight must be above 0"

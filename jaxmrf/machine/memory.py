@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 from jaxmrf.core import energy
 from jaxmrf.core.config import Config
 from jaxmrf.core.decoder import Decoder
-from jaxmrf.core.energy import Features
+from jaxmrf.core.features import Features
 from jaxmrf.core.losses import style_losses
 from jaxmrf.core.optimize import optimizers
 from jaxmrf.core.pyramid import copies_of_all

@@ -12,7 +12,7 @@ import platformdirs
 from jaxtyping import PyTree
 
 from jaxmrf.core.decoder import Decoder
-from jaxmrf.core.energy import Features
+from jaxmrf.core.features import Features
 from jaxmrf.errors import ConversionError, FetchError, WeightsError
 from jaxmrf.files import atomic
 from jaxmrf.networks import convert, decoder_file, fetch, vgg

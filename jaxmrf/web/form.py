@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from typer.models import OptionInfo
 
-from jaxmrf.core.config import PRESETS, Config
+from jaxmrf.core.config import Config
+from jaxmrf.core.presets import PRESETS
 from jaxmrf.errors import ConfigError
 
 MAIN = ("size", "content_weight", "style_weight", "color", "preset", "iterations", "seed")

@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 from jaxmrf.core import color, energy
 from jaxmrf.core.config import Config
 from jaxmrf.core.decoder import Decoder
-from jaxmrf.core.energy import Features
+from jaxmrf.core.features import Features
 from jaxmrf.core.losses.exemplars import Guides
 from jaxmrf.core.optimize import optimizers
 from jaxmrf.core.pyramid import enlarged

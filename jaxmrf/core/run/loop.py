@@ -20,7 +20,8 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from jaxmrf.core import color, decoder, energy, pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.decoder import Decoder
-from jaxmrf.core.energy import Features, Region, Targets, Weights
+from jaxmrf.core.energy import Region, Targets, Weights
+from jaxmrf.core.features import Features
 from jaxmrf.core.losses import mrf, style_losses
 from jaxmrf.core.losses.exemplars import Guides
 from jaxmrf.core.matching import matchers

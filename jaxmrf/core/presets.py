@@ -1,0 +1,78 @@
+"""Named settings: three of this project's, the paper's, and those of the authors' code."""
+
+from jaxmrf.core.config import Config
+from jaxmrf.errors import ConfigError
+
+PATCHES_ALONE = {
+    "style_border": 0,
+    "anchor": 0.0,
+    "content_share": 0.0,
+    "decoder_rounds": 0,
+    "final_color": 0.0,
+}
+"""What neither paper nor authors' code have."""
+
+PRESETS: dict[str, Config] = {
+    "quick": Config(effort="quick"),
+    "default": Config(),
+    "fine": Config(effort="fine"),
+    # Li & Wand 2016, section 4, "Implementation details".
+    "paper": Config(
+        size=384,
+        content_weight=1.0,
+        content_level_factor=1.0,
+        style_weight=1.0,
+        tv_weight=1e-3,
+        normalization="sum",
+        overlap="sum",
+        pixel_scale=256.0,
+        stride=1,
+        style_stride=1,
+        match_every=1,
+        rotations=2,
+        scales=3,
+        coarsest=64,
+        iterations=(200,),
+        init="noise",
+        preconditioner="none",
+        color="none",
+        **PATCHES_ALONE,
+    ),
+    # The authors' Torch code, https://github.com/chuanli11/CNNMRF (file and option each).
+    "reference": Config(
+        size=384,  # cnnmrf.lua, max_size 384
+        content_layer="relu4_1",  # cnnmrf.lua, content_layers {21}; run_trans.lua has {23}
+        content_weight=20.0,  # cnnmrf.lua, content_weight 2e1
+        content_level_factor=1.0,  # the mean of squares does it
+        style_weight=1e-4,  # cnnmrf.lua, mrf_weight {1e-4, 1e-4}
+        tv_weight=1e-3,  # cnnmrf.lua, tv_weight 1e-3
+        normalization="authors",
+        overlap="mean",  # mylib/mrf.lua, gradTO:cdiv(gradTO_confident)
+        pixel_scale=256.0,  # mylib/helper.lua, preprocess: mul(256.0)
+        stride=2,  # cnnmrf.lua, source_sample_stride {2, 2}
+        style_stride=2,  # cnnmrf.lua, target_sample_stride {2, 2}
+        matching="exact",
+        match_every=1,  # mylib/mrf.lua, updateOutput
+        rotations=0,  # cnnmrf.lua, target_num_rotation 0; step pi/24 = 7.5 degrees
+        scales=0,  # cnnmrf.lua, target_num_scale 0; step 1.05
+        levels=3,  # cnnmrf.lua, num_res 3
+        iterations=(100,),  # cnnmrf.lua, num_iter {100, 100, 100}
+        init="content",  # cnnmrf.lua, ini_method image
+        history=25,  # cnnmrf.lua, nCorrection 25
+        preconditioner="none",
+        taxicab_first_step=True,  # mylib/myoptimizer.lua, min(1,1/tmp1:sum())
+        color="none",
+        **PATCHES_ALONE,
+    ),
+}
+
+
+def preset(name: str) -> Config:
+    """Returns the preset called `name`.
+
+    Raises:
+      ConfigError: if there is none of that name.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"there is no preset {name!r}; choose from {', '.join(PRESETS)}")
+    return PRESETS[name]
