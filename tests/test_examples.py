@@ -15,7 +15,7 @@ from jaxmrf import Config, ConfigError
 from jaxmrf.batch import manifest
 from jaxmrf.core.energy import Weights
 from jaxmrf.core.losses import style_losses
-from jaxmrf.core.matching import matchers, nearest
+from jaxmrf.core.matching import matchers, nearest, style_patches
 from jaxmrf.core.optimize import optimizers
 from jaxmrf.core.run.loop import make_plan
 from jaxmrf.files import image
@@ -123,8 +123,8 @@ def test_a_matcher_of_ones_own_finds_the_matches(painted, monkeypatch):
 
     @jax.jit
     def agreement():
-        style = nearest.collect((style_map,), 3, 1)
-        starts = nearest.starts([(12, 12)], 3, 1)
+        style = style_patches.collect((style_map,), 3, 1)
+        starts = style_patches.starts([(12, 12)], 3, 1)
         style = style._replace(index=own["index"](style, starts, (12, 12), Config()))
         match = own["nearest"](features, style, 3, 1, labels=None)
         itself = own["nearest"](style_map, style, 3, 1)
@@ -132,7 +132,7 @@ def test_a_matcher_of_ones_own_finds_the_matches(painted, monkeypatch):
 
     share, itself = agreement()
     assert 0.05 < share < 1  # by chance: 0.01
-    np.testing.assert_array_equal(itself.ravel(), nearest.starts([(12, 12)], 3, 1))
+    np.testing.assert_array_equal(itself.ravel(), style_patches.starts([(12, 12)], 3, 1))
 
 
 def test_what_is_not_registered_is_named():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmrf.core.matching import nearest, patches
+from jaxmrf.core.matching import clusters, nearest, patches, style_patches
 
 
 def relu_map(seed, height, width, channels=6):
@@ -46,9 +46,9 @@ def collect(maps, size=3, stride=1, *, indexed=False):
 
     @jax.jit
     def collected(maps):
-        style = nearest.collect(maps, size, stride)
-        starts = nearest.starts([found.shape[:2] for found in maps], size, stride)
-        index = nearest.make_index(style, starts, size) if indexed else None
+        style = style_patches.collect(maps, size, stride)
+        starts = style_patches.starts([found.shape[:2] for found in maps], size, stride)
+        index = clusters.make_index(style, starts, size) if indexed else None
         return style._replace(index=index)
 
     return collected(maps)
@@ -96,7 +96,7 @@ def test_matches_are_the_nearest(height, width, size, stride, style_stride, inde
 def test_clusters_keep_most_exact_matches_of_natural_features(small_clusters):
     exact = collect((natural_map(1, 40, 40),))
     indexed = collect((natural_map(1, 40, 40),), indexed=True)
-    assert len(indexed.index.centers) > 4 * nearest.PROBES
+    assert len(indexed.index.centers) > 4 * clusters.PROBES
     features = natural_map(2, 30, 41)
     best, found = (nearest_of(features, style) for style in (exact, indexed))
     same = np.asarray(best.position) == np.asarray(found.position)

@@ -15,7 +15,8 @@ from jax import lax
 import jaxmrf
 from jaxmrf.core.matching import patches
 from jaxmrf.core.matching.matchers import MATCHERS, Matcher
-from jaxmrf.core.matching.nearest import TINY, Match
+from jaxmrf.core.matching.style_patches import Match
+from jaxmrf.core.numerics import TINY
 from jaxmrf.files import image
 
 DIRECTIONS = 64

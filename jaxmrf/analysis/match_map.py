@@ -15,7 +15,7 @@ from jaxmrf.core.features import Features
 from jaxmrf.core.losses import mrf
 from jaxmrf.core.losses.exemplars import Guides, margin
 from jaxmrf.core.matching import patches
-from jaxmrf.core.matching.nearest import Match
+from jaxmrf.core.matching.style_patches import Match
 from jaxmrf.core.pyramid import at_size
 from jaxmrf.core.run.loop import LevelInputs, level_inputs, make_inputs, make_plan, prepare_level
 

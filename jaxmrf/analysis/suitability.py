@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxmrf.core import color
 from jaxmrf.core.features import Features
-from jaxmrf.core.matching import nearest
+from jaxmrf.core.matching import nearest, style_patches
 from jaxmrf.core.pyramid import at_size
 
 SIDE = 96
@@ -128,7 +128,7 @@ def _measure(
     # One after the other: several styles then compile no longer than one.
     pictures = jnp.stack([color.match_distribution(content, styles, None), *styles])
     activations = lax.map(lambda picture: _activations(params, picture, features, layers), pictures)
-    style = nearest.collect(tuple(activations[1:]), PATCH_SIZE, 1)
+    style = style_patches.collect(tuple(activations[1:]), PATCH_SIZE, 1)
     found = nearest.match(activations[0], style, PATCH_SIZE, 1)
     used = jnp.zeros(style.scale.size, bool).at[found.position.ravel()].set(True)
     possible = jnp.minimum(found.score.size, jnp.sum(style.scale >= 0))

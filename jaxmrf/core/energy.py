@@ -21,7 +21,7 @@ from jaxmrf.core.features import Features
 from jaxmrf.core.losses import style_losses
 from jaxmrf.core.losses.exemplars import Anchor, Exemplars, Guides, margin, within_margin
 from jaxmrf.core.losses.terms import content_term, total_variation
-from jaxmrf.core.matching.nearest import TINY
+from jaxmrf.core.numerics import TINY
 
 WRAP = 64
 """Pixels that a tileable picture is continued by on each side before the network sees it:

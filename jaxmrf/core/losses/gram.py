@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from jaxmrf.core.config import Config
 from jaxmrf.core.losses.exemplars import Exemplars, within_margin
-from jaxmrf.core.matching.nearest import TINY
+from jaxmrf.core.numerics import TINY
 
 
 class Target(NamedTuple):

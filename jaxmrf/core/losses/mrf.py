@@ -10,12 +10,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from jaxmrf.core import color, pyramid
+from jaxmrf.core import color, numerics, pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.losses import terms
 from jaxmrf.core.losses.exemplars import Anchor, Exemplars, labels_at, margin
-from jaxmrf.core.matching import matchers, nearest, patches
-from jaxmrf.core.matching.nearest import Match, StylePatches
+from jaxmrf.core.matching import matchers, nearest, patches, style_patches, windows
+from jaxmrf.core.matching.style_patches import Match, StylePatches
 
 BLEND_STRENGTH = 0.1
 """What a style with e times the weight of another gains in its scores."""
@@ -102,7 +102,7 @@ def prepare(exemplars: Exemplars, config: Config) -> Target:
                 labels_at(styles, found.shape[:2])
                 for styles, found in zip(guides.styles, maps, strict=True)
             )
-        style = nearest.collect(
+        style = style_patches.collect(
             maps,
             config.patch_size,
             config.style_stride,
@@ -112,11 +112,13 @@ def prepare(exemplars: Exemplars, config: Config) -> Target:
             labels=labels,
         )
         sizes = [found.shape[:2] for found in maps]
-        starts = nearest.starts(sizes, config.patch_size, config.style_stride, config.style_border)
+        starts = style_patches.starts(
+            sizes, config.patch_size, config.style_stride, config.style_border
+        )
         style = style._replace(index=matcher.index(style, starts, shape, config))
         target.patches[name] = style
         small = (pyramid.small(*each) for each in zip(exemplars.pictures, sizes, strict=True))
-        target.colors[name] = nearest.stacked(tuple(small))
+        target.colors[name] = windows.stacked(tuple(small))
         target.scale[name] = jnp.asarray(_scale(style, shape, config), jnp.float32)
     return target
 
@@ -183,7 +185,7 @@ def assemble(
     )
     if config.overlap == "rms":
         length = jnp.sum(jnp.square(blended), axis=-1, keepdims=True)
-        square = jnp.minimum(mean_square / jnp.maximum(length, nearest.TINY), LONGEST_STRETCH**2)
+        square = jnp.minimum(mean_square / jnp.maximum(length, numerics.TINY), LONGEST_STRETCH**2)
         blended, mean_square = blended * jnp.sqrt(square), mean_square * square
     return Assembled(blended, mean_square[..., 0])
 
@@ -339,7 +341,7 @@ def _scale(style: StylePatches, shape: tuple[int, int], config: Config) -> Array
     if config.normalization == "authors":
         return 0.5  # mylib/mrf.lua: the gradient is the difference itself
     positions = math.prod(side - 2 * margin(config) for side in shape)
-    return 1.0 / jnp.maximum(style.mean_square * positions, nearest.TINY)
+    return 1.0 / jnp.maximum(style.mean_square * positions, numerics.TINY)
 
 
 def _picture_labels(

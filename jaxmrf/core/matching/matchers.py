@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxmrf.core.config import Config
-from jaxmrf.core.matching import nearest
-from jaxmrf.core.matching.nearest import Match, StylePatches
+from jaxmrf.core.matching import clusters, nearest
+from jaxmrf.core.matching.style_patches import Match, StylePatches
 from jaxmrf.errors import ConfigError
 
 EXACT_PAIRS = 2**27
@@ -40,12 +40,12 @@ class Matcher(NamedTuple):
 
 def _clusters(
     style: StylePatches, starts: np.ndarray, shape: tuple[int, int], config: Config
-) -> nearest.Index | None:
+) -> clusters.Index | None:
     """Returns clusters where there are many pairs and likeness alone is compared."""
     plain = style.offset is None and style.bias is None and style.labels is None
     if math.prod(shape) * style.scale.size <= EXACT_PAIRS or not plain or config.variety:
         return None
-    return nearest.make_index(style, starts, config.patch_size)
+    return clusters.make_index(style, starts, config.patch_size)
 
 
 MATCHERS: dict[str, Matcher] = {

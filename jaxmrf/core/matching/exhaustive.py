@@ -1,0 +1,186 @@
+"""The nearest style patch of all, by the products of pixels and not of patches."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from jaxmrf.core.matching.style_patches import StylePatches
+from jaxmrf.core.matching.windows import CHUNK_BYTES, SCORE_BLOCK
+from jaxmrf.core.numerics import dot
+
+
+def nearest_of_all(
+    features: Float[Array, "h w c"],
+    style: StylePatches,
+    unit: Float[Array, "h w"],
+    same: tuple[Int[Array, "h w"], float] | None,
+    patch_size: int,
+) -> tuple[Int[Array, "h w"], Float[Array, "h w"]]:
+    """Returns the best position at every position and its score times `unit`.
+
+    The score of two patches is the sum of the products of their pixels, and neighboring
+    patches share pixels: each pair of pixels is multiplied once, and the products are
+    summed along diagonals. Both maps are flattened, so that a step to another row is a
+    step by the width; sums that run over a border belong to no patch.
+    """
+    (height, width, _), (style_rows, columns, _) = features.shape, style.sheet.shape
+    step, style_step = _tile_rows(height, width, style_rows, columns, patch_size)
+    flat = _flat_rows(features, step, patch_size)
+    sheet = _flat_rows(style.sheet, style_step, patch_size)
+    spoken = (style.scale, style.offset, style.bias, style.labels)
+    spoken = jax.tree.map(lambda values: _tiles(values, style_step, SCORE_BLOCK), spoken)
+    labels, label_weight = (None, 0.0) if same is None else same
+    of_picture = jax.tree.map(lambda values: _tiles(values, step), (unit, labels))
+
+    def one_tile(tile: Array) -> tuple[Array, Array]:
+        pixels = _pixels_of_tile(flat, tile * step * width, step * width, width, patch_size)
+        unit, labels = jax.tree.map(lambda values: values[tile, :, None], of_picture)
+
+        def one_style_tile(style_tile: Array) -> tuple[Array, Array]:
+            first = style_tile * style_step * columns
+            of_style = jax.tree.map(lambda values: values[style_tile], spoken)
+            size = (step * width, of_style[0].size)
+            style_pixels = _pixels_of_tile(sheet, first, size[1], columns, patch_size)
+            products = dot(pixels, style_pixels.T)
+
+            def scores(sums: Array, column: Array | slice) -> Array:
+                there = jax.tree.map(lambda values: values[column], of_style)
+                return _scores(sums, there, unit, labels, label_weight)
+
+            column, score = _best_of_tile(products, scores, size, (width, columns), patch_size)
+            return first + column, score
+
+        tiles = jnp.arange(len(spoken[0]), dtype=jnp.int32)
+        return _best(*lax.map(one_style_tile, tiles))
+
+    tiles = -(-height // step)
+    position, score = lax.map(one_tile, jnp.arange(tiles, dtype=jnp.int32))
+    return position.reshape(-1, width)[:height], score.reshape(-1, width)[:height]
+
+
+def _best_of_tile(
+    products: Float[Array, "_ _"],
+    scores: Callable[[Array, Array | slice], Array],
+    size: tuple[int, int],
+    widths: tuple[int, int],
+    patch_size: int,
+) -> tuple[Int[Array, " m"], Float[Array, " m"]]:
+    """Returns the best style patch, by its column, for each patch of a tile, and its score.
+
+    Only the largest score of each block is written down; those of the best block are computed
+    once more, which takes less than to write and read all of them.
+
+    Args:
+      products: of the pixels of picture and style.
+      scores: (sums of products, columns that they are of) → scores.
+      size: numbers of patches m of the picture and n of the style.
+      widths: of picture and style.
+      patch_size: side of a patch.
+    """
+
+    def everywhere(i: int, j: int) -> Array:
+        return products[i : i + size[0], j : j + size[1]]
+
+    whole = scores(_patch_sums(everywhere, widths, patch_size), slice(None))
+    largest = whole.reshape(size[0], -1, SCORE_BLOCK).max(axis=-1)
+    block = jnp.argmax(largest, axis=-1).astype(jnp.int32)[:, None]
+    row = jnp.arange(size[0], dtype=jnp.int32)[:, None]
+    column = block * SCORE_BLOCK + jnp.arange(SCORE_BLOCK, dtype=jnp.int32)
+
+    def in_block(i: int, j: int) -> Array:
+        return products.at[row + i, column + j].get(mode="promise_in_bounds")
+
+    inside = scores(_patch_sums(in_block, widths, patch_size), column)
+    best = jnp.argmax(inside, axis=-1)[:, None]
+    return tuple(jnp.take_along_axis(found, best, axis=1)[:, 0] for found in (column, inside))
+
+
+def _scores(
+    sums: Array,
+    spoken: tuple[Array | None, ...],
+    unit: Float[Array, "m 1"],
+    labels: Int[Array, "m 1"] | None,
+    label_weight: float,
+) -> Array:
+    """Returns scores times `unit`, minus infinity where no style patch starts.
+
+    Args:
+      sums: of products of patches, [m, n].
+      spoken: scale, offset, bias and labels of the style patches (`StylePatches`), each [n]
+        or [m, n].
+      unit: what scores are divided by in the end.
+      labels: of the patches of the picture.
+      label_weight: what the same label adds.
+    """
+    scale, offset, bias, style_labels = spoken
+    found = scale * sums
+    if offset is not None:
+        found += offset
+    if bias is not None:
+        found += unit * bias
+    if style_labels is not None and labels is not None:
+        found += jnp.where(labels == style_labels, label_weight * unit, 0.0)
+    return jnp.where(scale < 0, -jnp.inf, found)
+
+
+def _tiles(values: Array, step: int, multiple: int = 1) -> Array:
+    """Returns values in tiles of `step` rows, flattened: [tiles, n], n a multiple.
+
+    What is missing is filled with minus one: no patch starts there (`StylePatches.scale`).
+    """
+    padded = jnp.pad(values, ((0, -values.shape[0] % step), (0, 0)), constant_values=-1)
+    flat = padded.reshape(-1, step * values.shape[1])
+    return jnp.pad(flat, ((0, 0), (0, -flat.shape[1] % multiple)), constant_values=-1)
+
+
+def _tile_rows(
+    height: int, width: int, style_rows: int, columns: int, patch_size: int
+) -> tuple[int, int]:
+    """Returns rows of picture and style in a tile of about `CHUNK_BYTES` of products."""
+    pairs = max(1, CHUNK_BYTES // (4 * width * columns))
+    step = min(height, max(1, math.isqrt(pairs) - patch_size + 1))
+    style_step = min(style_rows, max(1, pairs // (step + patch_size - 1) - patch_size + 1))
+    # Tiles of equal size leave the least at the end to be padded.
+    return tuple(
+        -(-rows // -(-rows // size)) for rows, size in ((height, step), (style_rows, style_step))
+    )
+
+
+def _flat_rows(values: Float[Array, "h w c"], step: int, patch_size: int) -> Float[Array, "n c"]:
+    """Returns all positions, padded to whole tiles and what their last patches need."""
+    height, _, channels = values.shape
+    rows = -height % step + patch_size - 1
+    flat = jnp.pad(values, ((0, rows), (0, 0), (0, 0))).reshape(-1, channels)
+    return jnp.pad(flat, ((0, patch_size - 1 + SCORE_BLOCK), (0, 0)))
+
+
+def _pixels_of_tile(flat: Array, first: Array, size: int, width: int, patch_size: int) -> Array:
+    """Returns the pixels of the `size` patches that start at `first` and behind it."""
+    return lax.dynamic_slice_in_dim(flat, first, size + (patch_size - 1) * (width + 1))
+
+
+def _patch_sums(
+    products: Callable[[int, int], Array], widths: tuple[int, int], patch_size: int
+) -> Array:
+    """Returns the sums over the pixels of patches of the products of their pixels.
+
+    Args:
+      products: how far to go on in picture and style → those products of all patches.
+      widths: of picture and style.
+      patch_size: side of a patch.
+    """
+    width, columns = widths
+    return sum(
+        sum(products(i * width + j, i * columns + j) for j in range(patch_size))
+        for i in range(patch_size)
+    )
+
+
+def _best(index: Int[Array, "tiles m"], score: Float[Array, "tiles m"]) -> tuple[Array, Array]:
+    """Returns the best over tiles; the first of equals wins."""
+    tile = jnp.argmax(score, axis=0)[None]
+    return tuple(jnp.take_along_axis(found, tile, axis=0)[0] for found in (index, score))
