@@ -1,8 +1,8 @@
 """What the advice beforehand goes by: python benchmarks/suitability.py FOLDER...
 
 Prints score and share of distinct patches of every pair of pictures in the folders, and of each
-of them with a flat color, noise and stripes as the painting; `jaxmrf/analysis/suitability.py` has the
-bounds. The pairs that would get advice are marked.
+of them with a flat color, noise and stripes as the painting; the bounds are those of
+`jaxmrf.analysis.suitability`. The pairs that would get advice are marked.
 """
 
 import sys

@@ -4,7 +4,7 @@ Li & Wand, "Combining Markov Random Fields and Convolutional Neural Networks for
 Synthesis" (CVPR 2016, arXiv 1601.04589). docs/api.md lists the public API.
 """
 
-from jaxmrf._version import __version__
+from jaxmrf._version import __version__ as __version__
 from jaxmrf.api import Result, iterate, synthesize, transfer
 from jaxmrf.core.config import Config
 from jaxmrf.core.losses.exemplars import Guides

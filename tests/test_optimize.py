@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxmrf.core.config import Config
-from jaxmrf.core.optimize import lbfgs, optimizers
+from jaxmrf.core.optimize import bands, lbfgs, optimizers
 
 
 def rosenbrock(x):
@@ -163,7 +163,7 @@ def spectral_lbfgs(gradient_of, x, iterations, history):
     height, width = x.shape[:2]
     colors = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])
-    bands = [frequency >= edge for edge in (0, *lbfgs.BAND_EDGES)]
+    bands = [frequency >= edge for edge in (0, *bands.BAND_EDGES)]
     bands = [low & ~high for low, high in zip(bands, [*bands[1:], frequency > 9], strict=True)]
 
     def spectrum(values):

@@ -221,15 +221,15 @@ def test_a_sweep_has_the_pictures_of_a_batch_and_goes_on_from_them(invoke, tmp_p
         np.testing.assert_array_equal(pixels(f"cells/{name}"), expected)
     assert len({picture.tobytes() for picture in painted}) == 4
     _, axes = grid.axes({"content_weight": "0.1,2", "seed": "0,1"})
-    sheet = pixels("sheet.png")
+    shown = pixels("sheet.png")
     sizes = [(round(w * 15 / h), 15) for w, h in ((80, 48), (64, 70))]
     for (x, y), expected in zip(grid.layout(axes, (64, 38), sizes).corners, painted, strict=True):
-        np.testing.assert_array_equal(sheet[y : y + 38, x : x + 64], expected)
+        np.testing.assert_array_equal(shown[y : y + 38, x : x + 64], expected)
     assert saved("sheet.png")["sweep"] == {"content_weight": ["0.1", "2"], "seed": ["0", "1"]}
 
     again = invoke(*PAIR, *WEIGHTS, "--seed", "0,1", *more, "--keep", "cells", "-o", "again.png")
     assert "0 painted, 4 skipped" in again.output
-    np.testing.assert_array_equal(sheet, pixels("again.png"))
+    np.testing.assert_array_equal(shown, pixels("again.png"))
 
 
 def test_the_printed_command_paints_the_first_cell(invoke):

@@ -11,18 +11,21 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jax import lax
 from jaxtyping import Array, Float, Int
 
 from jaxmrf.core.config import Preconditioner
+from jaxmrf.core.numerics import dot
+from jaxmrf.core.optimize.bands import (
+    BAND_EDGES,
+    band_products,
+    bands_of,
+    opponent_colors,
+    spectrum,
+)
 
 CURVATURE_FLOOR = 1e-10
 """Pairs with y·s at most this are left out (mylib/myoptimizer.lua, ``ys > 1e-10``)."""
-
-BAND_EDGES = (1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8)
-"""Limits of the frequency bands in cycles per pixel."""
 
 ALLOWED_RISE = 0.5
 """A step that raises the energy by more than this share of it is taken back. Smaller rises
@@ -144,7 +147,7 @@ def _remember(
 ) -> LbfgsState:
     """Takes the last step into the memory, if it saw enough curvature."""
     s, y = image.ravel() - state.picture, gradient.ravel() - state.gradient
-    curvature, square = _dot(s, y), _dot(y, y)
+    curvature, square = dot(s, y), dot(y, y)
     accepted = jnp.isfinite(state.value) & (curvature > CURVATURE_FLOOR)
     slot = state.count % state.steps.shape[0]
 
@@ -152,7 +155,7 @@ def _remember(
         return memory.at[slot].set(jnp.where(accepted, row, memory[slot]))
 
     steps, differences = put(state.steps, s), put(state.differences, y)
-    products = put(put(state.products, _dot(differences, s)).T, _dot(steps, y)).T
+    products = put(put(state.products, dot(differences, s)).T, dot(steps, y)).T
     state = state._replace(
         count=state.count + accepted.astype(jnp.int32),
         steps=steps,
@@ -162,10 +165,10 @@ def _remember(
     )
     if preconditioner == "none":
         return state
-    slow, fast = _spectrum(s.reshape(image.shape)), _spectrum(y.reshape(image.shape))
+    slow, fast = spectrum(s.reshape(image.shape)), spectrum(y.reshape(image.shape))
 
     def add(total: Array, other: Array) -> Array:
-        seen = _band_products(slow, other, image.shape[1]) / square
+        seen = band_products(slow, other, image.shape[1]) / square
         return total + jnp.where(accepted, seen, 0.0)
 
     return state._replace(
@@ -201,10 +204,10 @@ def _direction(gradient: Array, state: LbfgsState, guess: Any) -> Array:
     triangle += jnp.diag(jnp.where(used, 0.0, 1.0).astype(triangle.dtype))
     solve = jax.scipy.linalg.solve_triangular
 
-    alpha = solve(triangle, _dot(state.steps, gradient)[age])
-    start = guess(gradient - _dot(_by_slot(alpha, age), state.differences))
-    right = jnp.diag(triangle) * alpha - _dot(state.differences, start)[age]
-    return start + _dot(_by_slot(solve(triangle, right, trans=1), age), state.steps)
+    alpha = solve(triangle, dot(state.steps, gradient)[age])
+    start = guess(gradient - dot(_by_slot(alpha, age), state.differences))
+    right = jnp.diag(triangle) * alpha - dot(state.differences, start)[age]
+    return start + dot(_by_slot(solve(triangle, right, trans=1), age), state.steps)
 
 
 def _by_slot(values: Array, age: Array) -> Array:
@@ -221,41 +224,6 @@ def _scale_bands(image: Array, state: LbfgsState) -> Array:
     least = state.band_steps / (BAND_RANGE * overall)
     guess = state.band_steps / jnp.maximum(state.band_products, least)
     guess = jnp.where(state.band_steps > 0, jnp.maximum(guess, overall / BAND_RANGE), overall)
-    scaled = _spectrum(image) * guess[_bands(*image.shape[:2])]
+    scaled = spectrum(image) * guess[bands_of(*image.shape[:2])]
     plain = jnp.fft.irfft2(scaled, s=image.shape[:2], axes=(0, 1), norm="ortho")
-    return _dot(plain, _opponent_colors(image.shape[2])).astype(image.dtype)
-
-
-def _spectrum(image: Float[Array, "h w c"]) -> Array:
-    """Returns the spectrum of each opponent color, [h, w // 2 + 1, c]."""
-    colors = _dot(image, _opponent_colors(image.shape[2]).T)
-    return jnp.fft.rfft2(colors, axes=(0, 1), norm="ortho")
-
-
-def _band_products(a: Array, b: Array, width: int) -> Float[Array, "bands c"]:
-    """Returns the inner products of two spectra of pictures by band and color."""
-    # Of the columns of a real picture's spectrum all have a mirror image that is left
-    # out, but for the first and, with an even width, the last.
-    mirrored = np.full(a.shape[1], 2.0)
-    mirrored[0] = 1.0
-    if width % 2 == 0:
-        mirrored[-1] = 1.0
-    products = jnp.real(a * jnp.conj(b)) * jnp.asarray(mirrored, a.real.dtype)[:, None]
-    bands = _bands(a.shape[0], width).ravel()
-    member = jax.nn.one_hot(bands, len(BAND_EDGES) + 1, axis=0, dtype=products.dtype)
-    return _dot(member, products.reshape(-1, a.shape[2]))
-
-
-def _bands(height: int, width: int) -> Int[Array, "h half"]:
-    """Returns the band of each coefficient of a spectrum, int [h, w // 2 + 1]."""
-    frequency = jnp.hypot(jnp.fft.fftfreq(height)[:, None], jnp.fft.rfftfreq(width)[None, :])
-    return jnp.digitize(frequency, jnp.asarray(BAND_EDGES))
-
-
-def _opponent_colors(channels: int) -> Array:
-    """Returns brightness and color differences as orthonormal rows: a cosine transform."""
-    return jax.scipy.fft.dct(jnp.eye(channels), axis=0, norm="ortho")
-
-
-def _dot(a: Array, b: Array) -> Array:
-    return jnp.dot(a, b, precision=lax.Precision.HIGHEST)
+    return dot(plain, opponent_colors(image.shape[2])).astype(image.dtype)
