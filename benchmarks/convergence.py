@@ -17,7 +17,7 @@ from jaxmrf.core import color, pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.energy import Weights
 from jaxmrf.core.presets import PATCHES_ALONE
-from jaxmrf.core.run.loop import level_weights
+from jaxmrf.core.run.inputs import level_weights
 from jaxmrf.files import image
 from jaxmrf.networks import weights
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxmrf.core.config import Config
 from jaxmrf.core.run import lanes
-from jaxmrf.core.run.loop import make_plan
+from jaxmrf.core.run.plan import make_plan
 from jaxmrf.networks import weights
 
 ITERATIONS = 6

@@ -11,7 +11,9 @@ import numpy as np
 
 from jaxmrf.core.config import Config
 from jaxmrf.core.run import lanes
-from jaxmrf.core.run.loop import make_inputs, make_plan, run, settled
+from jaxmrf.core.run.inputs import make_inputs, settled
+from jaxmrf.core.run.loop import run
+from jaxmrf.core.run.plan import make_plan
 from jaxmrf.networks import weights
 
 PERTURBATION = 1e-6

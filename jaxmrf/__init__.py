@@ -12,7 +12,8 @@ from jaxmrf.core.losses.style_losses import STYLE_LOSSES, StyleLoss
 from jaxmrf.core.matching.matchers import MATCHERS, Matcher
 from jaxmrf.core.optimize.optimizers import OPTIMIZERS
 from jaxmrf.core.presets import PRESETS, preset
-from jaxmrf.core.run.loop import NonFiniteEnergyError, Plan, Progress
+from jaxmrf.core.run.plan import Plan
+from jaxmrf.core.run.progress import NonFiniteEnergyError, Progress
 from jaxmrf.errors import ConfigError, WeightsError
 from jaxmrf.networks.weights import Loaded
 

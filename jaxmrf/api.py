@@ -17,7 +17,10 @@ from jaxmrf.analysis import suitability
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.losses.exemplars import Guides, same_proportions
-from jaxmrf.core.run.loop import TILE, Plan, Progress, decoder_rounds, make_plan, run
+from jaxmrf.core.run.inputs import decoder_rounds
+from jaxmrf.core.run.loop import run
+from jaxmrf.core.run.plan import TILE, Plan, make_plan
+from jaxmrf.core.run.progress import Progress
 from jaxmrf.errors import ConfigError
 from jaxmrf.machine import memory
 from jaxmrf.networks import vgg, weights

@@ -9,7 +9,8 @@ import numpy as np
 
 from jaxmrf.core.config import Config
 from jaxmrf.core.run import lanes
-from jaxmrf.core.run.loop import make_plan, run
+from jaxmrf.core.run.loop import run
+from jaxmrf.core.run.plan import make_plan
 from tests.conftest import ToyNetwork, picture, toy_params
 
 TOY = ToyNetwork()

@@ -15,7 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from jaxmrf.cli import app
-from jaxmrf.core.run.loop import NonFiniteEnergyError
+from jaxmrf.core.run.progress import NonFiniteEnergyError
 from jaxmrf.errors import ImageError
 from jaxmrf.jobs import paint
 from jaxmrf.machine import device

@@ -15,7 +15,9 @@ from jaxmrf.core.config import Config, _check_type
 from jaxmrf.core.energy import Weights
 from jaxmrf.core.losses import gram, mrf
 from jaxmrf.core.losses.exemplars import Exemplars, Guides
-from jaxmrf.core.run.loop import make_inputs, make_plan, run
+from jaxmrf.core.run.inputs import make_inputs
+from jaxmrf.core.run.loop import run
+from jaxmrf.core.run.plan import make_plan
 from jaxmrf.errors import ConfigError
 from jaxmrf.files import guides
 from jaxmrf.networks import vgg

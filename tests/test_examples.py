@@ -17,7 +17,7 @@ from jaxmrf.core.energy import Weights
 from jaxmrf.core.losses import style_losses
 from jaxmrf.core.matching import matchers, nearest, style_patches
 from jaxmrf.core.optimize import optimizers
-from jaxmrf.core.run.loop import make_plan
+from jaxmrf.core.run.plan import make_plan
 from jaxmrf.files import image
 from tests.conftest import ToyNetwork, picture, toy_params
 

@@ -11,7 +11,7 @@ from jaxmrf.core.config import Config
 from jaxmrf.core.energy import Weights
 from jaxmrf.core.matching import matchers
 from jaxmrf.core.optimize import optimizers
-from jaxmrf.core.run.loop import jit_steps
+from jaxmrf.core.run.step import jit_steps
 from jaxmrf.networks import vgg
 
 

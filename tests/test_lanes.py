@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxmrf.core.run import lanes
-from jaxmrf.core.run.loop import make_plan
+from jaxmrf.core.run.plan import make_plan
 from tests.conftest import ToyNetwork, toy_params
 from tests.lanes_on_devices import CONFIG, transfers
 

@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from jaxmrf.core.config import Config
-from jaxmrf.core.run.loop import make_plan
+from jaxmrf.core.run.plan import make_plan
 from jaxmrf.errors import ConfigError
 from jaxmrf.machine import memory
 from jaxmrf.machine.memory import memory_needed

@@ -15,7 +15,9 @@ from jaxmrf.core.decoder import LAYERS
 from jaxmrf.core.matching import matchers, nearest
 from jaxmrf.core.presets import PRESETS
 from jaxmrf.core.run import loop
-from jaxmrf.core.run.loop import NonFiniteEnergyError, chunk_length, make_plan, run
+from jaxmrf.core.run.loop import chunk_length, run
+from jaxmrf.core.run.plan import make_plan
+from jaxmrf.core.run.progress import NonFiniteEnergyError
 from jaxmrf.errors import ConfigError
 from jaxmrf.machine.memory import memory_needed
 from jaxmrf.networks import weights

@@ -27,7 +27,8 @@ from PIL import Image
 from jaxmrf.analysis import suitability
 from jaxmrf.cli import serve
 from jaxmrf.cli.app import transfer
-from jaxmrf.core.run.loop import Plan, Progress
+from jaxmrf.core.run.plan import Plan
+from jaxmrf.core.run.progress import Progress
 from jaxmrf.errors import ConfigError
 from jaxmrf.jobs import options
 from jaxmrf.web import app, form, reader, runs, security, uploads, worker

@@ -19,14 +19,9 @@ import jaxmrf
 from jaxmrf.core import energy, pyramid
 from jaxmrf.core.optimize import optimizers
 from jaxmrf.core.pyramid import enlarged
-from jaxmrf.core.run.loop import (
-    advance,
-    initial_picture,
-    level_inputs,
-    make_inputs,
-    make_plan,
-    prepare_level,
-)
+from jaxmrf.core.run.inputs import initial_picture, level_inputs, make_inputs
+from jaxmrf.core.run.plan import make_plan
+from jaxmrf.core.run.step import advance, prepare_level
 from jaxmrf.files import image
 from jaxmrf.networks import weights
 

@@ -16,7 +16,7 @@ from jaxmrf.core.features import Features
 from jaxmrf.core.losses.exemplars import Guides, labels_at
 from jaxmrf.core.matching import patches
 from jaxmrf.core.pyramid import at_size
-from jaxmrf.core.run.loop import Plan
+from jaxmrf.core.run.plan import Plan
 
 
 def unmatched(

@@ -17,7 +17,9 @@ from jaxmrf.core.losses.exemplars import Guides, margin
 from jaxmrf.core.matching import patches
 from jaxmrf.core.matching.style_patches import Match
 from jaxmrf.core.pyramid import at_size
-from jaxmrf.core.run.loop import LevelInputs, level_inputs, make_inputs, make_plan, prepare_level
+from jaxmrf.core.run.inputs import LevelInputs, level_inputs, make_inputs
+from jaxmrf.core.run.plan import make_plan
+from jaxmrf.core.run.step import prepare_level
 
 PROBE = 1024
 """Side of the picture that tells how many pixels a position of a layer stands for: a

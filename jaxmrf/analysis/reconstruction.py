@@ -12,7 +12,9 @@ from jaxtyping import Array, Float, PyTree
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.features import Features
-from jaxmrf.core.run.loop import Progress, make_plan, run
+from jaxmrf.core.run.loop import run
+from jaxmrf.core.run.plan import make_plan
+from jaxmrf.core.run.progress import Progress
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2")
 """Layers from edges to parts of things: one of each block, and that of the content term."""

@@ -14,7 +14,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxmrf.core.run.loop import check_settings
+from jaxmrf.core.run.plan import check_settings
 from jaxmrf.errors import ConfigError
 from jaxmrf.files import guides, image
 from jaxmrf.jobs import options, paint

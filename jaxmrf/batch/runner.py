@@ -24,7 +24,8 @@ from jaxmrf.batch.manifest import Line
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.run import lanes
-from jaxmrf.core.run.loop import Plan, make_plan, settled
+from jaxmrf.core.run.inputs import settled
+from jaxmrf.core.run.plan import Plan, make_plan
 from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.files import atomic, image
 from jaxmrf.files.guides import load_mask

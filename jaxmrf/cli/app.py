@@ -20,8 +20,8 @@ from jaxmrf.cli.terminal import Group, console, noted_signals, say, user_errors
 from jaxmrf.cli.weights import app as weights_app
 from jaxmrf.core import config as settings
 from jaxmrf.core import presets
-from jaxmrf.core.run.loop import Plan
-from jaxmrf.core.run.loop import Progress as Record
+from jaxmrf.core.run.plan import Plan
+from jaxmrf.core.run.progress import Progress as Record
 from jaxmrf.errors import ConfigError, WeightsError
 from jaxmrf.files import image
 from jaxmrf.jobs import options, paint

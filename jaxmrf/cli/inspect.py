@@ -9,7 +9,7 @@ from rich.progress import Progress as Bar
 
 from jaxmrf.analysis import reconstruction
 from jaxmrf.cli.terminal import console, say, user_errors
-from jaxmrf.core.run.loop import Progress
+from jaxmrf.core.run.progress import Progress
 from jaxmrf.inspection import inspect
 from jaxmrf.inspection.inspect import Request
 from jaxmrf.machine import device as devices

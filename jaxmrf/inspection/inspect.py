@@ -15,7 +15,8 @@ from jaxmrf import api
 from jaxmrf.analysis import match_map, reconstruction
 from jaxmrf.core import pyramid
 from jaxmrf.core.pyramid import at_size
-from jaxmrf.core.run.loop import Progress, make_plan
+from jaxmrf.core.run.plan import make_plan
+from jaxmrf.core.run.progress import Progress
 from jaxmrf.errors import ConfigError, ImageError, WeightsError
 from jaxmrf.files import atomic, guides, image
 from jaxmrf.files.image import Picture

@@ -21,7 +21,8 @@ from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.decoder import LAYERS
 from jaxmrf.core.losses.exemplars import Guides
-from jaxmrf.core.run.loop import NonFiniteEnergyError, Plan, Progress
+from jaxmrf.core.run.plan import Plan
+from jaxmrf.core.run.progress import NonFiniteEnergyError, Progress
 from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.files import guides, image
 from jaxmrf.files.image import Picture

@@ -17,17 +17,9 @@ from jaxmrf.core.features import Features
 from jaxmrf.core.losses import style_losses
 from jaxmrf.core.optimize import optimizers
 from jaxmrf.core.pyramid import copies_of_all
-from jaxmrf.core.run.loop import (
-    LevelInputs,
-    Plan,
-    decoder_rounds,
-    jit_decode,
-    jit_prepare,
-    jit_steps,
-    level_weights,
-    prepare_level,
-    settled,
-)
+from jaxmrf.core.run.inputs import LevelInputs, decoder_rounds, level_weights, settled
+from jaxmrf.core.run.plan import Plan
+from jaxmrf.core.run.step import jit_decode, jit_prepare, jit_steps, prepare_level
 from jaxmrf.errors import ConfigError
 from jaxmrf.networks import vgg, weights
 

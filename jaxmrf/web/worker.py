@@ -25,7 +25,8 @@ from PIL import Image
 from jaxmrf import api
 from jaxmrf.analysis import suitability
 from jaxmrf.core import pyramid
-from jaxmrf.core.run.loop import Plan, Progress
+from jaxmrf.core.run.plan import Plan
+from jaxmrf.core.run.progress import Progress
 from jaxmrf.errors import ConfigError, DeviceError, ImageError, WeightsError
 from jaxmrf.files import atomic, image
 from jaxmrf.files.image import Picture

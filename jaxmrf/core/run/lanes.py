@@ -23,19 +23,16 @@ from jaxmrf.core.features import Features
 from jaxmrf.core.losses.exemplars import Guides
 from jaxmrf.core.optimize import optimizers
 from jaxmrf.core.pyramid import enlarged
-from jaxmrf.core.run.loop import (
-    NOTHING_SEEN,
+from jaxmrf.core.run.inputs import (
     LevelInputs,
-    Plan,
-    Progress,
-    advance,
-    decoded,
     decoder_rounds,
     initial_picture,
     level_inputs,
     make_inputs,
-    prepare_level,
 )
+from jaxmrf.core.run.plan import Plan
+from jaxmrf.core.run.progress import NOTHING_SEEN, Progress
+from jaxmrf.core.run.step import advance, decoded, prepare_level
 
 AXIS = "lane"
 _LANES, _SHARED = PartitionSpec(AXIS), PartitionSpec()

@@ -1,0 +1,161 @@
+"""Sizes and iterations of the levels of a run."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from jaxmrf.core import pyramid
+from jaxmrf.core.config import Config
+from jaxmrf.core.features import Features
+from jaxmrf.core.losses import style_losses
+from jaxmrf.core.matching import matchers
+from jaxmrf.core.optimize import optimizers
+from jaxmrf.core.pyramid import copies_of_all
+from jaxmrf.errors import ConfigError
+
+MAX_STYLE_PIXELS = 100_000_000
+
+
+TILE = 16
+"""Sides of tileable pictures are multiples of this: the step of the deepest layers."""
+
+MAX_STYLES = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Sizes and iterations of the pyramid levels of one run, coarsest first.
+
+    Attributes:
+      shapes: (height, width) of the picture at each level.
+      style_shapes: (height, width) of each style at each level.
+      iterations: iterations of each level.
+      dropped: number of coarse levels left out because no patch fits there.
+    """
+
+    shapes: tuple[tuple[int, int], ...]
+    style_shapes: tuple[tuple[tuple[int, int], ...], ...]
+    iterations: tuple[int, ...]
+    dropped: int
+
+    def program(self, level: int, config: Config) -> Config:
+        """Returns the settings that the compiled programs of a level depend on."""
+        return config.program().for_level(self.iterations[level])
+
+
+def make_plan(
+    shape: tuple[int, int],
+    style_shapes: Sequence[tuple[int, int]],
+    params: PyTree,
+    *,
+    features: Features,
+    config: Config,
+    guided: bool = True,
+) -> Plan:
+    """Returns the levels of a run, leaving out coarse ones on which no patch fits.
+
+    Args:
+      shape: (height, width) of the result.
+      style_shapes: (height, width) of each style picture as it is.
+      params: parameters of the network.
+      features: the network.
+      config: settings.
+      guided: whether there is a content picture.
+
+    Raises:
+      ConfigError: if no patch fits at the finest level, the network lacks a layer, the
+        styles are too many or too large, or there is no such matcher or optimizer.
+    """
+    check_settings(config, len(style_shapes))
+    levels = pyramid.level_count(shape, config)
+    iterations = config.iterations_per_level(levels)
+    shapes = pyramid.level_shapes(shape, levels)
+    if config.tileable:
+        shapes = [tuple(-(-side // TILE) * TILE for side in each) for each in shapes]
+        if shapes[-1] != tuple(shape):
+            height, width = shapes[-1]
+            raise ConfigError(
+                f"the sides of a tileable picture must be multiples of {TILE}, {shape[1]}×"
+                f"{shape[0]} are not; try {width}x{height}"
+            )
+    longest = max(1, round(max(shape) * config.style_scale))
+    of_each_style = [
+        pyramid.level_shapes(pyramid.fit(*style_shape, longest), levels)
+        for style_shape in style_shapes
+    ]
+    of_each_level = list(zip(*of_each_style, strict=True))
+    for height, width in of_each_level[-1]:
+        if height * width > MAX_STYLE_PIXELS:
+            raise ConfigError(
+                f"the style would have {width}×{height} pixels; choose a smaller style_scale"
+            )
+    # Levels grow, so all behind the first on which a patch fits have room for one too.
+    dropped = 0
+    while not _patches_fit(
+        shapes[dropped], of_each_level[dropped], params, features, config, guided
+    ):
+        dropped += 1
+        if dropped == levels:
+            height, width = of_each_level[-1][0]
+            raise ConfigError(
+                f"not even one patch of {config.patch_size} features fits: result "
+                f"{shape[1]}×{shape[0]}, style {width}×{height} pixels; "
+                "choose a larger size or a smaller patch"
+            )
+    return Plan(
+        tuple(shapes[dropped:]),
+        tuple(of_each_level[dropped:]),
+        tuple(iterations[dropped:]),
+        dropped,
+    )
+
+
+def check_settings(config: Config, count: int) -> None:
+    """Checks what can be known of settings before pictures and network are seen.
+
+    Args:
+      config: settings.
+      count: number of styles.
+
+    Raises:
+      ConfigError: if styles and their weights do not go together, or there is no such style
+        loss, matcher or optimizer.
+    """
+    style_losses.chosen(config)
+    matchers.chosen(config)
+    optimizers.make_optimizer(config)
+    if not 0 < count <= MAX_STYLES:
+        raise ConfigError(f"there are {count} styles; give 1 to {MAX_STYLES}")
+    if config.style_blend and len(config.style_blend) != count:
+        raise ConfigError(
+            f"style_blend has {len(config.style_blend)} weights for {count} style(s); "
+            "give one for each"
+        )
+
+
+def _patches_fit(
+    shape: tuple[int, int],
+    style_shapes: Sequence[tuple[int, int]],
+    params: PyTree,
+    features: Features,
+    config: Config,
+    guided: bool,
+) -> bool:
+    styles = [jax.ShapeDtypeStruct((*each, 3), np.float32) for each in style_shapes]
+    copies = jax.eval_shape(functools.partial(copies_of_all, config=config.copies()), styles)
+    # If a patch fits on the smallest height and width of all, it fits on every picture.
+    smallest = np.min([shape, *(copy.shape[:2] for copy in copies)], axis=0)
+    picture = jax.ShapeDtypeStruct((*smallest, 3), np.float32)
+    layers = jax.eval_shape(features, params, picture)
+    for name in (
+        *style_losses.layers(config),
+        *config.layers,
+        *([config.content_layer] if guided else ()),
+    ):
+        if name not in layers:
+            raise ConfigError(f"the network has no layer {name!r}; it has {', '.join(layers)}")
+    return min(min(layers[name].shape[:2]) for name in config.layers) >= config.patch_size
