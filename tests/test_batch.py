@@ -26,7 +26,7 @@ from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.run import lanes
 from jaxmrf.files import atomic, image
-from jaxmrf.jobs.paint import Job
+from jaxmrf.jobs.job import Job
 from jaxmrf.networks import weights
 from tests.conftest import picture
 

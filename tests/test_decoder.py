@@ -19,7 +19,7 @@ from jaxmrf.core import decoder
 from jaxmrf.core.config import Config
 from jaxmrf.core.decoder import Decoder
 from jaxmrf.errors import ConversionError, WeightsError
-from jaxmrf.jobs import options, paint
+from jaxmrf.jobs import inputs, options, paint
 from jaxmrf.networks import decoder_file, vgg, weights
 from tests.conftest import picture
 
@@ -167,12 +167,12 @@ def job_of(tmp_path, pixels, **more):
     ],
 )
 def test_a_start_without_the_decoder_is_told(network, tmp_path, pixels, more, line):
-    told = paint.start_missed(
+    told = inputs.start_missed(
         job_of(tmp_path, pixels, **more), dataclasses.replace(network, decoder=None)
     )
     assert len(told) == (line is not None)
     assert line is None or re.search(line, told[0])
-    assert paint.start_missed(job_of(tmp_path, pixels), network) == []
+    assert inputs.start_missed(job_of(tmp_path, pixels), network) == []
 
 
 def test_a_decoder_that_fails_is_one_line_and_the_picture_is_painted(network, tmp_path, pixels):

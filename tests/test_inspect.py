@@ -24,7 +24,8 @@ from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError
 from jaxmrf.files import image
 from jaxmrf.inspection import colors, curves, inspect, page
-from jaxmrf.jobs import options, paint
+from jaxmrf.jobs import options
+from jaxmrf.jobs.job import settings_of
 from jaxmrf.networks import weights
 from tests.conftest import picture
 
@@ -242,7 +243,7 @@ def painted(tmp_path, cache, monkeypatch):
             "levels": 1,
         }
     )
-    written = paint.settings_of(job, weights.load(), (40, 64))
+    written = settings_of(job, weights.load(), (40, 64))
     image.save(job.output, image.Picture(np.asarray(picture(4, 40, 64))), written)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
@@ -310,7 +311,7 @@ def test_guides_and_mask_are_found_and_hold(tmp_path):
         output = tmp_path / f"{name}-out.png"
         files = {"content": tmp_path / "photo.png", "style": tmp_path / "style.png"}
         given = options.job({**quick, **files, **more, "output": output})
-        written = paint.settings_of(given, network, (64, 64))
+        written = settings_of(given, network, (64, 64))
         image.save(output, image.Picture(painted), written)
         job = inspect.job_of(inspect.Request(output, tmp_path / "why", {}))
         assert (job.content_guide, job.style_guides, job.mask) == (

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jaxmrf.batch import manifest
 from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError
-from jaxmrf.jobs.paint import Job
+from jaxmrf.jobs.job import Job
 
 
 @pytest.fixture

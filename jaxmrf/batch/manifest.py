@@ -17,8 +17,8 @@ from typing import Any
 from jaxmrf.core.run.plan import check_settings
 from jaxmrf.errors import ConfigError
 from jaxmrf.files import guides, image
-from jaxmrf.jobs import options, paint
-from jaxmrf.jobs.paint import Job
+from jaxmrf.jobs import options
+from jaxmrf.jobs.job import Job, check_guides, with_guides
 
 REFUSED = ("trace", "preview_every", "memory", "shape")
 """Options of one run that a line of a batch cannot have."""
@@ -147,10 +147,10 @@ def line(
     output = values.get("output")
     if output is not None and not isinstance(output, str):
         raise ConfigError(f"output is {output!r}; it must be text")
-    job = paint.with_guides(options.job(values, base))
+    job = with_guides(options.job(values, base))
     check_settings(job.config, len(job.styles))
     _check_layers(job, layers)
-    paint.check_guides(job)
+    check_guides(job)
     name = _inside(folder, output)
     found = Line(number, name, dataclasses.replace(job, output=folder / name, preview_every=0))
     inputs = [path for paths in found.inputs.values() for path in paths]

@@ -30,7 +30,8 @@ from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.files import atomic, image
 from jaxmrf.files.guides import load_mask
 from jaxmrf.files.image import Picture
-from jaxmrf.jobs import paint
+from jaxmrf.jobs import inputs
+from jaxmrf.jobs.job import settings_of
 from jaxmrf.machine import memory
 from jaxmrf.networks import weights
 
@@ -394,7 +395,7 @@ class Batch:
         styles = [image.load(path).pixels for path in job.styles]
         initial = None if job.initial is None else image.load(job.initial).pixels
         final = final_shape(line)
-        guides = paint.load_guides(job, final, [style.shape[:2] for style in styles])
+        guides = inputs.load_guides(job, final, [style.shape[:2] for style in styles])
         if guides is not None:
             guides = guides._replace(picture=_padded(guides.picture, final, finest))
         mask = None
@@ -505,7 +506,7 @@ class Batch:
         try:
             config, final = _config_of(line, self._network), final_shape(line)
             picture = lanes.finished(pixels, found.lane, shape, config)[: final[0], : final[1]]
-            settings = paint.settings_of(job, self._network, final)
+            settings = settings_of(job, self._network, final)
             kind = image.WRITABLE[job.output.suffix.lower()]
             with self._disk():
                 job.output.parent.mkdir(parents=True, exist_ok=True)

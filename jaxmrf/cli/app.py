@@ -25,6 +25,7 @@ from jaxmrf.core.run.progress import Progress as Record
 from jaxmrf.errors import ConfigError, WeightsError
 from jaxmrf.files import image
 from jaxmrf.jobs import options, paint
+from jaxmrf.jobs.job import Job
 from jaxmrf.machine import device as devices
 from jaxmrf.machine import memory
 from jaxmrf.networks import weights
@@ -378,7 +379,7 @@ def _run(context: typer.Context) -> None:
         say(f"wrote {job.output}")
 
 
-def _advise(job: paint.Job, found: Suitability) -> None:
+def _advise(job: Job, found: Suitability) -> None:
     """Says beforehand that a picture will come out poorly, and what may help."""
     text = suitability.advice(found, varied=job.config.variety > 0)
     if text is not None:
@@ -406,7 +407,7 @@ def _options(context: typer.Context) -> dict[str, Any]:
 class _Display:
     """A progress bar on a terminal, else one line per level."""
 
-    def __init__(self, network: weights.Loaded, job: paint.Job) -> None:
+    def __init__(self, network: weights.Loaded, job: Job) -> None:
         self._network = network
         self._rounds = api.rounds_of(job.config, network)
         self._bar = Progress(

@@ -19,7 +19,8 @@ from jaxmrf.cli.terminal import say, user_errors
 from jaxmrf.errors import ConfigError
 from jaxmrf.files import image
 from jaxmrf.files.image import Picture
-from jaxmrf.jobs import options, paint
+from jaxmrf.jobs import inputs, options
+from jaxmrf.jobs.job import guides_found, settings_of
 from jaxmrf.machine import device as devices
 from jaxmrf.networks import weights
 from jaxmrf.sweep import grid
@@ -93,7 +94,7 @@ def command(
                     for line, record in zip(lines, records, strict=True)
                 ]
                 paper = grid.sheet(axes, places, outputs, inputs)
-                written = paint.settings_of(lines[0].job, loaded, places.size[::-1])
+                written = settings_of(lines[0].job, loaded, places.size[::-1])
                 written["sweep"] = {axis.name: axis.values for axis in axes}
                 image.save(output, Picture(np.asarray(paper, np.float32) / 255), written)
                 own = {"network": network, "weights": weights_file, "config": config_file}
@@ -120,8 +121,8 @@ def _notes(
     found = {}
     for line in lines:
         if line.job.content_guide is not None and "content_guide" not in given:
-            found[paint.guides_found(line.job)] = None
-        found |= dict.fromkeys(paint.layers_left_out(line.job, network))
+            found[guides_found(line.job)] = None
+        found |= dict.fromkeys(inputs.layers_left_out(line.job, network))
     return found
 
 

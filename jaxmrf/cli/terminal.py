@@ -12,7 +12,7 @@ import typer.core
 from rich.console import Console
 
 from jaxmrf.errors import ConfigError, DeviceError, ImageError, WeightsError
-from jaxmrf.jobs import paint
+from jaxmrf.jobs.job import StoppedError
 
 USER_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
@@ -75,7 +75,7 @@ def user_errors() -> Iterator[None]:
         yield
     except (ConfigError, ImageError, WeightsError, DeviceError) as error:
         _fail(str(error))
-    except paint.StoppedError as stopped:
+    except StoppedError as stopped:
         where = f"level {stopped.progress.level + 1}, iteration {stopped.progress.iteration}"
         if not stopped.interrupted:
             saved = "saved the last good picture" if stopped.progress.painted else "nothing saved"

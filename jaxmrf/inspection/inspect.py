@@ -22,8 +22,8 @@ from jaxmrf.files import atomic, guides, image
 from jaxmrf.files.image import Picture
 from jaxmrf.inspection import colors, curves, page
 from jaxmrf.inspection.page import Figure, Section
-from jaxmrf.jobs import options, paint
-from jaxmrf.jobs.paint import Job
+from jaxmrf.jobs import inputs, options
+from jaxmrf.jobs.job import Job
 from jaxmrf.machine import memory
 from jaxmrf.networks import weights
 
@@ -306,7 +306,7 @@ def _match_maps(
 ) -> dict[str, match_map.MatchMap]:
     shape = pictures.painted.shape[:2]
     style_shapes = [style.shape[:2] for style in pictures.styles]
-    labels = paint.load_guides(job, shape, style_shapes)
+    labels = inputs.load_guides(job, shape, style_shapes)
     mask = None if job.mask is None else guides.load_mask(job.mask, shape)
     # Of the style losses only this one has matches.
     config = dataclasses.replace(job.config, style_loss=("mrf",))

@@ -14,8 +14,7 @@ from jaxmrf.core import config as settings
 from jaxmrf.core import presets
 from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError
-from jaxmrf.jobs import paint
-from jaxmrf.jobs.paint import Job
+from jaxmrf.jobs.job import Job, with_guides
 
 _CONFIG = {field.name: field.type for field in dataclasses.fields(Config)}
 _JOB = {field.name: field.type for field in dataclasses.fields(Job)}
@@ -154,7 +153,7 @@ def without_effect(values: Mapping[str, Any], job: Job) -> dict[str, str]:
     found = {name: idle[name] for name in given if name in idle}
     if job.content is None and given.get("init") == "content":
         found["init content"] = NO_CONTENT
-    guided = paint.with_guides(job)
+    guided = with_guides(job)
     weighs = "guide_weight" in given and job.config.guide_weight
     if weighs and not (guided.content_guide or guided.style_guides):
         found.setdefault("guide_weight", "there are no guides")

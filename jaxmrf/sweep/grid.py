@@ -20,8 +20,8 @@ from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.files import guides, image
-from jaxmrf.jobs import options, paint
-from jaxmrf.jobs.paint import Job
+from jaxmrf.jobs import inputs, options
+from jaxmrf.jobs.job import Job
 from jaxmrf.networks import weights
 
 MOST_CELLS = 100
@@ -171,7 +171,7 @@ def _inputs(job: Job) -> tuple[Job, tuple[int, int]]:
 def _check_inputs(job: Job, shape: tuple[int, int]) -> None:
     if job.initial is not None:
         image.shape_of(job.initial)
-    paint.load_guides(job, shape, [image.shape_of(path) for path in job.styles])
+    inputs.load_guides(job, shape, [image.shape_of(path) for path in job.styles])
     if job.mask is not None:
         guides.load_mask(job.mask, shape)
 

@@ -31,6 +31,7 @@ from jaxmrf.errors import ConfigError, DeviceError, ImageError, WeightsError
 from jaxmrf.files import atomic, image
 from jaxmrf.files.image import Picture
 from jaxmrf.jobs import options, paint
+from jaxmrf.jobs.job import Job, StoppedError
 from jaxmrf.machine import device, memory
 from jaxmrf.networks import weights
 from jaxmrf.web import runs
@@ -181,7 +182,7 @@ class Worker:
                 on_progress=report.progress,
             )
             state, text = "finished", ""
-        except paint.StoppedError as stopped:
+        except StoppedError as stopped:
             painted = stopped.progress.painted
             state, text = ("stopped" if painted else "canceled"), ""
             if not stopped.interrupted:
@@ -224,7 +225,7 @@ class _Report:
     def __init__(
         self,
         message: Message,
-        job: paint.Job,
+        job: Job,
         send: Callable[[Message], None],
         between: Callable[[], float],
         network: weights.Loaded | None = None,
@@ -325,7 +326,7 @@ def _at_its_size(progress: Progress) -> Any:
     return dataclasses.replace(progress, shape=(height, width)).picture()
 
 
-def _job(message: Message) -> paint.Job:
+def _job(message: Message) -> Job:
     values = {name: value for name, value in message["values"].items() if name != "network"}
     files_of_it = {name: message[name] for name in ("content", "style", "output")}
     return options.job({**values, **files_of_it})

@@ -1,0 +1,151 @@
+"""A job: which files go in and come out, with which settings, and what its output says of it."""
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from jaxmrf import api
+from jaxmrf._version import __version__
+from jaxmrf.core.config import Config
+from jaxmrf.core.run.progress import Progress
+from jaxmrf.errors import ConfigError, ImageError
+from jaxmrf.files import guides, image
+from jaxmrf.networks import weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What to paint.
+
+    Attributes:
+      styles: the paintings.
+      output: file of the finished picture.
+      config: settings.
+      content: the photograph; None for un-guided synthesis.
+      shape: (height, width) of an un-guided synthesis.
+      initial: picture to start from.
+      content_guide: label picture of the result.
+      style_guides: label picture of each style.
+      mask: white where the result may differ from the photograph.
+      preview_every: iterations between previews, 0 for none.
+      trace: JSON Lines file with one record per iteration.
+      memory: budget in gigabytes; None: what the device has.
+    """
+
+    styles: tuple[Path, ...]
+    output: Path
+    config: Config
+    content: Path | None = None
+    shape: tuple[int, int] | None = None
+    initial: Path | None = None
+    content_guide: Path | None = None
+    style_guides: tuple[Path, ...] = ()
+    mask: Path | None = None
+    preview_every: int = 0
+    trace: Path | None = None
+    memory: float | None = None
+
+    @property
+    def preview(self) -> Path:
+        """The file that previews are written to; it goes when the picture is finished."""
+        return self.output.with_name(f"{self.output.stem}.preview.png")
+
+
+class StoppedError(Exception):
+    """A run that ended early; the picture so far is in the output file, if there is one.
+
+    Attributes:
+      progress: the last progress record.
+      interrupted: whether the user stopped it; else its energy was not finite.
+    """
+
+    def __init__(self, progress: Progress, *, interrupted: bool) -> None:
+        super().__init__("interrupted" if interrupted else "energy not finite")
+        self.progress = progress
+        self.interrupted = interrupted
+
+
+def check_files(job: Job) -> None:
+    """Checks before a long run that outputs can be written and take no input's place."""
+    image.check_output(job.output)
+    given = (job.content, *job.styles, job.initial, job.content_guide, *job.style_guides, job.mask)
+    inputs = {path.resolve() for path in given if path is not None}
+    written = {"preview": job.preview if job.preview_every else None, "trace": job.trace}
+    for name, path in written.items():
+        if path is not None and path.resolve() in {*inputs, job.output.resolve()}:
+            raise ImageError(f"the {name} would overwrite {path}; choose another name")
+    if job.trace is not None:
+        there = job.trace if job.trace.exists() else job.trace.parent
+        if job.trace.is_dir() or not os.access(there, os.W_OK):
+            raise ImageError(
+                f"cannot write the trace {job.trace}: no such folder, or no permission"
+            )
+
+
+def with_guides(job: Job) -> Job:
+    """Returns the job with the guides that lie beside all of its pictures, if it has none.
+
+    They are not taken where they have no effect.
+    """
+    given = job.content_guide or job.style_guides or job.content is None
+    if given or not job.config.guide_weight or not job.config.matches_patches():
+        return job
+    found = [guides.beside(path) for path in (job.content, *job.styles)]
+    if None in found:
+        return job
+    return dataclasses.replace(job, content_guide=found[0], style_guides=tuple(found[1:]))
+
+
+def guides_found(job: Job) -> str:
+    """Returns a line that says which guides were taken without being asked for."""
+    names = ", ".join(path.name for path in (job.content_guide, *job.style_guides))
+    return f"guides found beside the pictures: {names} (--guide-weight 0 leaves them out)"
+
+
+def check_guides(job: Job) -> None:
+    """Checks that there are guides for the picture and for the styles, or for neither.
+
+    Raises:
+      ConfigError: if there are not.
+    """
+    if (job.content_guide is None) != (not job.style_guides):
+        raise ConfigError("a content guide and style guides are of use only together")
+
+
+def settings_of(
+    job: Job,
+    network: weights.Loaded,
+    shape: tuple[int, int],
+    titles: Mapping[Path, str] = MappingProxyType({}),
+) -> dict[str, object]:
+    """Returns what the output file says about how it was made: no times, no folders.
+
+    Args:
+      job: what is painted.
+      network: from `weights.load`.
+      shape: (height, width) of the result.
+      titles: what inputs are called, instead of their names.
+    """
+
+    def title(path: Path | None) -> str | None:
+        return None if path is None else titles.get(path, path.name)
+
+    return {
+        "jaxmrf": __version__,
+        "command": "synthesize" if job.content is None else "transfer",
+        "content": title(job.content),
+        "style": [title(path) for path in job.styles],
+        "initial": title(job.initial),
+        "content_guide": title(job.content_guide),
+        "style_guides": [title(path) for path in job.style_guides],
+        "mask": title(job.mask),
+        "width": shape[1],
+        "height": shape[0],
+        "network": network.network.architecture,
+        "weights_sha256": network.sha256,
+        "config": dataclasses.asdict(
+            api.for_network(job.config, network, guided=job.content is not None)
+        ),
+    }

@@ -1,0 +1,76 @@
+"""What is written while a job runs: previews and the trace."""
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TextIO
+
+import numpy as np
+
+from jaxmrf.core.run.progress import Progress
+from jaxmrf.errors import ImageError
+from jaxmrf.files import image
+from jaxmrf.files.image import Picture
+from jaxmrf.jobs.job import Job
+
+
+class Watch:
+    """Writes previews and trace lines as a run goes on; their failure does not end it."""
+
+    def __init__(
+        self, job: Job, settings: Mapping[str, object], on_warning: Callable[[str], Any]
+    ) -> None:
+        self._job, self._settings, self._warn = job, settings, on_warning
+        self._trace: TextIO | None = None
+        self._writes_trace, self._writes_previews = job.trace is not None, job.preview_every > 0
+        self._preview_is_ours = False
+        self._started = time.monotonic()
+
+    def close(self) -> None:
+        """Closes the trace; the run is over, so its preview goes."""
+        if self._trace is not None:
+            with contextlib.suppress(OSError):
+                self._trace.close()
+        if self._preview_is_ours:
+            with contextlib.suppress(OSError):
+                self._job.preview.unlink(missing_ok=True)
+
+    def see(self, progress: Progress) -> None:
+        if progress.iteration == 0 and progress.decoded == 0:
+            return
+        if self._writes_trace and progress.iteration:
+            try:
+                self._write_line(progress)
+            except OSError as error:
+                self._writes_trace = False
+                self._warn(f"warning: the trace ends here: {error.strerror}")
+        if self._writes_previews and progress.iteration % self._job.preview_every == 0:
+            picture = Picture(np.asarray(progress.picture()))
+            settings = {**self._settings, "preview": position(progress)}
+            try:
+                image.save(self._job.preview, picture, settings)
+                self._preview_is_ours = True
+            except ImageError as error:
+                self._writes_previews = False
+                self._warn(f"warning: no more previews: {error}")
+
+    def _write_line(self, progress: Progress) -> None:
+        if self._trace is None:
+            self._trace = self._job.trace.open("w", encoding="utf-8")
+        line = {
+            **position(progress),
+            "energy": progress.value,
+            "terms": progress.terms,
+            "gradient_norm": progress.gradient_norm,
+            "seconds": round(time.monotonic() - self._started, 3),
+        }
+        if not math.isnan(progress.exact_matches):
+            line["exact_matches"] = progress.exact_matches
+        self._trace.write(json.dumps(line) + "\n")
+        self._trace.flush()
+
+
+def position(progress: Progress) -> dict[str, int]:
+    return {"level": progress.level + 1, "iteration": progress.iteration}
