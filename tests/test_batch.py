@@ -20,6 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from jaxmrf.batch import manifest, report, runner
+from jaxmrf.batch.events import BatchOptions
 from jaxmrf.batch.ledger import Ledger
 from jaxmrf.cli import app
 from jaxmrf.core import pyramid
@@ -387,7 +388,7 @@ def soak(pictures, network, count):
 
     before = lanes._advance._cache_size()
     ledger = Ledger(pictures / "out", network, 1)
-    runner.Batch(ledger, network, runner.Settings(lanes=2), on_event=note).run(lines)
+    runner.Batch(ledger, network, BatchOptions(lanes=2), on_event=note).run(lines)
     assert len(memory) == count
     return memory, opened, compiled[-1] - before
 

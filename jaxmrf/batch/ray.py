@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxmrf.batch import runner
+from jaxmrf.batch.events import BatchOptions, Event, FullError, StoppedError
+from jaxmrf.batch.groups import group
 from jaxmrf.batch.ledger import Ledger
 from jaxmrf.batch.manifest import Line
-from jaxmrf.batch.runner import Event, Settings
 from jaxmrf.errors import ConfigError
 from jaxmrf.machine import device as devices
 from jaxmrf.networks import weights
@@ -50,7 +51,7 @@ class Worker:
         return os.getpid()
 
     def paint(
-        self, lines: list[Line], settings: Settings
+        self, lines: list[Line], settings: BatchOptions
     ) -> tuple[list[Event], list[str], str | None]:
         """Paints lines; returns what happened, messages, and what ended it early, if so."""
         events: list[Event] = []
@@ -64,7 +65,7 @@ class Worker:
         )
         try:
             run.run(lines)
-        except runner.FullError as error:
+        except FullError as error:
             return events, messages, str(error)
         return events, messages, None
 
@@ -73,7 +74,7 @@ def run(
     lines: Sequence[Line],
     ledger: Ledger,
     network: weights.Loaded,
-    settings: Settings,
+    settings: BatchOptions,
     *,
     device: str = "auto",
     address: str | None = None,
@@ -140,7 +141,7 @@ class _Engine:
         ray: Any,
         ledger: Ledger,
         network: weights.Loaded,
-        settings: Settings,
+        settings: BatchOptions,
         device: str,
         on_event: Callable[[Event], Any],
         on_message: Callable[[str], Any],
@@ -188,9 +189,9 @@ class _Engine:
                 for message in messages:
                     self._say(message)
                 if full is not None:
-                    raise runner.FullError(full)
+                    raise FullError(full)
             if stop():
-                raise runner.StoppedError
+                raise StoppedError
 
     def _parts(self, lines: Sequence[Line]) -> list[tuple[list[Line], int]]:
         """Returns the lines of each shape in parts for one actor each."""
@@ -203,7 +204,7 @@ class _Engine:
                 self._fail(line, str(error))
 
         size = LINES_AT_ONCE * (self._settings.lanes or LINES_AT_ONCE)
-        groups = runner.group(lines, self._network, self._settings.bucket, fail)
+        groups = group(lines, self._network, self._settings.bucket, fail)
         return [
             (members[start : start + size], 0)
             for _, members in groups

@@ -6,11 +6,9 @@ that a batch can be killed at any moment and started again.
 
 import collections
 import contextlib
-import dataclasses
 import errno
-import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -19,18 +17,18 @@ import jax
 import numpy as np
 
 from jaxmrf import api
+from jaxmrf.batch.events import BatchOptions, Event, FullError, StoppedError
+from jaxmrf.batch.groups import _config_of, final_shape, group
 from jaxmrf.batch.ledger import Ledger
 from jaxmrf.batch.manifest import Line
 from jaxmrf.core import pyramid
-from jaxmrf.core.config import Config
 from jaxmrf.core.run import lanes
-from jaxmrf.core.run.inputs import settled
-from jaxmrf.core.run.plan import Plan, make_plan
 from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.files import atomic, image
 from jaxmrf.files.guides import load_mask
 from jaxmrf.files.image import Picture
 from jaxmrf.jobs import inputs
+from jaxmrf.jobs.inputs import padded
 from jaxmrf.jobs.job import settings_of
 from jaxmrf.machine import memory
 from jaxmrf.networks import weights
@@ -46,59 +44,6 @@ SHARE = 0.8
 
 BUSY_SECONDS = 0.3
 """Between looks at pictures that another batch is painting."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How a batch runs.
-
-    Attributes:
-      lanes: transfers that run at once; None: as many as the memory estimate allows.
-      bucket: sides are rounded up to a multiple of this to share programs; 1: not.
-      checkpoint_every: iterations between saved states of the lanes in flight; 0: none.
-      retry: run again what failed before.
-    """
-
-    lanes: int | None = None
-    bucket: int = 1
-    checkpoint_every: int = 0
-    retry: bool = False
-
-    def __post_init__(self) -> None:
-        for name, least in (("lanes", 1), ("bucket", 1), ("checkpoint_every", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigError(f"{name} is {value}; it must be at least {least}")
-
-
-class StoppedError(Exception):
-    """The batch was asked to stop and did, with its state saved."""
-
-
-class FullError(Exception):
-    """The disk is full; what was written is whole, and the rest is left."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Event:
-    """Something that happened to a line: ``done``, ``failed`` or ``skipped``.
-
-    Attributes:
-      kind: what happened.
-      line: to which line.
-      record: what the ledger has about it.
-    """
-
-    kind: str
-    line: Line
-    record: dict[str, Any]
-
-
-class Group(NamedTuple):
-    """Lines that can run side by side."""
-
-    shape: lanes.Shape
-    lines: list[Line]
 
 
 class _Chunk(NamedTuple):
@@ -118,97 +63,6 @@ class _Prepared(NamedTuple):
     identity: dict[str, Any] | None
 
 
-def final_shape(line: Line) -> tuple[int, int]:
-    """Returns (height, width) of a line's output.
-
-    Raises:
-      ImageError: if the content cannot be read.
-    """
-    if line.job.content is None:
-        return line.job.shape
-    return pyramid.fit(*image.shape_of(line.job.content), line.job.config.size)
-
-
-def group(
-    lines: Iterable[Line],
-    network: weights.Loaded,
-    bucket: int,
-    on_failure: Callable[[Line, Exception], Any],
-) -> list[Group]:
-    """Returns the lines by shape, in order of their first one; only headers are read.
-
-    Args:
-      lines: of the batch.
-      network: from `weights.load`.
-      bucket: see `Settings`.
-      on_failure: called with a line that cannot be planned, and why.
-    """
-    groups: dict[lanes.Shape, list[Line]] = {}
-    for line in lines:
-        try:
-            groups.setdefault(_shape(line, network, bucket), []).append(line)
-        except (ImageError, ConfigError) as error:
-            on_failure(line, error)
-    return [Group(*entry) for entry in groups.items()]
-
-
-def _shape(line: Line, network: weights.Loaded, bucket: int) -> lanes.Shape:
-    job, config = line.job, _config_of(line, network)
-    final = final_shape(line)
-    image.check_size(job.output, final)
-    shape = tuple(-(-side // bucket) * bucket for side in final)
-    styles = []
-    for path in job.styles:
-        style = image.shape_of(path)
-        if bucket > 1:
-            fitted = pyramid.fit(*style, max(1, round(max(shape) * config.style_scale)))
-            style = tuple(max(1, round(side / bucket)) * bucket for side in fitted)
-        styles.append(style)
-    # The seed has no part in it, and plans of equal pictures are found again.
-    plain = dataclasses.replace(config, seed=0)
-    guided = job.content is not None
-    plan = _plan(shape, tuple(styles), _Network(network), plain, guided)
-    labeled, masked = job.content_guide is not None, job.mask is not None
-    trained = api.with_pooling(network, config).decoder
-    return lanes.shape_of(
-        plan, config, guided=guided, labeled=labeled, masked=masked, trained=trained
-    )
-
-
-def _config_of(line: Line, network: weights.Loaded) -> Config:
-    guided = line.job.content is not None
-    config = api.for_network(line.job.config, network, guided=guided)
-    trained = api.with_pooling(network, config).decoder
-    return settled(config, guided=guided, started=line.job.initial is not None, trained=trained)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Network:
-    """A network that is hashed by its digest, so that plans can be kept."""
-
-    loaded: weights.Loaded = dataclasses.field(hash=False, compare=False)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Network) and self.loaded.sha256 == other.loaded.sha256
-
-    def __hash__(self) -> int:
-        return hash(self.loaded.sha256)
-
-
-@functools.lru_cache(maxsize=4096)
-def _plan(
-    shape: tuple[int, int],
-    styles: tuple[tuple[int, int], ...],
-    network: _Network,
-    config: Config,
-    guided: bool,
-) -> Plan:
-    loaded = network.loaded
-    return make_plan(
-        shape, styles, loaded.params, features=loaded.network, config=config, guided=guided
-    )
-
-
 class Batch:
     """One run over some lines of a manifest."""
 
@@ -216,7 +70,7 @@ class Batch:
         self,
         ledger: Ledger,
         network: weights.Loaded,
-        settings: Settings,
+        settings: BatchOptions,
         *,
         on_event: Callable[[Event], Any] = lambda event: None,
         on_message: Callable[[str], Any] = lambda message: None,
@@ -397,11 +251,11 @@ class Batch:
         final = final_shape(line)
         guides = inputs.load_guides(job, final, [style.shape[:2] for style in styles])
         if guides is not None:
-            guides = guides._replace(picture=_padded(guides.picture, final, finest))
+            guides = guides._replace(picture=padded(guides.picture, final, finest))
         mask = None
         if job.mask is not None:
-            mask = _padded(load_mask(job.mask, final)[..., None], final, finest)[..., 0]
-        pixels = None if content is None else _padded(content.pixels, final, finest)
+            mask = padded(load_mask(job.mask, final)[..., None], final, finest)[..., 0]
+        pixels = None if content is None else padded(content.pixels, final, finest)
         alpha = None
         if content is not None and content.alpha is not None:
             alpha = np.asarray(pyramid.resize(content.alpha[..., None], final)[..., 0])
@@ -557,17 +411,3 @@ class Batch:
             future.cancel()
         for lock in chunk.locks.values():
             lock.release()
-
-
-def _padded(pixels: np.ndarray, final: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
-    """Returns a picture continued by its mirror image to the proportions of its bucket.
-
-    So the output is cut from the painted picture, not resampled or distorted.
-    """
-    if final == tuple(shape):
-        return pixels
-    missing = [
-        round(side * wide / exact) - side
-        for side, exact, wide in zip(pixels.shape[:2], final, shape, strict=True)
-    ]
-    return np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")

@@ -12,9 +12,9 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from jaxmrf.batch import manifest, report, runner
+from jaxmrf.batch.events import BatchOptions, Event, FullError, StoppedError
 from jaxmrf.batch.ledger import Ledger
 from jaxmrf.batch.manifest import Line
-from jaxmrf.batch.runner import Event, Settings
 from jaxmrf.cli.terminal import INTERRUPTED, console, noted_signals, say, user_errors
 from jaxmrf.errors import ConfigError
 from jaxmrf.jobs import options
@@ -94,7 +94,7 @@ def command(
             raise ConfigError("give a manifest, or --contents and --styles")
         if file is None and (contents is None or styles is None):
             raise ConfigError("--contents and --styles belong together")
-        settings = Settings(lane_count(lanes), bucket, checkpoint_every, retry)
+        settings = BatchOptions(lane_count(lanes), bucket, checkpoint_every, retry)
         if workers is not None and workers < 1:
             raise ConfigError(f"workers is {workers}; it must be at least 1")
         if config_file is not None:
@@ -128,7 +128,7 @@ def run_locally(
     lines: list[Line],
     ledger: Ledger,
     loaded: weights.Loaded,
-    settings: Settings,
+    settings: BatchOptions,
     *,
     kept: bool = True,
 ) -> int:
@@ -154,7 +154,7 @@ def _ray(
     lines: list[Line],
     ledger: Ledger,
     loaded: weights.Loaded,
-    settings: Settings,
+    settings: BatchOptions,
     device: str,
     address: str | None,
     workers: int | None,
@@ -190,10 +190,10 @@ def _finish(
     code = 0
     try:
         run()
-    except runner.StoppedError:
+    except StoppedError:
         code = INTERRUPTED if received[0] == signal.SIGINT else TERMINATED
         display.say("stopped; start it again to go on" if kept else "stopped")
-    except runner.FullError as error:
+    except FullError as error:
         display.say(f"error: {error}; make room and start it again")
         code = SOME_FAILED
     failures = [record for record in display.records.values() if "error" in record]

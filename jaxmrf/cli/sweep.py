@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import typer
 
-from jaxmrf.batch import runner
+from jaxmrf.batch.events import BatchOptions
+from jaxmrf.batch.groups import final_shape
 from jaxmrf.batch.ledger import Ledger
 from jaxmrf.batch.manifest import Line
-from jaxmrf.batch.runner import Settings
 from jaxmrf.cli import batch
 from jaxmrf.cli.terminal import say, user_errors
 from jaxmrf.errors import ConfigError
@@ -69,13 +69,13 @@ def command(
         if len(words) < 2:
             raise ConfigError("give a CONTENT and at least one STYLE")
         fixed, axes = grid.axes({"content": words[0], "style": words[1:], **given})
-        settings = Settings(batch.lane_count(lanes), retry=True)
+        settings = BatchOptions(batch.lane_count(lanes), retry=True)
         defaults = {} if config_file is None else options.read_toml(config_file)
         _check_effects({**defaults, **fixed}, axes)
         with _folder(keep) as folder:
             lines = grid.lines(axes, fixed, folder, defaults)
             _check_output(output, lines)
-            places, inputs = grid.plan(axes, lines, [runner.final_shape(line) for line in lines])
+            places, inputs = grid.plan(axes, lines, [final_shape(line) for line in lines])
             image.check_size(output, places.size[::-1])
             loaded = weights.load(network, weights_file)
             devices.choose(device)

@@ -64,3 +64,17 @@ def _loose_label(job: Job, loaded: Guides, label: int, shape: tuple[int, int]) -
         f"the label {color} of {job.content_guide} is in no style patch at {shape[1]}×{shape[0]} "
         "pixels: there it matches anything"
     )
+
+
+def padded(pixels: np.ndarray, final: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
+    """Returns a picture continued by its mirror image to the proportions of its bucket.
+
+    So the output is cut from the painted picture, not resampled or distorted.
+    """
+    if final == tuple(shape):
+        return pixels
+    missing = [
+        round(side * wide / exact) - side
+        for side, exact, wide in zip(pixels.shape[:2], final, shape, strict=True)
+    ]
+    return np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")

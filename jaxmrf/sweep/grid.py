@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from PIL import Image, ImageDraw, ImageFont
 
 from jaxmrf import api
-from jaxmrf.batch import manifest, runner
+from jaxmrf.batch import manifest
+from jaxmrf.batch.groups import group
 from jaxmrf.batch.manifest import Line
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
@@ -146,7 +147,7 @@ def check(
             once(*_inputs(line.job))
         except (ConfigError, ImageError) as error:
             note(line, error)
-    runner.group(lines, network, bucket, note)
+    group(lines, network, bucket, note)
     _refuse(grid, faults)
 
 
