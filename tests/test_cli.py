@@ -168,7 +168,7 @@ def test_options_reach_the_config(invoke, pictures, monkeypatch):
         seen.append(job)
         raise Stop
 
-    monkeypatch.setattr(paint, "paint", record)
+    monkeypatch.setattr(paint, "run", record)
     done = invoke(
         "transfer", "content.png", "style.png", "--preset", "reference", "--content-weight", "5",
         "--style-weight", "0.1", "--tv-weight", "0.2", "--content-layer", "relu4_1", "--seed", "9",

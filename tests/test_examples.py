@@ -112,7 +112,7 @@ def test_a_network_of_ones_own_paints(painted):
 
 
 def test_a_matcher_of_ones_own_finds_the_matches(painted, monkeypatch):
-    monkeypatch.setattr(nearest, "nearest", None)  # a run that calls it, fails
+    monkeypatch.setattr(nearest, "match", None)  # a run that calls it, fails
     own, records = painted("own_matcher")
     assert records[-1].value < records[1].value
     monkeypatch.undo()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmrf.core.matching import clusters, nearest, patches, style_patches
+from jaxmrf.core.matching import clusters, nearest, patches, style_patches, windows
 
 
 def relu_map(seed, height, width, channels=6):
@@ -61,7 +61,7 @@ def nearest_of(features, style, size=3, stride=1):
 @pytest.fixture
 def small_clusters(monkeypatch):
     """An index with so many clusters that most are not looked at."""
-    monkeypatch.setattr(nearest, "CLUSTER_SIZE", 32)
+    monkeypatch.setattr(clusters, "CLUSTER_SIZE", 32)
 
 
 @settings(max_examples=8)  # every example compiles
@@ -113,7 +113,7 @@ def test_every_patch_is_in_a_cluster_and_clusters_are_of_equal_size(small_cluste
 
 
 def test_agreement_is_the_share_of_nearest_patches(small_clusters, monkeypatch):
-    monkeypatch.setattr(nearest, "PROBES", 2)
+    monkeypatch.setattr(clusters, "PROBES", 2)
     exact = collect((natural_map(1, 30, 30),))
     indexed = collect((natural_map(1, 30, 30),), indexed=True)
     features = natural_map(2, 12, 15)
@@ -131,7 +131,7 @@ def test_matches_do_not_depend_on_the_chunk_size(indexed, small_clusters, monkey
     features = relu_map(2, 11, 14)
     dense = nearest_of(features, style)
     for chunk in (1, 9_000, 77_777):
-        monkeypatch.setattr(nearest, "CHUNK_BYTES", chunk)
+        monkeypatch.setattr(windows, "CHUNK_BYTES", chunk)
         chunked = nearest_of(features, style)
         np.testing.assert_array_equal(chunked.position, dense.position)
 

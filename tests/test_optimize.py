@@ -163,15 +163,15 @@ def spectral_lbfgs(gradient_of, x, iterations, history):
     height, width = x.shape[:2]
     colors = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])
-    bands = [frequency >= edge for edge in (0, *bands.BAND_EDGES)]
-    bands = [low & ~high for low, high in zip(bands, [*bands[1:], frequency > 9], strict=True)]
+    masks = [frequency >= edge for edge in (0, *bands.BAND_EDGES)]
+    masks = [low & ~high for low, high in zip(masks, [*masks[1:], frequency > 9], strict=True)]
 
     def spectrum(values):
         return np.fft.fft2(values @ colors.T, axes=(0, 1)) / np.sqrt(height * width)
 
     def per_band(a, b):
         products = np.real(a * b.conj())
-        return np.array([products[band].sum(axis=0) for band in bands])
+        return np.array([products[band].sum(axis=0) for band in masks])
 
     pairs, path = [], [x.copy()]
     over, under = np.zeros((7, 3)), np.zeros((7, 3))
@@ -193,7 +193,7 @@ def spectral_lbfgs(gradient_of, x, iterations, history):
                 guess = np.where(under > 0, over / under, np.inf)
             guess = np.where(over > 0, np.clip(guess, middle / 30, middle * 30), middle)
             spectra = spectrum(q)
-            for band, scale in zip(bands, guess, strict=True):
+            for band, scale in zip(masks, guess, strict=True):
                 spectra[band] *= scale
             q = np.real(np.fft.ifft2(spectra * np.sqrt(height * width), axes=(0, 1))) @ colors
             for (s, y), alpha in zip(pairs, reversed(alphas), strict=True):

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from jaxmrf.cli import app
 from jaxmrf.errors import ConfigError
 from jaxmrf.jobs import options
-from jaxmrf.sweep import grid
+from jaxmrf.sweep import grid, sheet
 from jaxmrf.sweep.grid import Axis
 from tests.serving import write_pictures
 
@@ -134,14 +134,14 @@ def test_nothing_on_a_sheet_is_over_anything_else(data):
     sides = st.integers(8, 200)
     cell = (data.draw(sides), data.draw(sides))
     inputs = data.draw(st.lists(st.tuples(sides, st.just(40)), max_size=3))
-    places = grid.layout(axes, cell, inputs)
+    places = sheet.layout(axes, cell, inputs)
     boxes = [(*at, at[0] + cell[0], at[1] + cell[1]) for at in places.corners]
     boxes += [
         (*at, at[0] + size[0], at[1] + size[1])
         for at, size in zip(places.inputs, inputs, strict=True)
     ]
     rows, columns = (
-        [grid._extent(name, places.font) for name in found] for found in grid._names(axes)
+        [sheet._extent(name, places.font) for name in found] for found in sheet._names(axes)
     )
     boxes += [
         (x - width, y - height // 2, x, y + height // 2)
@@ -168,8 +168,8 @@ def test_the_sheet_has_every_picture_and_name_at_its_place(tmp_path):
         outputs.append(tmp_path / f"{number}.png")
     outputs[4] = "the energy is not finite; try smaller weights"
     axes = [Axis("seed", ("1", "2", "3")), Axis("tv_weight", ("0", "1"))]
-    places = grid.layout(axes, (90, 50), [(30, 20)])
-    paper = grid.sheet(axes, places, outputs, [Image.new("RGB", (30, 20), "blue")])
+    places = sheet.layout(axes, (90, 50), [(30, 20)])
+    paper = sheet.draw(axes, places, outputs, [Image.new("RGB", (30, 20), "blue")])
     assert paper.size == places.size
     for number, (x, y) in enumerate(places.corners):
         inside = np.asarray(paper.crop((x, y, x + 90, y + 50)))
@@ -223,7 +223,7 @@ def test_a_sweep_has_the_pictures_of_a_batch_and_goes_on_from_them(invoke, tmp_p
     _, axes = grid.axes({"content_weight": "0.1,2", "seed": "0,1"})
     shown = pixels("sheet.png")
     sizes = [(round(w * 15 / h), 15) for w, h in ((80, 48), (64, 70))]
-    for (x, y), expected in zip(grid.layout(axes, (64, 38), sizes).corners, painted, strict=True):
+    for (x, y), expected in zip(sheet.layout(axes, (64, 38), sizes).corners, painted, strict=True):
         np.testing.assert_array_equal(shown[y : y + 38, x : x + 64], expected)
     assert saved("sheet.png")["sweep"] == {"content_weight": ["0.1", "2"], "seed": ["0", "1"]}
 

@@ -12,13 +12,14 @@ import jaxmrf
 from jaxmrf import api
 from jaxmrf.core.config import Config
 from jaxmrf.core.decoder import LAYERS
-from jaxmrf.core.matching import matchers, nearest
+from jaxmrf.core.matching import clusters, matchers
 from jaxmrf.core.presets import PRESETS
 from jaxmrf.core.run import loop
 from jaxmrf.core.run.loop import chunk_length, run
 from jaxmrf.core.run.plan import make_plan
 from jaxmrf.core.run.progress import NonFiniteEnergyError
 from jaxmrf.errors import ConfigError
+from jaxmrf.machine import memory
 from jaxmrf.machine.memory import memory_needed
 from jaxmrf.networks import weights
 from tests.conftest import ToyNetwork, picture, toy_params
@@ -270,9 +271,9 @@ def test_memory_needed_grows_with_the_picture():
 def test_memory_needed_counts_what_a_level_has(monkeypatch):
     network = weights.load("vgg16")
     lowered = []
-    for name in ("_prepare", "_decode", "_steps"):
-        program = getattr(transfer, name)
-        monkeypatch.setattr(transfer, name, Lowered(program, name, lowered))
+    for name in ("jit_prepare", "jit_decode", "jit_steps"):
+        program = getattr(memory, name)
+        monkeypatch.setattr(memory, name, Lowered(program, name, lowered))
 
     def needed(**more):
         config = dataclasses.replace(PRESETS["quick"], levels=1, layers=LAYERS, **more)
@@ -282,11 +283,11 @@ def test_memory_needed_counts_what_a_level_has(monkeypatch):
         return memory_needed(plan, network.params, trained=network.decoder, **arguments)
 
     without = needed(iterations=(0,))
-    assert lowered == ["_prepare", "_decode"]
+    assert lowered == ["jit_prepare", "jit_decode"]
     assert needed(iterations=(50,)) > without
-    assert lowered == ["_prepare", "_decode", "_steps"]
+    assert lowered == ["jit_prepare", "jit_decode", "jit_steps"]
     assert needed(iterations=(50,), decoder_rounds=0) > without
-    assert lowered == ["_prepare", "_steps"]
+    assert lowered == ["jit_prepare", "jit_steps"]
 
 
 class Lowered:
@@ -308,8 +309,8 @@ def test_the_last_record_of_a_level_has_the_share_of_exact_matches(monkeypatch):
     known = [p.exact_matches for p in progress if not np.isnan(p.exact_matches)]
     assert known == [1.0, 1.0]
     monkeypatch.setattr(matchers, "EXACT_PAIRS", 0)
-    monkeypatch.setattr(nearest, "CLUSTER_SIZE", 16)
-    monkeypatch.setattr(nearest, "PROBES", 1)
+    monkeypatch.setattr(clusters, "CLUSTER_SIZE", 16)
+    monkeypatch.setattr(clusters, "PROBES", 1)
     config = dataclasses.replace(CONFIG, patch_size=2)  # not the programs compiled above
     _, progress = records(content, style, config, judge_matches=True)
     for record in progress:

@@ -23,7 +23,7 @@ from jaxmrf.jobs import inputs, options
 from jaxmrf.jobs.job import guides_found, settings_of
 from jaxmrf.machine import device as devices
 from jaxmrf.networks import weights
-from jaxmrf.sweep import grid
+from jaxmrf.sweep import grid, sheet
 
 ARGUMENTS = {
     "options_metavar": "CONTENT STYLE... [OPTIONS]",
@@ -75,7 +75,7 @@ def command(
         with _folder(keep) as folder:
             lines = grid.lines(axes, fixed, folder, defaults)
             _check_output(output, lines)
-            places, inputs = grid.plan(axes, lines, [final_shape(line) for line in lines])
+            places, inputs = sheet.plan(axes, lines, [final_shape(line) for line in lines])
             image.check_size(output, places.size[::-1])
             loaded = weights.load(network, weights_file)
             devices.choose(device)
@@ -93,7 +93,7 @@ def command(
                     (record or {"error": NOT_PAINTED}).get("error", line.job.output)
                     for line, record in zip(lines, records, strict=True)
                 ]
-                paper = grid.sheet(axes, places, outputs, inputs)
+                paper = sheet.draw(axes, places, outputs, inputs)
                 written = settings_of(lines[0].job, loaded, places.size[::-1])
                 written["sweep"] = {axis.name: axis.values for axis in axes}
                 image.save(output, Picture(np.asarray(paper, np.float32) / 255), written)

@@ -38,6 +38,7 @@ class Watch:
                 self._job.preview.unlink(missing_ok=True)
 
     def see(self, progress: Progress) -> None:
+        """Writes what is due after an iteration."""
         if progress.iteration == 0 and progress.decoded == 0:
             return
         if self._writes_trace and progress.iteration:
@@ -73,4 +74,5 @@ class Watch:
 
 
 def position(progress: Progress) -> dict[str, int]:
+    """Returns where a run is, as previews, traces and stopped pictures say it."""
     return {"level": progress.level + 1, "iteration": progress.iteration}

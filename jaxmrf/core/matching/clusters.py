@@ -9,8 +9,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from jaxmrf.core.matching import windows
 from jaxmrf.core.matching.style_patches import StylePatches
-from jaxmrf.core.matching.windows import CHUNK_BYTES, SCORE_BLOCK, gather, project
+from jaxmrf.core.matching.windows import SCORE_BLOCK, gather, project
 from jaxmrf.core.numerics import TINY, dot
 
 PROJECTION_SIZE = 128
@@ -119,7 +120,7 @@ def nearest_of_clusters(
     def leading(row: Array) -> Array:
         return lax.top_k(dot(index.centers, row), probes)[1].astype(jnp.int32)
 
-    chunk = max(1, CHUNK_BYTES // (4 * len(index.centers)))
+    chunk = max(1, windows.CHUNK_BYTES // (4 * len(index.centers)))
     cluster = lax.map(leading, projected, batch_size=chunk)
     member, rough = lax.map(lambda column: _best_member(projected, column, index), cluster.T)
     _, order = lax.top_k(rough.T, min(CANDIDATES, probes))
@@ -134,7 +135,7 @@ def nearest_of_clusters(
         return positions[best], scores[best]
 
     patch_bytes = 4 * patch_size**2 * features.shape[-1]
-    chunk = max(1, CHUNK_BYTES // (patch_bytes * (1 + CANDIDATES)))
+    chunk = max(1, windows.CHUNK_BYTES // (patch_bytes * (1 + CANDIDATES)))
     return lax.map(compare, (jnp.asarray(grid, jnp.int32), candidate), batch_size=chunk)
 
 

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from jaxmrf.core.matching import windows
 from jaxmrf.core.matching.style_patches import StylePatches
-from jaxmrf.core.matching.windows import CHUNK_BYTES, SCORE_BLOCK
+from jaxmrf.core.matching.windows import SCORE_BLOCK
 from jaxmrf.core.numerics import dot
 
 
@@ -140,8 +141,8 @@ def _tiles(values: Array, step: int, multiple: int = 1) -> Array:
 def _tile_rows(
     height: int, width: int, style_rows: int, columns: int, patch_size: int
 ) -> tuple[int, int]:
-    """Returns rows of picture and style in a tile of about `CHUNK_BYTES` of products."""
-    pairs = max(1, CHUNK_BYTES // (4 * width * columns))
+    """Returns rows of picture and style in a tile of about `windows.CHUNK_BYTES` of products."""
+    pairs = max(1, windows.CHUNK_BYTES // (4 * width * columns))
     step = min(height, max(1, math.isqrt(pairs) - patch_size + 1))
     style_step = min(style_rows, max(1, pairs // (step + patch_size - 1) - patch_size + 1))
     # Tiles of equal size leave the least at the end to be padded.

@@ -84,6 +84,7 @@ jit_decode = jax.jit(decoded, static_argnames=("features", "config"))
 def exact_matches(
     image: Array, params: PyTree, targets: Targets, *, features: Features, config: Config
 ) -> float:
+    """Returns the share of matches that are the nearest of all, of the worse layer, 0 to 1."""
     matched = targets.style.get("mrf")
     if matched is None or mrf.compares_all(matched, config):
         return 1.0  # nothing to compile and run
