@@ -329,7 +329,7 @@ def stored_file(name: str) -> Path:
 def shipped_file(name: str) -> Path:
     """Returns the path of a file under ``weights/``, in the wheel or in a checkout."""
     installed = Path(str(resources.files("jaxmrf"))) / "_weights" / name
-    checkout = Path(__file__).resolve().parent.parent / "weights" / name
+    checkout = Path(__file__).resolve().parents[2] / "weights" / name
     return installed if installed.exists() else checkout
 
 

@@ -172,6 +172,7 @@ def _name(cell: Mapping[str, Any]) -> str:
 
 
 def flag_of(name: str) -> str:
+    """Returns an option as it is written on a command line, without dashes before it."""
     return name.replace("_", "-")
 
 
