@@ -4,7 +4,6 @@ Its size is right, it is not constant, and its patches are nearer to the style's
 content's are: python .ci/check_picture.py OUTPUT CONTENT STYLE SIZE
 """
 
-import dataclasses
 import sys
 from pathlib import Path
 
@@ -13,8 +12,8 @@ import numpy as np
 
 from jaxmrf.core import energy, pyramid
 from jaxmrf.core.config import Config
-from jaxmrf.core.energy import Weights
 from jaxmrf.core.losses import mrf
+from jaxmrf.core.settings import TermWeights, program_of
 from jaxmrf.files import image
 from jaxmrf.networks import weights
 
@@ -28,18 +27,15 @@ def main(output: str, content: str, style: str, size: str) -> None:
     assert painted.shape == (*shape, 3), painted.shape
     assert float(painted.std()) > 0.02, "the output is constant"
 
-    loaded = weights.load()
-    config = dataclasses.replace(Config(), matching="exact")
-    arguments = {"features": loaded.network, "config": config}
+    network = weights.load().network
+    program = program_of(Config(matching="exact"))
     reference = pyramid.resize(painting, pyramid.fit(*painting.shape[:2], int(size)))
-    targets = energy.prepare(
-        loaded.params, None, [reference], Weights(0.0, {"mrf": 1.0}, 0.0), shape=shape, **arguments
-    )
-    for name in config.layers:
+    mrf_alone = TermWeights(0.0, {"mrf": 1.0}, 0.0)
+    targets = energy.prepare(network, None, [reference], mrf_alone, shape=shape, program=program)
+    for name in program.patches.layers:
         scores = []
         for picture in (painted, pyramid.resize(photograph, shape)):
-            activations = loaded.network(loaded.params, picture)
-            found = mrf.match(activations, targets.style["mrf"], config)
+            found = mrf.match(network(picture), targets.style["mrf"], program)
             scores.append(float(np.mean(found[name].score)))
         print(f"{name}: mean best cosine {scores[0]:.4f}, of the content {scores[1]:.4f}")
         assert scores[0] > scores[1] + 0.01, "the output is no nearer to the style"

@@ -15,9 +15,9 @@ from benchmarks.evaluator import Evaluator
 from jaxmrf import api
 from jaxmrf.core import color, pyramid
 from jaxmrf.core.config import Config
-from jaxmrf.core.energy import Weights
+from jaxmrf.core.features import Network
 from jaxmrf.core.presets import PATCHES_ALONE
-from jaxmrf.core.run.inputs import level_weights
+from jaxmrf.core.settings import Settings, TermWeights, resolve
 from jaxmrf.files import image
 from jaxmrf.networks import weights
 
@@ -27,7 +27,7 @@ class Level(NamedTuple):
 
     content: np.ndarray
     style: np.ndarray
-    weights: Weights
+    weights: TermWeights
 
 
 Reached = tuple[float, float, np.ndarray]
@@ -36,19 +36,13 @@ Reached = tuple[float, float, np.ndarray]
 
 def compare(content: Path, style: Path, size: int, iterations: int) -> dict[str, float]:
     """Returns seconds of the baseline, and of this package to the baseline's energy."""
-    network = weights.load("vgg16")
+    network = weights.load("vgg16").network
     # What the baseline knows: patches alone, averaged, and no learned start.
     config = Config(size=size, iterations=(iterations,), overlap="mean", **PATCHES_ALONE)
     original, painting = (image.load(path).pixels for path in (content, style))
-    levels = _levels(original, painting, config)
-    judge = Evaluator(
-        network.network,
-        network.params,
-        levels[-1].content,
-        [levels[-1].style],
-        levels[-1].weights,
-        config,
-    )
+    levels = _levels(original, painting, resolve(config, network))
+    finest = levels[-1]
+    judge = Evaluator(network, finest.content, [finest.style], finest.weights, config)
     seconds, picture = _baseline(network, config, levels)
     goal = judge(picture)
     ours = _ours(network, config, original, painting, len(levels))
@@ -68,7 +62,8 @@ def compare(content: Path, style: Path, size: int, iterations: int) -> dict[str,
     return results
 
 
-def _levels(original: np.ndarray, painting: np.ndarray, config: Config) -> list[Level]:
+def _levels(original: np.ndarray, painting: np.ndarray, settings: Settings) -> list[Level]:
+    config = settings.config
     shape = _shape(original, config)
     count = pyramid.level_count(shape, config)
     shapes = pyramid.level_shapes(shape, count)
@@ -78,7 +73,7 @@ def _levels(original: np.ndarray, painting: np.ndarray, config: Config) -> list[
         Level(
             _scaled(guide, shapes[level]),
             _scaled(painting, style_shapes[level]),
-            level_weights(config, level, count),
+            settings.weights(level, count),
         )
         for level in range(count)
     ]
@@ -88,14 +83,12 @@ def _scaled(picture: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.clip(np.asarray(pyramid.resize(picture, shape)), 0, 1)
 
 
-def _baseline(
-    network: weights.Loaded, config: Config, levels: list[Level]
-) -> tuple[float, np.ndarray]:
+def _baseline(network: Network, config: Config, levels: list[Level]) -> tuple[float, np.ndarray]:
     """Returns seconds and picture of eager PyTorch, the same iterations at every level."""
     from benchmarks import torch_baseline
 
     started = time.perf_counter()
-    torch_network = torch_baseline.Network(network.network, network.params)
+    torch_network = torch_baseline.Network(network)
     picture = levels[0].content  # in the style's colors, as a run starts
     for level in levels:
         energy = torch_baseline.Energy(
@@ -107,7 +100,7 @@ def _baseline(
 
 
 def _ours(
-    network: weights.Loaded,
+    network: Network,
     config: Config,
     original: np.ndarray,
     painting: np.ndarray,

@@ -1,14 +1,14 @@
 """The judge of energies: onnxruntime and NumPy, neither side's own code."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from benchmarks import engine
 from jaxmrf.core.config import Config
-from jaxmrf.core.energy import Weights
+from jaxmrf.core.features import Network
 from jaxmrf.core.matching import patches
-from jaxmrf.networks import vgg
+from jaxmrf.core.settings import TermWeights
 
 
 class Evaluator:
@@ -16,17 +16,16 @@ class Evaluator:
 
     def __init__(
         self,
-        network: vgg.Network,
-        params: Mapping[str, Mapping[str, np.ndarray]],
+        network: Network,
         content: np.ndarray,
         styles: Sequence[np.ndarray],
-        weights: Weights,
+        weights: TermWeights,
         config: Config,
     ) -> None:
-        self.config, self.weights, self.network = config, weights, network
+        self.config, self.weights, self.features = config, weights, network.features
         self.session = engine.session(
-            {name: layer["kernel"].transpose(3, 2, 0, 1) for name, layer in params.items()},
-            {name: layer["bias"] for name, layer in params.items()},
+            {name: layer["kernel"].transpose(3, 2, 0, 1) for name, layer in network.params.items()},
+            {name: layer["bias"] for name, layer in network.params.items()},
         )
         self.target = self._features(content)[config.content_layer]
         self.style = {}
@@ -58,7 +57,7 @@ class Evaluator:
         return (squares * weight).sum() / (mean_square * features[..., 0].size)
 
     def _features(self, image: np.ndarray) -> dict[str, np.ndarray]:
-        normalized = (np.asarray(image) - self.network.mean) / self.network.std
+        normalized = (np.asarray(image) - self.features.mean) / self.features.std
         return engine.evaluate(self.session, normalized.transpose(2, 0, 1))
 
 

@@ -10,13 +10,16 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxmrf import planning
 from jaxmrf.core.config import Config
 from jaxmrf.core.run import lanes
-from jaxmrf.core.run.plan import make_plan
 from jaxmrf.networks import weights
 
 ITERATIONS = 6
-"""The first two compile and find matches; the others are timed."""
+"""On a CPU. The first two compile and find matches; the others are timed."""
+
+CHUNKS = 3
+"""Programs of several iterations that an accelerator runs at least; the last ones are timed."""
 
 
 def throughput(content: Any, style: Any, counts: list[int], devices: list[int]) -> dict[str, float]:
@@ -41,24 +44,21 @@ def throughput(content: Any, style: Any, counts: list[int], devices: list[int]) 
 
 def measure(content: Any, style: Any, counts: list[int], number: int) -> dict[str, float]:
     """Returns the same for one number of devices, in this process."""
-    network, config = weights.load("vgg16"), Config(levels=1, iterations=(ITERATIONS,))
-    plan = make_plan(
-        content.shape[:2],
-        [style.shape[:2]],
-        network.params,
-        features=network.network,
-        config=config,
-    )
-    shape = lanes.shape_of(plan, config, guided=True)
-    lane = lanes.make_lane(content, [style], None, shape, config)
+    on_cpu = jax.devices()[0].platform == "cpu"
+    iterations = ITERATIONS if on_cpu else CHUNKS * lanes.LONGEST_CHUNK
+    config = Config(levels=1, iterations=(iterations,), decoder_rounds=0)
+    shapes = content.shape[:2], [style.shape[:2]]
+    network, settings, plan = planning.plan_run(*shapes, config, weights.load("vgg16").network)
+    key = lanes.key_of(plan, settings, labeled=False, masked=False)
+    lane = lanes.make_lane(content, [style], None, plan, settings)
     mesh, found = lanes.make_mesh(jax.devices()[:number]), {}
     for count in counts:
-        stages = lanes.run(
-            [lane] * (count * number), shape, network.params, features=network.network, mesh=mesh
-        )
-        next(stages), next(stages)
+        stages = lanes.run([lane] * (count * number), key, network, mesh=mesh)
+        # Only behind the last iteration of a program there is a state to go on from.
+        ends = (stage.iteration for stage in stages if stage.snapshot is not None)
+        _, first = next(ends), next(ends)
         started = time.perf_counter()
-        done = sum(1 for _ in stages)
+        done = max(ends) - first
         seconds = time.perf_counter() - started
         name = f"{number} devices × {count} lanes, iterations/s"
         found[name] = done * count * number / seconds

@@ -1,5 +1,6 @@
 """Where an iteration's time goes, against the machine's matrix multiplication."""
 
+import dataclasses
 import functools
 import time
 from collections.abc import Callable
@@ -11,9 +12,10 @@ import numpy as np
 
 from jaxmrf.core import energy
 from jaxmrf.core.config import Config
-from jaxmrf.core.energy import Weights
+from jaxmrf.core.features import Network
 from jaxmrf.core.losses import mrf
 from jaxmrf.core.optimize import optimizers
+from jaxmrf.core.settings import TermWeights, resolve
 from jaxmrf.errors import WeightsError
 from jaxmrf.networks import vgg, weights
 
@@ -70,14 +72,13 @@ def vgg_flops(architecture: str, deepest: str, shape: tuple[int, int]) -> float:
     return total
 
 
-def network_of(architecture: str) -> tuple[vgg.Network, Any]:
+def network_of(architecture: str) -> Network:
     """Returns a network; VGG-19 with random parameters where its weights are not here."""
     try:
-        loaded = weights.load(architecture)
+        return weights.load(architecture).network
     except WeightsError:
-        network = vgg.Network(architecture)
-        return network, network.random_params(jax.random.key(0))
-    return loaded.network, loaded.params
+        features = vgg.VGGFeatures(architecture)
+        return Network(features, features.random_params(jax.random.key(0)))
 
 
 def measure(
@@ -91,43 +92,46 @@ def measure(
 
     Args:
       architecture: ``vgg16`` or ``vgg19``.
-      config: settings; those of L-BFGS are taken as at the finest level.
+      config: settings; the decoder has no part in this, and L-BFGS is that of the finest level.
       pictures: content, style and picture; content and picture of one shape.
       repeats: calls that are timed.
     """
-    network, params = network_of(architecture)
-    config = config.for_level(config.scheduled(decoded=False).iterations[-1])
+    network = network_of(architecture)
+    settings = resolve(dataclasses.replace(config, decoder_rounds=0), network)
+    program = settings.program.for_level(settings.config.iterations[-1])
     content, style, image = pictures
-    arguments = {"features": network, "config": config}
-    prepare = functools.partial(energy.prepare, shape=content.shape[:2], **arguments)
-    targets = jax.jit(prepare)(params, content, [style], Weights(0.25, {"mrf": 1.0}, 0.3))
-    optimizer = optimizers.make_optimizer(config)
+    prepare = functools.partial(energy.prepare, shape=content.shape[:2], program=program)
+    targets = jax.jit(prepare)(network, content, [style], TermWeights(0.25, {"mrf": 1.0}, 0.3))
+    optimizer = optimizers.make_optimizer(program.descent)
     state = optimizers.init(image, optimizer)
-    memory = energy.no_memory(image, params, targets, **arguments)
+    loss_state = energy.init_state(network, image, targets, program=program)
+
+    def objective(image: jax.Array, network: Network, *arrays: Any) -> Any:
+        return energy.total_and_state(network, image, *arrays, program=program)
 
     @jax.jit
-    def step(state: Any, params: Any, targets: Any, memory: Any, renew: Any) -> Any:
-        objective = functools.partial(energy.energy_and_memory, **arguments)
+    def step(state: Any, network: Network, targets: Any, loss_state: Any, refresh: Any) -> Any:
         return optimizers.step(
-            state, params, targets, memory, renew, objective=objective, optimizer=optimizer
+            state, network, targets, loss_state, refresh, objective=objective, optimizer=optimizer
         )
 
     @jax.jit
-    def network_alone(image: jax.Array, params: Any) -> Any:
+    def network_alone(image: jax.Array, network: Network) -> Any:
         def value(x: jax.Array) -> jax.Array:
-            found = network(params, x)
-            return sum(jnp.sum(found[name] ** 2) for name in (*config.layers, config.content_layer))
+            found = network(x)
+            used = (*program.patches.layers, program.content_layer)
+            return sum(jnp.sum(found[name] ** 2) for name in used)
 
         return jax.value_and_grad(value)(image)
 
     started = time.perf_counter()
-    jax.block_until_ready(step(state, params, targets, memory, jnp.asarray(True)))
+    jax.block_until_ready(step(state, network, targets, loss_state, jnp.asarray(True)))
     first = time.perf_counter() - started
     matching_step, plain_step = (
-        seconds(step, state, params, targets, memory, jnp.asarray(renew), repeats=repeats)
-        for renew in (True, False)
+        seconds(step, state, network, targets, loss_state, jnp.asarray(refresh), repeats=repeats)
+        for refresh in (True, False)
     )
-    every = config.match_every
+    every = program.match_every
     iteration = (matching_step + (every - 1) * plain_step) / every
     update_alone = jax.jit(optimizer.update)
     update = seconds(
@@ -136,14 +140,14 @@ def measure(
         state.optimizer,
         repeats=repeats,
     )
-    agreement = mrf.agreement(network(params, image), targets.style["mrf"], config)
+    agreement = mrf.agreement(network(image), targets.style["mrf"], program)
     return {
         "first call, seconds": first,
         "iteration that finds matches": matching_step,
         "iteration that keeps them": plain_step,
         "iteration, mean": iteration,
         "share of matching": (matching_step - plain_step) / every / iteration,
-        "network alone": seconds(network_alone, image, params, repeats=repeats),
+        "network alone": seconds(network_alone, image, network, repeats=repeats),
         "L-BFGS update": update,
         "network FLOPs": vgg_flops(architecture, "conv4_2", content.shape[:2]),
         "exact matches": float(min(agreement.values())),

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmrf import planning
 from jaxmrf.core.config import Config
 from jaxmrf.core.run import lanes
-from jaxmrf.core.run.inputs import make_inputs, settled
+from jaxmrf.core.run.inputs import make_pictures
 from jaxmrf.core.run.loop import run
-from jaxmrf.core.run.plan import make_plan
 from jaxmrf.networks import weights
 
 PERTURBATION = 1e-6
@@ -27,15 +27,13 @@ def spread(content: jax.Array, style: jax.Array, runs: int = 4) -> dict[str, flo
       style: picture, sRGB in 0 to 1.
       runs: single runs with a perturbed start.
     """
-    network = weights.load("vgg16")
-    shape = content.shape[:2]
-    config = settled(Config(size=max(shape)), guided=True, started=False)
-    static = {"features": network.network, "config": config}
-    plan = make_plan(shape, [style.shape[:2]], network.params, **static)
-    start = make_inputs(content, [style], config).content
+    config = Config(size=max(content.shape[:2]), decoder_rounds=0)
+    shapes = content.shape[:2], [style.shape[:2]]
+    network, settings, plan = planning.plan_run(*shapes, config, weights.load("vgg16").network)
+    start = make_pictures(content, [style], settings.config).content
 
     def energy(initial: jax.Array) -> float:
-        for progress in run(network.params, content, [style], plan, initial=initial, **static):
+        for progress in run(network, content, [style], plan, settings, initial=initial):
             value = progress.value
         return value
 
@@ -45,14 +43,11 @@ def spread(content: jax.Array, style: jax.Array, runs: int = 4) -> dict[str, flo
         noise = np.random.default_rng(seed).standard_normal(start.shape)
         moved = jnp.clip(start + jnp.asarray(PERTURBATION * noise, start.dtype), 0, 1)
         found[f"start moved by {PERTURBATION:g}, {seed + 1}"] = energy(moved) / plain
-    group = lanes.shape_of(plan, config, guided=True)
-    lane = lanes.make_lane(content, [style], None, group, config)
+    key = lanes.key_of(plan, settings, labeled=False, masked=False)
+    lane = lanes.make_lane(content, [style], None, plan, settings)
     mesh = lanes.make_mesh(jax.devices()[:1])
     for count in (1, 3):
-        stages = lanes.run(
-            [lane] * count, group, network.params, features=network.network, mesh=mesh
-        )
-        for stage in stages:
+        for stage in lanes.run([lane] * count, key, network, mesh=mesh):
             value = stage.value[0]
         found[f"one of {count} lanes"] = float(value) / plain
     return found

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxmrf import Config, api
+from jaxmrf import Config
 from jaxmrf.files import image
 from jaxmrf.machine import device as devices
 from jaxmrf.networks import weights
+from jaxmrf.planning import measure_suitability
 
 SIDE = 256
 
@@ -33,11 +34,11 @@ def main(*folders: str) -> None:
     devices.enable_program_cache()
     paths = sorted(path for folder in folders for path in Path(folder).glob("*.jpg"))
     pictures = {path.stem: image.load(path).pixels for path in paths}
-    network, rows = weights.load("vgg16"), []
+    network, rows = weights.load("vgg16").network, []
     for content, pixels in pictures.items():
         for style, painting in {**pictures, **odd_styles()}.items():
             if style != content:
-                found = api.measure_suitability(pixels, painting, Config(), network)
+                found = measure_suitability(pixels, painting, Config(), network)
                 rows.append((found, content, style))
     for found, content, style in sorted(rows):
         advice = "alien" if found.alien else "monotonous" if found.monotonous else ""

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 import torch.nn.functional as nn
 
+from jaxmrf.core import features
 from jaxmrf.core.config import Config
-from jaxmrf.core.energy import Weights
 from jaxmrf.core.matching import patches
-from jaxmrf.networks import vgg
+from jaxmrf.core.settings import TermWeights
 
 
 def to_torch(picture: np.ndarray) -> torch.Tensor:
@@ -26,16 +26,16 @@ def to_torch(picture: np.ndarray) -> torch.Tensor:
 class Network:
     """A VGG network from parameters in this project's layout."""
 
-    def __init__(self, network: vgg.Network, params: dict) -> None:
-        self.mean = torch.tensor(network.mean)[None, :, None, None]
-        self.std = torch.tensor(network.std)[None, :, None, None]
+    def __init__(self, network: features.Network) -> None:
+        self.mean = torch.tensor(network.features.mean)[None, :, None, None]
+        self.std = torch.tensor(network.features.std)[None, :, None, None]
         self.layers = [
             (
                 name,
                 torch.from_numpy(np.asarray(layer["kernel"]).transpose(3, 2, 0, 1).copy()),
                 torch.from_numpy(np.asarray(layer["bias"]).copy()),
             )
-            for name, layer in params.items()
+            for name, layer in network.params.items()
         ]
 
     def __call__(self, image: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -57,7 +57,7 @@ class Energy:
         network: Network,
         content: np.ndarray,
         styles: Sequence[np.ndarray],
-        weights: Weights,
+        weights: TermWeights,
         config: Config,
     ) -> None:
         self.network, self.config, self.weights = network, config, weights

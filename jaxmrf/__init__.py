@@ -7,6 +7,7 @@ Synthesis" (CVPR 2016, arXiv 1601.04589). docs/api.md lists the public API.
 from jaxmrf._version import __version__ as __version__
 from jaxmrf.api import Result, iterate, synthesize, transfer
 from jaxmrf.core.config import Config
+from jaxmrf.core.features import Network
 from jaxmrf.core.losses.exemplars import Guides
 from jaxmrf.core.losses.style_losses import STYLE_LOSSES, StyleLoss
 from jaxmrf.core.matching.matchers import MATCHERS, Matcher
@@ -15,7 +16,6 @@ from jaxmrf.core.presets import PRESETS, preset
 from jaxmrf.core.run.plan import Plan
 from jaxmrf.core.run.progress import NonFiniteEnergyError, Progress
 from jaxmrf.errors import ConfigError, WeightsError
-from jaxmrf.networks.weights import Loaded
 
 __all__ = [
     "MATCHERS",
@@ -25,8 +25,8 @@ __all__ = [
     "Config",
     "ConfigError",
     "Guides",
-    "Loaded",
     "Matcher",
+    "Network",
     "NonFiniteEnergyError",
     "Plan",
     "Progress",

@@ -1,3 +1,3 @@
 """The version of jaxmrf, which pyproject.toml, pictures and ledgers read here."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

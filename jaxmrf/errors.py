@@ -1,25 +1,84 @@
-"""What can be wrong with what a user gave or has: one class for each kind, one line each time."""
+"""What can go wrong for a user: a class for each kind, and the words that several places say.
+
+Every message is one line (a list of faults has more) that says what is wrong and what to do.
+Command line and page tell of a `UserError` as it is; everything else is a fault of jaxmrf.
+"""
+
+from pathlib import Path
+from typing import Any
+
+NOT_FINITE = "the energy is not finite; try smaller weights"
 
 
-class ConfigError(ValueError):
+class UserError(Exception):
+    """Something that the user can mend."""
+
+
+class ConfigError(UserError, ValueError):
     """A setting that cannot be used; the message says which and what is allowed."""
 
 
-class ImageError(ValueError):
+class ImageError(UserError, ValueError):
     """A picture that cannot be read or written; the message says why."""
 
 
-class DeviceError(RuntimeError):
-    """A device that is not there; the message lists those that are."""
-
-
-class WeightsError(RuntimeError):
+class WeightsError(UserError, RuntimeError):
     """Weights that are missing or damaged; the message says what to do."""
 
 
-class FetchError(RuntimeError):
+class FetchError(UserError, RuntimeError):
     """A download that did not succeed; the message says why and what to do."""
 
 
-class ConversionError(ValueError):
+class ConversionError(UserError, ValueError):
     """A weight file that cannot be used; the message says what is wrong with it."""
+
+
+class DeviceError(UserError, RuntimeError):
+    """A device that is not there; the message lists those that are."""
+
+
+class FolderError(UserError, RuntimeError):
+    """A folder that nothing can be kept in."""
+
+
+class AddressError(UserError, RuntimeError):
+    """A port that cannot be listened on, or a cluster that cannot be reached."""
+
+
+class MissingExtraError(UserError, ImportError):
+    """A library that is not installed.
+
+    Args:
+      user: what needs it.
+      library: its name.
+      extra: of jaxmrf, that installs it.
+    """
+
+    def __init__(self, user: str, library: str, extra: str) -> None:
+        super().__init__(f'{user} needs {library}: pip install "jaxmrf[{extra}]"')
+
+
+class FullError(UserError):
+    """The disk is full; what was written is whole, and the rest is left.
+
+    Args:
+      folder: that was written to.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        super().__init__(f"the disk is full: {folder}")
+
+
+class StoppedError(Exception):
+    """A run or a batch that ended early; what was done so far is saved.
+
+    Attributes:
+      progress: last progress record of a run; None of a batch.
+      interrupted: whether the user stopped it; else its energy was not finite.
+    """
+
+    def __init__(self, progress: Any = None, *, interrupted: bool = True) -> None:
+        super().__init__("interrupted" if interrupted else NOT_FINITE)
+        self.progress = progress
+        self.interrupted = interrupted

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from jaxmrf.core.features import Network
 from jaxmrf.machine import device
 
 
@@ -71,6 +72,11 @@ def toy_params(dtype=jnp.float32):
     }
 
 
+def toy_network(gains: tuple[float, float] = (1.0, 1.0), dtype=jnp.float32) -> Network:
+    """Returns the network in miniature with its parameters; it has no decoder."""
+    return Network(ToyNetwork(gains), toy_params(dtype))
+
+
 def picture(seed: int, height: int, width: int) -> jax.Array:
     """Returns a smooth random picture with some structure, sRGB in 0 to 1."""
     generator = np.random.default_rng(seed)
@@ -82,9 +88,4 @@ def picture(seed: int, height: int, width: int) -> jax.Array:
 
 @pytest.fixture
 def toy():
-    return ToyNetwork()
-
-
-@pytest.fixture
-def params():
-    return toy_params()
+    return toy_network()

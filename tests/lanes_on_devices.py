@@ -8,12 +8,14 @@ import jax
 import numpy as np
 
 from jaxmrf.core.config import Config
+from jaxmrf.core.features import Network
 from jaxmrf.core.run import lanes
 from jaxmrf.core.run.loop import run
 from jaxmrf.core.run.plan import make_plan
+from jaxmrf.core.settings import resolve
 from tests.conftest import ToyNetwork, picture, toy_params
 
-TOY = ToyNetwork()
+TOY = Network(ToyNetwork(), toy_params())
 CONFIG = Config(
     size=48,
     coarsest=16,
@@ -33,22 +35,31 @@ def transfers(count, config=CONFIG):
         yield np.asarray(picture(seed, 48, 36)), np.asarray(picture(50 + seed, 40, 40)), config
 
 
+def planned(count, config=CONFIG):
+    """Returns plan and key of `transfers`, and each as content, style and its own settings."""
+    jobs = [(c, s, resolve(config, TOY)) for c, s, config in transfers(count, config)]
+    plan = make_plan((48, 36), [(40, 40)], TOY, resolve(config, TOY))
+    keys = {lanes.key_of(plan, settings, labeled=False, masked=False) for *_, settings in jobs}
+    [key] = keys  # they run together
+    return plan, key, jobs
+
+
 def main():
     """The snapshots of test_lanes.py run through both levels; one is enough here."""
-    params, found = toy_params(), {"devices": len(jax.devices())}
+    found = {"devices": len(jax.devices())}
     config = dataclasses.replace(CONFIG, levels=1, iterations=(7,))
-    plan = make_plan((48, 36), [(40, 40)], params, features=TOY, config=config)
-    shape = lanes.shape_of(plan, config, guided=True)
-    jobs = list(transfers(8, config))
-    made = [lanes.make_lane(c, [s], None, shape, config) for c, s, config in jobs]
+    plan, key, jobs = planned(8, config)
+    made = [lanes.make_lane(c, [s], None, plan, settings) for c, s, settings in jobs]
     single = [
-        [p for p in run(params, c, [s], plan, features=TOY, config=config) if p.iteration]
-        for c, s, config in jobs
+        [progress for progress in run(TOY, c, [s], plan, settings) if progress.iteration]
+        for c, s, settings in jobs
     ]
     pixels = {}
     for devices, count in ((1, 1), (1, 3), (1, 8), (8, 8)):
         mesh = lanes.make_mesh(jax.devices()[:devices])
-        stages = list(lanes.run(made[:count], shape, params, features=TOY, mesh=mesh))
+        stages = [
+            stage for stage in lanes.run(made[:count], key, TOY, mesh=mesh) if stage.iteration
+        ]
         first, last = 0.0, 0.0
         for lane, records in enumerate(single[:count]):
             first = max(first, abs(stages[0].value[lane] / records[0].value - 1))
@@ -60,13 +71,11 @@ def main():
         pixels[devices, count] = np.asarray(stages[-1].images)
     mesh = lanes.make_mesh(jax.devices()[:1])
     other = [made[index] for index in (5, 0, 3)]
-    again = list(lanes.run(other, shape, params, features=TOY, mesh=mesh))[-1].images
+    again = list(lanes.run(other, key, TOY, mesh=mesh))[-1].images
     found["bytes with other neighbors"] = bool(
         np.array_equal(np.asarray(again)[1], pixels[1, 3][0])
     )
-    found["program"] = lanes.program_text(
-        made, shape, params, features=TOY, mesh=lanes.make_mesh(jax.devices())
-    )
+    found["program"] = lanes.program_text(made, key, TOY, lanes.make_mesh(jax.devices()))
     json.dump(found, sys.stdout)
 
 

@@ -9,17 +9,17 @@ from benchmarks import picture as picture_sheet
 from benchmarks.evaluator import Evaluator
 from jaxmrf.core import energy
 from jaxmrf.core.config import Config
-from jaxmrf.core.energy import Weights
+from jaxmrf.core.settings import TermWeights, program_of
 from jaxmrf.networks import weights
 from tests.conftest import picture
 
-WEIGHTS = Weights(0.25, {"mrf": 1.0}, 0.3)
+WEIGHTS = TermWeights(0.25, {"mrf": 1.0}, 0.3)
 CONFIG = Config(matching="exact", style_stride=2, style_border=0, overlap="mean")
 
 
 @pytest.fixture(scope="module")
 def network():
-    return weights.load_file(weights.shipped_file("vgg16.safetensors"))
+    return weights.load_file(weights.shipped_file("vgg16.safetensors")).network
 
 
 @pytest.fixture(scope="module")
@@ -30,21 +30,23 @@ def pictures():
 @pytest.fixture(scope="module")
 def ours(network, pictures):
     content, style, image = pictures
-    arguments = {"features": network.network, "config": CONFIG}
+    program = program_of(CONFIG)
 
     @jax.jit
-    def value_and_gradient(image, params):
+    def value_and_gradient(image, network):
         targets = energy.prepare(
-            params, content, [style], WEIGHTS, shape=content.shape[:2], **arguments
+            network, content, [style], WEIGHTS, shape=content.shape[:2], program=program
         )
-        return jax.value_and_grad(lambda x: energy.total(x, params, targets, **arguments)[0])(image)
+        return jax.value_and_grad(lambda x: energy.total(network, x, targets, program=program)[0])(
+            image
+        )
 
-    return value_and_gradient(image, network.params)
+    return value_and_gradient(image, network)
 
 
 def test_the_judge_finds_our_energy(network, pictures, ours):
     content, style, image = map(np.asarray, pictures)
-    judge = Evaluator(network.network, network.params, content, [style], WEIGHTS, CONFIG)
+    judge = Evaluator(network, content, [style], WEIGHTS, CONFIG)
     np.testing.assert_allclose(judge(image), ours[0], rtol=1e-4)
 
 
@@ -54,7 +56,7 @@ def test_the_baseline_has_our_energy_and_gradient(network, pictures, ours):
     from benchmarks import torch_baseline
 
     content, style, image = map(np.asarray, pictures)
-    torch_network = torch_baseline.Network(network.network, network.params)
+    torch_network = torch_baseline.Network(network)
     baseline = torch_baseline.Energy(torch_network, content, [style], WEIGHTS, CONFIG)
     x = torch_baseline.to_torch(image).requires_grad_()
     value = baseline(x)

@@ -344,7 +344,7 @@ def test_ctrl_c_where_python_can_only_print_it_is_not_lost(invoke, pictures, mon
         if record.iteration == 3:
             Interrupting()
 
-    monkeypatch.setattr(app._Display, "progress", progress)
+    monkeypatch.setattr(app.Display, "progress", progress)
     done = invoke("transfer", "content.png", "style.png", *SMALL, "--iterations", "9")
     assert done.exit_code == 130
     with Image.open(pictures / "out.png") as file:

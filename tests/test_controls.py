@@ -7,51 +7,51 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmrf import api
+from jaxmrf import api, planning
 from jaxmrf.analysis import label_coverage
 from jaxmrf.core import energy
 from jaxmrf.core.color import match_histogram
 from jaxmrf.core.config import Config, _check_type
-from jaxmrf.core.energy import Weights
+from jaxmrf.core.features import Network
 from jaxmrf.core.losses import gram, mrf
 from jaxmrf.core.losses.exemplars import Exemplars, Guides
-from jaxmrf.core.run.inputs import make_inputs
+from jaxmrf.core.run.inputs import make_pictures
 from jaxmrf.core.run.loop import run
 from jaxmrf.core.run.plan import make_plan
+from jaxmrf.core.settings import TermWeights, program_of, resolve
 from jaxmrf.errors import ConfigError
 from jaxmrf.files import guides
 from jaxmrf.networks import vgg
-from jaxmrf.networks.weights import Loaded
-from tests.conftest import ToyNetwork, picture, toy_params
+from tests.conftest import picture, toy_network
 
 CONFIG = Config(
     size=32, levels=1, layers=("deep",), content_layer="deep", gram_layers=("shallow", "deep"),
     iterations=(6,), match_every=1, anchor=0.0, content_share=0.0, style_border=0,
 )  # fmt: skip
+PROGRAM = program_of(CONFIG)
 
 
 PAIR = Guides(np.ones((32, 32, 2), np.float32), (np.ones((40, 40, 2), np.float32),))
 
 
 def painted(config, content=None, styles=(picture(2, 40, 40),), shape=(32, 32), **more):  # noqa: B008
-    params = toy_params()
-    shapes = [style.shape[:2] for style in styles]
-    arguments = {"features": ToyNetwork(), "config": config}
-    plan = make_plan(shape, shapes, params, guided=content is not None, **arguments)
-    *_, last = run(params, content, styles, plan, **arguments, **more)
+    network, has_content = toy_network(), content is not None
+    settings = resolve(config, network, has_content=has_content)
+    plan = make_plan(shape, [style.shape[:2] for style in styles], network, settings)
+    *_, last = run(network, content, styles, plan, settings, **more)
     return np.asarray(last.picture()), last
 
 
 def exemplars(styles, shape=(16, 16), **more):
-    maps = tuple(ToyNetwork()(toy_params(), style) for style in styles)
+    maps = tuple(toy_network()(style) for style in styles)
     return Exemplars(
         maps, tuple(styles), {"shallow": (2 * shape[0], 2 * shape[1]), "deep": shape}, **more
     )
 
 
-def matches(target, config, seed=5):
-    activations = ToyNetwork()(toy_params(), picture(seed, 32, 32))
-    return np.asarray(mrf.match(activations, target, config)["deep"].position)
+def matches(target, program, seed=5):
+    activations = toy_network()(picture(seed, 32, 32))
+    return np.asarray(mrf.match(activations, target, program)["deep"].position)
 
 
 def test_a_weight_gives_a_style_more_patches():
@@ -59,8 +59,8 @@ def test_a_weight_gives_a_style_more_patches():
     shares = []
     for blend in ([1.0, 0.1], None, [0.1, 1.0]):
         blend = None if blend is None else jnp.asarray(blend)
-        target = mrf.prepare(exemplars(styles, blend=blend), CONFIG)
-        shares.append((matches(target, CONFIG) // 16 >= 16).mean())  # rows of the second style
+        target = mrf.prepare(exemplars(styles, blend=blend), PROGRAM)
+        shares.append((matches(target, PROGRAM) // 16 >= 16).mean())  # rows of the second style
     assert shares[0] < shares[1] - 0.1
     assert shares[1] < shares[2] - 0.1
 
@@ -73,8 +73,8 @@ def test_patches_stay_within_their_label(metric):
     found = exemplars([picture(2, 32, 32)], guides=Guides(left, (right,)))
     center_of = np.arange(14) + 1  # of the patch that starts there
     for weight, crossing in ((1.0, False), (0.0, True)):
-        config = dataclasses.replace(config, guide_weight=weight)
-        column = matches(mrf.prepare(found, config), config) % 16 + 1
+        program = program_of(dataclasses.replace(config, guide_weight=weight))
+        column = matches(mrf.prepare(found, program), program) % 16 + 1
         crossed = (column >= 8) == (center_of >= 8)[None, :]
         assert crossed.any() == crossing
 
@@ -104,14 +104,14 @@ def test_a_tileable_picture_has_no_seam():
 
 def test_the_energy_of_a_tileable_picture_does_not_depend_on_where_it_is_cut():
     config = dataclasses.replace(CONFIG, tileable=True, style_loss=("mrf", "gram"))
-    arguments = {"features": ToyNetwork(), "config": config}
-    weights = Weights(0.0, {"mrf": 1.0, "gram": 1.0}, 1.0)
+    network, program = toy_network(), program_of(config)
+    weights = TermWeights(0.0, {"mrf": 1.0, "gram": 1.0}, 1.0)
     targets = energy.prepare(
-        toy_params(), None, [picture(2, 40, 40)], weights, shape=(32, 32), **arguments
+        network, None, [picture(2, 40, 40)], weights, shape=(32, 32), program=program
     )
     image = picture(5, 32, 32)
     values = [
-        energy.total(jnp.roll(image, shift, (0, 1)), toy_params(), targets, **arguments)[1]
+        energy.total(network, jnp.roll(image, shift, (0, 1)), targets, program=program)[1]
         for shift in ((0, 0), (8, 14))
     ]
     np.testing.assert_allclose(values[0]["mrf"], values[1]["mrf"], rtol=1e-4)
@@ -125,16 +125,16 @@ def test_sides_of_a_tileable_picture_that_do_not_go_are_named():
 
 
 def test_variety_takes_patches_less_often():
-    activations = ToyNetwork()(toy_params(), picture(5, 32, 32))
+    activations = toy_network()(picture(5, 32, 32))
     most = []
     for variety in (0.0, 0.5):
-        config = dataclasses.replace(CONFIG, variety=variety)
-        target, memory = mrf.prepare(exemplars([picture(2, 32, 32)]), config), None
+        program = program_of(dataclasses.replace(CONFIG, variety=variety))
+        target, state = mrf.prepare(exemplars([picture(2, 32, 32)]), program), None
         for _ in range(4):
-            memory = mrf.remember(activations, target, memory, config)
-        uses = None if memory is None else memory["deep"].uses
+            state = mrf.refresh(activations, target, state, program)
+        uses = state["deep"].uses
         if uses is None:
-            uses = np.bincount(matches(target, config).ravel())
+            uses = np.bincount(matches(target, program).ravel())
         most.append(float(np.max(uses)))
     assert most[1] < 0.7 * most[0]
 
@@ -142,8 +142,9 @@ def test_variety_takes_patches_less_often():
 def test_the_gram_loss_is_the_one_of_its_definition():
     styles = [picture(2, 32, 32), picture(3, 30, 20)]
     config = dataclasses.replace(CONFIG, normalization="sum", style_loss=("gram",))
-    target = gram.prepare(exemplars(styles, blend=jnp.asarray([1.0, 0.5])), config)
-    activations = ToyNetwork()(toy_params(), picture(5, 32, 32))
+    program = program_of(config)
+    target = gram.prepare(exemplars(styles, blend=jnp.asarray([1.0, 0.5])), program)
+    activations = toy_network()(picture(5, 32, 32))
 
     def naive(features):
         flat = np.asarray(features, np.float64).reshape(-1, features.shape[-1])
@@ -151,11 +152,11 @@ def test_the_gram_loss_is_the_one_of_its_definition():
 
     expected = 0.0
     for name in config.gram_layers:
-        first, second = (naive(ToyNetwork()(toy_params(), style)[name]) for style in styles)
+        first, second = (naive(toy_network()(style)[name]) for style in styles)
         wanted = (first + 0.5 * second) / 1.5
         channels = len(wanted)
         expected += ((naive(activations[name]) - wanted) ** 2).sum() / (2 * 4 * channels**2)
-    value = gram.value(activations, target, None, config)
+    value = gram.value(activations, target, None, program)
     np.testing.assert_allclose(value, expected, rtol=1e-4)
 
 
@@ -163,12 +164,12 @@ def test_style_losses_are_mixed_by_their_weights():
     image, terms = picture(5, 32, 32), {}
     for losses in (("mrf",), ("gram",), ("mrf:2", "gram:0.5")):
         config = dataclasses.replace(CONFIG, style_loss=losses)
-        arguments = {"features": ToyNetwork(), "config": config}
-        weights = Weights(0.0, config.style_losses(), 0.0)
+        network, program = toy_network(), program_of(config)
+        weights = TermWeights(0.0, config.style_losses(), 0.0)
         targets = energy.prepare(
-            toy_params(), None, [picture(2, 40, 40)], weights, shape=(32, 32), **arguments
+            network, None, [picture(2, 40, 40)], weights, shape=(32, 32), program=program
         )
-        terms[losses] = energy.total(image, toy_params(), targets, **arguments)[1]
+        terms[losses] = energy.total(network, image, targets, program=program)[1]
     mixed = terms["mrf:2", "gram:0.5"]
     np.testing.assert_allclose(mixed["mrf"], 2 * terms[("mrf",)]["mrf"], rtol=1e-5)
     np.testing.assert_allclose(mixed["gram"], 0.5 * terms[("gram",)]["gram"], rtol=1e-5)
@@ -176,11 +177,10 @@ def test_style_losses_are_mixed_by_their_weights():
 
 def test_the_gram_loss_falls_when_it_is_the_only_one():
     config = dataclasses.replace(CONFIG, style_loss=("gram",), init="noise", iterations=(20,))
-    values = []
-    params, style = toy_params(), picture(2, 40, 40)
-    arguments = {"features": ToyNetwork(), "config": config}
-    plan = make_plan((32, 32), [(40, 40)], params, guided=False, **arguments)
-    values = [progress.value for progress in run(params, None, [style], plan, **arguments)][1:]
+    network, style = toy_network(), picture(2, 40, 40)
+    settings = resolve(config, network, has_content=False)
+    plan = make_plan((32, 32), [(40, 40)], network, settings)
+    values = [progress.value for progress in run(network, None, [style], plan, settings)][1:]
     assert values[-1] < 0.1 * values[0]
 
 
@@ -195,23 +195,27 @@ def test_a_shuffled_start_is_made_of_the_style():
 
 
 def test_a_start_from_noise_takes_the_plain_first_guess_of_the_optimizer():
-    def config_of(more, **start):
-        return painted(dataclasses.replace(CONFIG, iterations=(0,), **more), **start)[1].config
+    style, photograph, start = (np.asarray(picture(seed, 32, 32)) for seed in (2, 1, 3))
 
-    content, initial = picture(1, 32, 32), picture(3, 32, 32)
-    assert config_of({}).preconditioner == "none"
-    assert config_of({}, content=content).preconditioner == "spectral"
-    assert config_of({"init": "shuffle"}).preconditioner == "spectral"
-    assert config_of({"init": "noise"}, content=content).preconditioner == "none"
-    assert config_of({"init": "noise"}, initial=initial).preconditioner == "spectral"
-    assert config_of({"preconditioner": "spectral"}).preconditioner == "spectral"
+    def chosen(more, content=None, initial=None):
+        config, planned = dataclasses.replace(CONFIG, **more), []
+        arguments = {"network": toy_network(), "on_plan": planned.append}
+        next(api.iterate(content, style, (32, 32), config, initial=initial, **arguments))
+        return planned[0].settings.program.descent.preconditioner
+
+    assert chosen({}) == "none"
+    assert chosen({}, content=photograph) == "spectral"
+    assert chosen({"init": "shuffle"}) == "spectral"
+    assert chosen({"init": "noise"}, content=photograph) == "none"
+    assert chosen({"init": "noise"}, initial=start) == "spectral"
+    assert chosen({"preconditioner": "spectral"}) == "spectral"
 
 
 def test_average_pooling_averages():
     x = jax.random.uniform(jax.random.key(0), (1, 5, 7, 3))
     expected = np.asarray(x)[:, :4, :6].reshape(1, 2, 2, 3, 2, 3).mean(axis=(2, 4))
     np.testing.assert_allclose(vgg.average_pool(x), expected, rtol=1e-6)
-    network = vgg.Network("vgg16", "conv2_1")
+    network = vgg.VGGFeatures("vgg16", "conv2_1")
     params, image = network.random_params(jax.random.key(0)), picture(1, 32, 32)
     average = dataclasses.replace(network, pooling="average")
     layers = [each(params, image)["relu2_1"] for each in (network, average)]
@@ -262,7 +266,7 @@ def test_settings_out_of_range_are_named(more, message):
     ],
 )
 def test_guides_that_do_not_go_with_the_pictures_are_refused(found, message):
-    network = Loaded(ToyNetwork(), toy_params())
+    network = toy_network()
     style = np.asarray(picture(2, 40, 40))
     with pytest.raises(ConfigError, match=message):
         next(api.iterate(None, style, (32, 32), CONFIG, guides=found, network=network))
@@ -270,7 +274,7 @@ def test_guides_that_do_not_go_with_the_pictures_are_refused(found, message):
 
 
 def test_a_mask_of_other_proportions_is_refused():
-    network = Loaded(ToyNetwork(), toy_params())
+    network = toy_network()
     content, style = (np.asarray(picture(seed, 32, 32)) for seed in (1, 2))
     mask = np.ones((32, 48), np.float32)
     with pytest.raises(ConfigError, match="the mask has 48×32 pixels"):
@@ -288,22 +292,27 @@ def test_a_mask_of_other_proportions_is_refused():
 def test_advice_for_tileable_transfers_can_be_taken(height, width, near, advice):
     config = dataclasses.replace(CONFIG, tileable=True, size=near)
     with pytest.raises(ConfigError, match=advice):
-        api.result_shape((height, width), config)
+        planning.result_shape((height, width), config)
     if advice.startswith("size"):
         taken = dataclasses.replace(config, size=int(advice.split()[1]))
-        assert "×".join(map(str, api.result_shape((height, width), taken)[::-1])) in advice
+        assert "×".join(map(str, planning.result_shape((height, width), taken)[::-1])) in advice
 
 
 def test_of_the_default_gram_layers_those_that_are_not_there_are_left_out():
-    network = Loaded(vgg.Network("vgg16", "conv3_1"), None)
-    network = Loaded(network.network, network.network.random_params(jax.random.key(0)))
+    features = vgg.VGGFeatures("vgg16", "conv3_1")
+    network = Network(features, features.random_params(jax.random.key(0)))
+
+    def gram_layers(config):
+        settings = resolve(config, network)
+        assert settings.program.gram_layers == settings.config.gram_layers
+        return settings.program.gram_layers
+
     chosen = Config(style_loss=("gram",))
-    assert api.for_network(chosen, network).gram_layers == ("relu1_1", "relu2_1", "relu3_1")
+    assert gram_layers(chosen) == ("relu1_1", "relu2_1", "relu3_1")
     named = dataclasses.replace(chosen, gram_layers=("relu1_1", "relu5_1"))
-    assert api.for_network(named, network).gram_layers == named.gram_layers  # to be refused
-    toy = Loaded(ToyNetwork(), toy_params())
+    assert gram_layers(named) == named.gram_layers  # to be refused
     with pytest.raises(ConfigError, match="choose gram_layers from deep, shallow"):
-        api.for_network(chosen, toy)
+        resolve(chosen, toy_network())
 
 
 def test_gram_layers_that_are_not_there_are_refused():
@@ -319,11 +328,12 @@ def test_labels_that_no_style_patch_has_are_found_with_the_level():
     half = np.zeros_like(thin)
     half[:32, :, 1] = half[32:, :, 0] = 1.0
     config = dataclasses.replace(CONFIG, size=64, levels=3)
-    arguments = {"features": ToyNetwork(), "config": config}
-    plan = make_plan((64, 64), [(64, 64)], toy_params(), guided=False, **arguments)
-    found = label_coverage.unmatched(Guides(half, (thin,)), plan, toy_params(), **arguments)
-    assert found == {1: 1}
-    assert not label_coverage.unmatched(Guides(thin, (half,)), plan, toy_params(), **arguments)
+    network = toy_network()
+    settings = resolve(config, network, has_content=False)
+    plan = make_plan((64, 64), [(64, 64)], network, settings)
+    others = plan, network, settings.program.patches
+    assert label_coverage.unmatched(Guides(half, (thin,)), *others) == {1: 1}
+    assert not label_coverage.unmatched(Guides(thin, (half,)), *others)
 
 
 def test_histograms_match_channel_by_channel():
@@ -347,7 +357,7 @@ def test_the_histogram_reaches_the_picture():
     ]
     # The start is the content as it is; what it is compared with has the mapped colors.
     assert len({choice.config.color for choice in starts}) == 3
-    matched = [np.asarray(make_inputs(content, (style,), one.config).content) for one in starts]
+    matched = [np.asarray(make_pictures(content, (style,), one.config).content) for one in starts]
     assert np.abs(matched[2] - matched[0]).mean() > 0.05
     assert np.abs(matched[2] - matched[1]).mean() > 0.005
 
@@ -355,8 +365,9 @@ def test_the_histogram_reaches_the_picture():
 @pytest.mark.parametrize("metric", ["cosine", "distance"])
 def test_the_metric_decides_what_is_nearest(metric):
     config = dataclasses.replace(CONFIG, metric=metric)
-    style = ToyNetwork()(toy_params(), picture(2, 32, 32))["deep"]
-    mine = ToyNetwork()(toy_params(), picture(5, 32, 32))["deep"]
+    program = program_of(config)
+    style = toy_network()(picture(2, 32, 32))["deep"]
+    mine = toy_network()(picture(5, 32, 32))["deep"]
     windows = [
         np.lib.stride_tricks.sliding_window_view(np.asarray(found), (3, 3, 8))[:, :, 0].reshape(
             14 * 14, -1
@@ -368,7 +379,7 @@ def test_the_metric_decides_what_is_nearest(metric):
     cosine = products / np.sqrt(squares[0][:, None] * squares[1])
     distance = squares[0][:, None] + squares[1] - 2 * products
     nearest = {"cosine": cosine.argmax(axis=1), "distance": distance.argmin(axis=1)}
-    position = matches(mrf.prepare(exemplars([picture(2, 32, 32)]), config), config).ravel()
+    position = matches(mrf.prepare(exemplars([picture(2, 32, 32)]), program), program).ravel()
     found = position // 16 * 14 + position % 16
     assert (found == nearest[metric]).mean() > 0.99  # but for ties
     assert (nearest["cosine"] != nearest["distance"]).mean() > 0.1

@@ -14,24 +14,30 @@ import pytest
 from PIL import Image
 
 import jaxmrf
-from jaxmrf import api
 from jaxmrf.core import decoder
 from jaxmrf.core.config import Config
 from jaxmrf.core.decoder import Decoder
+from jaxmrf.core.settings import resolve
 from jaxmrf.errors import ConversionError, WeightsError
 from jaxmrf.jobs import inputs, options, paint
 from jaxmrf.networks import decoder_file, vgg, weights
+from jaxmrf.planning import resolved
 from tests.conftest import picture
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
-NETWORK = vgg.Network("vgg16")
+NETWORK = vgg.VGGFeatures("vgg16")
 CHANNELS = {"relu3_1": 256, "relu4_1": 512}
 CONFIG = Config(size=64, levels=1, iterations=(1,))
 
 
 @pytest.fixture(scope="module")
-def network():
+def loaded():
     return weights.load("vgg16")
+
+
+@pytest.fixture(scope="module")
+def network(loaded):
+    return loaded.network
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +66,7 @@ def test_any_size_is_decoded(height, width):
 def test_the_shipped_decoder_finds_the_picture_that_the_features_are_of(network):
     path = WEIGHTS.parent / "docs" / "images" / "cat-chelsea-cc0.jpg"
     photograph = np.asarray(Image.open(path).resize((128, 96)), np.float32) / 255
-    layers = network.network(network.params, jnp.asarray(photograph))
+    layers = network(jnp.asarray(photograph))
     slow = jax.image.resize(photograph, (*layers["relu4_1"].shape[:2], 3), "linear")
     found = decoder.decode(network.decoder, layers, slow, photograph.shape[:2])
     blurred = jax.image.resize(slow, photograph.shape, "linear")
@@ -81,9 +87,9 @@ def test_a_file_gives_the_decoder_back():
 @pytest.mark.parametrize(
     "other",
     [
-        vgg.Network("vgg19"),
-        vgg.Network("vgg16", mean=(0.4, 0.4, 0.4)),
-        vgg.Network("vgg16", pooling="average"),
+        vgg.VGGFeatures("vgg19"),
+        vgg.VGGFeatures("vgg16", mean=(0.4, 0.4, 0.4)),
+        vgg.VGGFeatures("vgg16", pooling="average"),
         "no VGG",
     ],
 )
@@ -106,7 +112,7 @@ def test_a_missing_or_damaged_decoder_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "decoder-vgg16.safetensors").write_bytes(b"nothing")
     with pytest.raises(WeightsError, match="damaged; install the package again"):
         weights.load_decoder(NETWORK)
-    assert weights.load_decoder(vgg.Network("vgg19")) is None
+    assert weights.load_decoder(vgg.VGGFeatures("vgg19")) is None
 
 
 def test_levels_start_with_the_decoder(network, pixels):
@@ -127,7 +133,7 @@ def test_a_synthesis_starts_with_the_decoder_and_keeps_its_iterations(network, p
     steps = [(p.decoded, p.iteration) for p in seen]
     assert steps == [(0, 0), (1, 0), (2, 0), (2, 1), (2, 2), (0, 0), (1, 0), (2, 0), (2, 1)]
     alone = dataclasses.replace(CONFIG, iterations=())
-    assert api.for_network(alone, network, guided=False).iterations == (60, 30, 15)
+    assert resolve(alone, network, has_content=False).config.iterations == (60, 30, 15)
 
 
 def test_what_is_not_finite_is_left_out(network, pixels):
@@ -160,27 +166,29 @@ def job_of(tmp_path, pixels, **more):
 @pytest.mark.parametrize(
     ("more", "line"),
     [
-        ({}, r"no decoder for this vgg16 with max pooling: levels start without it"),
+        ({}, r"no decoder for this network with max pooling: levels start without it"),
         ({"layers": "relu3_1"}, r"the decoder needs the layers relu3_1, relu4_1"),
         ({"decoder_rounds": 0}, None),
-        ({"style_loss": "gram"}, None),
+        ({"style_loss": "gram", "gram_layers": "relu2_1"}, None),
     ],
 )
 def test_a_start_without_the_decoder_is_told(network, tmp_path, pixels, more, line):
-    told = inputs.start_missed(
-        job_of(tmp_path, pixels, **more), dataclasses.replace(network, decoder=None)
-    )
+    def left_out(job, network):
+        return inputs.left_out(job, resolved(job.config, network)[1])
+
+    told = left_out(job_of(tmp_path, pixels, **more), dataclasses.replace(network, decoder=None))
     assert len(told) == (line is not None)
     assert line is None or re.search(line, told[0])
-    assert inputs.start_missed(job_of(tmp_path, pixels), network) == []
+    assert left_out(job_of(tmp_path, pixels), network) == []
 
 
-def test_a_decoder_that_fails_is_one_line_and_the_picture_is_painted(network, tmp_path, pixels):
+def test_a_decoder_that_fails_is_one_line_and_the_picture_is_painted(loaded, tmp_path, pixels):
+    network = loaded.network
     broken = network.decoder._replace(scale=dict.fromkeys(decoder.LAYERS, np.float32(0.0)))
     told = []
     paint.run(
         job_of(tmp_path, pixels),
-        dataclasses.replace(network, decoder=broken),
+        dataclasses.replace(loaded, network=dataclasses.replace(network, decoder=broken)),
         on_warning=told.append,
     )
     assert len(told) == 1
@@ -210,7 +218,7 @@ import sys
 sys.path.insert(0, {folder!r})
 import jax, numpy as np, pathlib
 import decoder_pictures, train_decoder
-from jaxmrf import weights
+from jaxmrf.networks import weights
 path = pathlib.Path({path!r})
 sources = decoder_pictures.folder_of_pictures(path)
 loaded = weights.load_file(weights.find("vgg16"))

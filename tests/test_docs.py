@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import jaxmrf
+from jaxmrf.jobs import option_table
 from tests.test_imports import PACKAGE
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -37,3 +38,7 @@ def test_every_page_is_on_the_site():
     pages = {path.stem for path in DOCS.glob("*.md")} - {"index"}
     tree = re.search(r"```\{toctree\}(.*?)```", (DOCS / "index.md").read_text(), re.S)[1]
     assert pages == set(re.findall(r"^\w+$", tree, re.M))
+
+
+def test_the_guide_has_the_table_of_all_options():
+    assert option_table.as_markdown() in (DOCS / "guide.md").read_text()

@@ -8,56 +8,54 @@ import pytest
 
 from jaxmrf.core import energy
 from jaxmrf.core.config import Config
-from jaxmrf.core.energy import Weights
+from jaxmrf.core.features import Network
 from jaxmrf.core.losses import mrf
 from jaxmrf.core.matching import patches
-from tests.conftest import ToyNetwork, picture, toy_params
+from jaxmrf.core.settings import TermWeights, program_of
+from tests.conftest import picture, toy_network
 
 CONFIG = Config(layers=("shallow", "deep"), content_layer="deep", matching="exact", style_border=0)
-WEIGHTS = Weights(0.7, {"mrf": 1.3}, 0.2)
+PROGRAM = program_of(CONFIG)
+WEIGHTS = TermWeights(0.7, {"mrf": 1.3}, 0.2)
 ANCHORED = WEIGHTS._replace(anchor=0.6, content_share=0.3)
 
 
 def prepare(
-    config,
-    features=ToyNetwork(),  # noqa: B008
-    params=None,
+    program,
+    network=None,
     content=picture(1, 17, 14),  # noqa: B008
     weights=WEIGHTS,
 ):
     styles = [picture(2, 15, 18), picture(3, 14, 13)]
-    params = toy_params() if params is None else params
-    return compiled_prepare(
-        params, content, styles, weights, shape=(17, 14), features=features, config=config
-    )
+    network = network or toy_network()
+    return compiled_prepare(network, content, styles, weights, shape=(17, 14), program=program)
 
 
-STATIC = ("features", "config")
-compiled_prepare = jax.jit(energy.prepare, static_argnames=("shape", *STATIC))
-compiled_energy = jax.jit(energy.total, static_argnames=STATIC)
+compiled_prepare = jax.jit(energy.prepare, static_argnames=("shape", "program"))
+compiled_energy = jax.jit(energy.total, static_argnames="program")
 
 
-def found_memory(image, params, targets):
+def found_state(network, image, targets):
     @jax.jit
-    def remember(params, image):
-        return mrf.remember(ToyNetwork()(params, image), targets.style["mrf"], None, CONFIG)
+    def refresh(network, image):
+        return mrf.refresh(network(image), targets.style["mrf"], None, PROGRAM)
 
-    return {"mrf": remember(params, image)}
-
-
-def naive_starts(length, config):
-    found = patches.positions(length, config.patch_size, config.style_stride)
-    return found[1:-1] if config.style_border and len(found) >= 4 else found
+    return {"mrf": refresh(network, image)}
 
 
-def naive_energy(image, config, features, params, weights=WEIGHTS):
+def naive_starts(length, settings):
+    found = patches.positions(length, settings.patch_size, settings.style_stride)
+    return found[1:-1] if settings.style_border and len(found) >= 4 else found
+
+
+def naive_energy(image, config, network, weights=WEIGHTS):
     """The whole energy in NumPy, patch by patch, from the text of the paper."""
     content, styles = picture(1, 17, 14), [picture(2, 15, 18), picture(3, 14, 13)]
-    maps = {k: np.asarray(v, np.float64) for k, v in features(params, image).items()}
+    maps = {k: np.asarray(v, np.float64) for k, v in network(image).items()}
     size = config.patch_size
     total = 0.0
     for name in config.layers:
-        style_maps = [np.asarray(features(params, style)[name], np.float64) for style in styles]
+        style_maps = [np.asarray(network(style)[name], np.float64) for style in styles]
         candidates = np.array(
             [
                 m[y : y + size, x : x + size]
@@ -68,7 +66,7 @@ def naive_energy(image, config, features, params, weights=WEIGHTS):
         )
         units = candidates.reshape(len(candidates), -1)
         units = units / np.linalg.norm(units, axis=1, keepdims=True)
-        f, kept = maps[name], np.asarray(features(params, content)[name], np.float64)
+        f, kept = maps[name], np.asarray(network(content)[name], np.float64)
         matched = (1 - weights.anchor) * f + weights.anchor * kept
         taken = [[[] for _ in range(f.shape[1])] for _ in range(f.shape[0])]
         for y in patches.positions(f.shape[0], size, config.stride):
@@ -95,7 +93,7 @@ def naive_energy(image, config, features, params, weights=WEIGHTS):
             "sum": 1.0,
         }[config.normalization]
         total += weights.style["mrf"] * factor * loss
-    target = np.asarray(features(params, content)[config.content_layer], np.float64)
+    target = np.asarray(network(content)[config.content_layer], np.float64)
     factor = {
         "relative": 1 / (target**2).sum(),
         "authors": 1 / target.size,
@@ -110,7 +108,7 @@ def naive_energy(image, config, features, params, weights=WEIGHTS):
 @pytest.mark.parametrize("normalization", ["relative", "authors", "sum"])
 @pytest.mark.parametrize("overlap", ["mean", "rms", "sum"])
 @pytest.mark.parametrize(("stride", "style_stride"), [(1, 1), (2, 2), (3, 1)])
-def test_energy_equals_the_naive_one(normalization, overlap, stride, style_stride, toy, params):
+def test_energy_equals_the_naive_one(normalization, overlap, stride, style_stride, toy):
     config = dataclasses.replace(
         CONFIG,
         normalization=normalization,
@@ -120,41 +118,42 @@ def test_energy_equals_the_naive_one(normalization, overlap, stride, style_strid
         pixel_scale=4.0,
     )
     image = picture(5, 17, 14)
-    targets = prepare(config)
-    value, terms = compiled_energy(image, params, targets, features=toy, config=config)
-    np.testing.assert_allclose(value, naive_energy(image, config, toy, params), rtol=1e-4)
+    program = program_of(config)
+    value, terms = compiled_energy(toy, image, prepare(program), program=program)
+    np.testing.assert_allclose(value, naive_energy(image, config, toy), rtol=1e-4)
     assert set(terms) == {"content", "mrf", "tv"}
     np.testing.assert_allclose(sum(terms.values()), value, rtol=1e-6)
 
 
 @pytest.mark.parametrize("overlap", ["mean", "rms", "sum"])
 @pytest.mark.parametrize("border", [0, 1])
-def test_anchored_energy_equals_the_naive_one(overlap, border, toy, params):
+def test_anchored_energy_equals_the_naive_one(overlap, border, toy):
     config = dataclasses.replace(CONFIG, overlap=overlap, style_border=border)
     image = picture(5, 17, 14)
-    targets = prepare(config, weights=ANCHORED)
-    value, _ = compiled_energy(image, params, targets, features=toy, config=config)
-    expected = naive_energy(image, config, toy, params, ANCHORED)
+    program = program_of(config)
+    targets = prepare(program, weights=ANCHORED)
+    value, _ = compiled_energy(toy, image, targets, program=program)
+    expected = naive_energy(image, config, toy, ANCHORED)
     np.testing.assert_allclose(value, expected, rtol=1e-4)
 
 
-def test_with_anchor_one_the_matches_do_not_depend_on_the_picture(toy, params):
-    targets = prepare(CONFIG, weights=ANCHORED._replace(anchor=1.0)).style["mrf"]
-    found = [mrf.match(toy(params, picture(seed, 17, 14)), targets, CONFIG) for seed in (5, 6)]
+def test_with_anchor_one_the_matches_do_not_depend_on_the_picture(toy):
+    targets = prepare(PROGRAM, weights=ANCHORED._replace(anchor=1.0)).style["mrf"]
+    found = [mrf.match(toy(picture(seed, 17, 14)), targets, PROGRAM) for seed in (5, 6)]
     for name in CONFIG.layers:
         np.testing.assert_array_equal(found[0][name].position, found[1][name].position)
-    own = prepare(CONFIG).style["mrf"]
-    moved = [mrf.match(toy(params, picture(seed, 17, 14)), own, CONFIG) for seed in (5, 6)]
+    own = prepare(PROGRAM).style["mrf"]
+    moved = [mrf.match(toy(picture(seed, 17, 14)), own, PROGRAM) for seed in (5, 6)]
     assert (moved[0]["deep"].position != moved[1]["deep"].position).any()
 
 
-def test_colors_are_put_together_at_the_matches_and_keep_the_styles_distribution(toy, params):
-    targets = prepare(CONFIG, weights=ANCHORED._replace(content_share=0.0)).style["mrf"]
-    layers = toy(params, picture(5, 17, 14))
-    painted = mrf.painted(layers, targets, CONFIG)
+def test_colors_are_put_together_at_the_matches_and_keep_the_styles_distribution(toy):
+    targets = prepare(PROGRAM, weights=ANCHORED._replace(content_share=0.0)).style["mrf"]
+    layers = toy(picture(5, 17, 14))
+    painted = mrf.painted(layers, targets, PROGRAM)
     sheet = np.asarray(targets.colors["deep"]).reshape(-1, 3)
     columns = targets.colors["deep"].shape[1]
-    match = mrf.match(layers, targets, CONFIG)["deep"].position
+    match = mrf.match(layers, targets, PROGRAM)["deep"].position
     middle = [sheet[match[3 - i, 3 - j] + i * columns + j] for i, j in np.ndindex(3, 3)]
     mean = np.asarray(
         patches.reassemble(targets.colors["deep"], match, layers["deep"].shape[:2], 3, 1)
@@ -170,28 +169,24 @@ def test_gradient_is_the_one_the_authors_write_by_hand(stride):
         CONFIG, normalization="authors", overlap="mean", stride=stride, layers=("deep",)
     )
 
-    @dataclasses.dataclass(frozen=True)
-    class Identity:
-        def __call__(self, params, image):
-            return {"deep": image}
-
+    program = program_of(config)
+    network = Network(lambda params, image: {"deep": image}, {})
     generator = np.random.default_rng(4)
     image = jnp.asarray(generator.random((11, 12, 3), np.float32))
     style = jnp.asarray(generator.random((9, 9, 3), np.float32))
     targets = compiled_prepare(
-        {},
+        network,
         None,
         [style],
-        Weights(0.0, {"mrf": 1.0}, 0.0),
+        TermWeights(0.0, {"mrf": 1.0}, 0.0),
         shape=(11, 12),
-        features=Identity(),
-        config=config,
+        program=program,
     )
     gradient = jax.jit(
-        jax.grad(lambda x: energy.total(x, {}, targets, features=Identity(), config=config)[0])
+        jax.grad(lambda image: energy.total(network, image, targets, program=program)[0])
     )(image)
 
-    match = mrf.match({"deep": image}, targets.style["mrf"], config)["deep"]
+    match = mrf.match({"deep": image}, targets.style["mrf"], program)["deep"]
     origin = np.asarray(match.position)
     by_hand, count = np.zeros_like(image), np.zeros((11, 12, 1))
     for i, y in enumerate(patches.positions(11, 3, stride)):
@@ -205,22 +200,21 @@ def test_gradient_is_the_one_the_authors_write_by_hand(stride):
 
 def test_gradient_equals_finite_differences_in_float64():
     with jax.enable_x64(True):
-        params = toy_params(jnp.float64)
+        network = toy_network(dtype=jnp.float64)
         image = jnp.asarray(picture(5, 17, 14), jnp.float64)
         targets = compiled_prepare(
-            params,
+            network,
             jnp.asarray(picture(1, 17, 14), jnp.float64),
             [jnp.asarray(picture(2, 15, 18), jnp.float64)],
             WEIGHTS,
             shape=(17, 14),
-            features=ToyNetwork(),
-            config=CONFIG,
+            program=PROGRAM,
         )
-        memory = found_memory(image, params, targets)
+        state = found_state(network, image, targets)
 
         @jax.jit
-        def value(x):
-            return energy.total(x, params, targets, memory, features=ToyNetwork(), config=CONFIG)[0]
+        def value(image):
+            return energy.total(network, image, targets, state, program=PROGRAM)[0]
 
         gradient = jax.jit(jax.grad(value))(image)
         for seed in range(3):
@@ -230,52 +224,50 @@ def test_gradient_equals_finite_differences_in_float64():
             np.testing.assert_allclose(jnp.vdot(gradient, direction), slope, rtol=1e-5)
 
 
-def test_given_matches_and_matches_found_inside_agree(toy, params):
-    image, targets = picture(5, 17, 14), prepare(CONFIG)
-    memory = found_memory(image, params, targets)
-    inside = compiled_energy(image, params, targets, features=toy, config=CONFIG)[0]
-    given = compiled_energy(image, params, targets, memory, features=toy, config=CONFIG)[0]
+def test_given_matches_and_matches_found_inside_agree(toy):
+    image, targets = picture(5, 17, 14), prepare(PROGRAM)
+    state = found_state(toy, image, targets)
+    inside = compiled_energy(toy, image, targets, program=PROGRAM)[0]
+    given = compiled_energy(toy, image, targets, state, program=PROGRAM)[0]
     np.testing.assert_allclose(inside, given, rtol=1e-6)
 
 
-def test_memory_keeps_the_matches_until_they_are_renewed(toy, params):
-    targets, arguments = prepare(CONFIG), {"features": toy, "config": CONFIG}
+def test_the_state_keeps_the_matches_until_they_are_refreshed(toy):
+    targets = prepare(PROGRAM)
     first, second = picture(5, 17, 14), picture(6, 17, 14)
-    memory = energy.no_memory(first, params, targets, **arguments)
-    for image, renew, matched in ((first, True, first), (second, False, first)):
-        value, (_, memory) = energy.energy_and_memory(
-            image, params, targets, memory, jnp.asarray(renew), **arguments
+    state = energy.init_state(toy, first, targets, program=PROGRAM)
+    for image, refresh, matched in ((first, True, first), (second, False, first)):
+        value, (_, state) = energy.total_and_state(
+            toy, image, targets, state, jnp.asarray(refresh), program=PROGRAM
         )
-        kept = found_memory(matched, params, targets)
-        expected = compiled_energy(image, params, targets, kept, **arguments)[0]
+        kept = found_state(toy, matched, targets)
+        expected = compiled_energy(toy, image, targets, kept, program=PROGRAM)[0]
         np.testing.assert_allclose(value, expected, rtol=1e-5)
-    fresh = compiled_energy(second, params, targets, **arguments)[0]
+    fresh = compiled_energy(toy, second, targets, program=PROGRAM)[0]
     assert abs(value - fresh) > 1e-3 * fresh
 
 
-def test_unguided_synthesis_has_no_content_term(toy, params):
-    targets = prepare(CONFIG, content=None)
-    _, terms = compiled_energy(picture(5, 17, 14), params, targets, features=toy, config=CONFIG)
+def test_unguided_synthesis_has_no_content_term(toy):
+    targets = prepare(PROGRAM, content=None)
+    _, terms = compiled_energy(toy, picture(5, 17, 14), targets, program=PROGRAM)
     assert set(terms) == {"mrf", "tv"}
 
 
-def test_default_weights_do_not_depend_on_the_scale_of_the_network(params):
+def test_default_weights_do_not_depend_on_the_scale_of_the_network():
     image = picture(5, 17, 14)
-    plain, scaled = ToyNetwork(), ToyNetwork((10.0, 0.02))
+    plain, scaled = toy_network(), toy_network((10.0, 0.02))
     values = [
-        compiled_energy(
-            image, params, prepare(CONFIG, features=network), features=network, config=CONFIG
-        )[1]
+        compiled_energy(network, image, prepare(PROGRAM, network), program=PROGRAM)[1]
         for network in (plain, scaled)
     ]
     for name in values[0]:
         np.testing.assert_allclose(values[0][name], values[1][name], rtol=1e-4)
 
 
-def test_energy_is_one_compiled_program_without_constants_of_the_targets(toy, params):
+def test_energy_is_one_compiled_program_without_constants_of_the_targets(toy):
     """Targets are arguments: other targets of the same shapes do not compile again."""
-    compiled = jax.jit(functools.partial(energy.total, features=toy, config=CONFIG))
+    compiled = jax.jit(functools.partial(energy.total, program=PROGRAM))
     image = picture(5, 17, 14)
     for content in (picture(1, 17, 14), picture(9, 17, 14)):
-        compiled(image, params, prepare(CONFIG, content=content))
+        compiled(toy, image, prepare(PROGRAM, content=content))
     assert compiled._cache_size() == 1

@@ -13,16 +13,16 @@ import pytest
 import jaxmrf
 from jaxmrf import Config, ConfigError
 from jaxmrf.batch import manifest
-from jaxmrf.core.energy import Weights
 from jaxmrf.core.losses import style_losses
 from jaxmrf.core.matching import matchers, nearest, style_patches
 from jaxmrf.core.optimize import optimizers
 from jaxmrf.core.run.plan import make_plan
+from jaxmrf.core.settings import DescentSettings, PatchSettings, TermWeights, resolve
 from jaxmrf.files import image
-from tests.conftest import ToyNetwork, picture, toy_params
+from tests.conftest import picture, toy_network
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
-TOY = jaxmrf.Loaded(ToyNetwork(), toy_params())
+TOY = toy_network()
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_a_matcher_of_ones_own_finds_the_matches(painted, monkeypatch):
     def agreement():
         style = style_patches.collect((style_map,), 3, 1)
         starts = style_patches.starts([(12, 12)], 3, 1)
-        style = style._replace(index=own["index"](style, starts, (12, 12), Config()))
+        style = style._replace(index=own["index"](style, starts, (12, 12), PatchSettings()))
         match = own["nearest"](features, style, 3, 1, labels=None)
         itself = own["nearest"](style_map, style, 3, 1)
         return nearest.agreement(features, style, match, 3, 1, 10**6), itself.position
@@ -138,19 +138,19 @@ def test_a_matcher_of_ones_own_finds_the_matches(painted, monkeypatch):
 def test_what_is_not_registered_is_named():
     for field, message in (
         ({"optimizer": "lion"}, "no optimizer 'lion'; choose from lbfgs, adam"),
-        ({"matching": "mine"}, "no matcher 'mine'; choose from fast, exact"),
+        ({"matching": "mine"}, "no matcher 'mine'; choose from auto, exact"),
     ):
         config = Config(layers=("deep",), content_layer="deep", **field)
         with pytest.raises(ConfigError, match=message):
-            make_plan((32, 32), [(32, 32)], TOY.params, features=TOY.network, config=config)
+            make_plan((32, 32), [(32, 32)], TOY, resolve(config, TOY))
 
 
 def test_a_name_means_what_was_registered_last(example):
     optimizers.OPTIMIZERS["own"] = optimizers.OPTIMIZERS["adam"]
-    first = optimizers.make_optimizer(Config(optimizer="own"))
-    assert optimizers.make_optimizer(Config(optimizer="own")) is first
+    first = optimizers.make_optimizer(DescentSettings(optimizer="own"))
+    assert optimizers.make_optimizer(DescentSettings(optimizer="own")) is first
     optimizers.OPTIMIZERS["own"] = optimizers.OPTIMIZERS["lbfgs"]
-    assert optimizers.make_optimizer(Config(optimizer="own")) is not first
+    assert optimizers.make_optimizer(DescentSettings(optimizer="own")) is not first
 
 
 def test_pooling_is_refused_for_a_network_that_has_no_choice():
@@ -166,15 +166,15 @@ def test_a_whole_run_has_the_derivatives_that_differences_show(example):
         iterations=(1, 2), match_every=1, optimizer="smooth_adam",
     )  # fmt: skip
     content, style = picture(1, 16, 16), picture(2, 16, 16)
-    static = {"features": TOY.network, "config": config}
-    plan = make_plan((16, 16), [(16, 16)], TOY.params, **static)
+    settings = resolve(config, TOY)
+    plan = make_plan((16, 16), [(16, 16)], TOY, settings)
     assert len(plan.shapes) == 2
 
     @jax.jit
     @jax.value_and_grad
     def differentiate(factors):
-        factors = Weights(factors[0], {"mrf": factors[1]}, 1.0)
-        return own["distance"](factors, TOY.params, content, style, plan, **static)[0]
+        factors = TermWeights(factors[0], {"mrf": factors[1]}, 1.0)
+        return own["distance"](factors, TOY, content, style, plan, settings)[0]
 
     one, step = jnp.ones(2), 0.005
     derivatives = differentiate(one)[1]

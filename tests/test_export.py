@@ -6,37 +6,34 @@ import jax
 import numpy as np
 import pytest
 
-from jaxmrf.core import energy
 from jaxmrf.core.config import Config
-from jaxmrf.core.energy import Weights
+from jaxmrf.core.features import Network
 from jaxmrf.core.matching import matchers
-from jaxmrf.core.optimize import optimizers
-from jaxmrf.core.run.step import jit_steps
+from jaxmrf.core.run import lanes
+from jaxmrf.core.run.inputs import LevelPictures
+from jaxmrf.core.settings import TermWeights, program_of
 from jaxmrf.networks import vgg
 
 
 @pytest.mark.parametrize("exact_pairs", [2**27, 0])
 def test_a_chunk_of_whole_steps_lowers_for_cuda_and_tpu(exact_pairs, monkeypatch):
     monkeypatch.setattr(matchers, "EXACT_PAIRS", exact_pairs)
-    config, network = Config(), vgg.Network("vgg19")
-    optimizer = optimizers.make_optimizer(config)
-    static = {"features": network, "config": config}
-    shape = (176, 168)
-    picture = jax.ShapeDtypeStruct((*shape, 3), np.float32)
-    params = jax.eval_shape(network.random_params, jax.random.key(0))
+    features, shape = vgg.VGGFeatures("vgg19"), (176, 168)
+    network = Network(features, jax.eval_shape(features.random_params, jax.random.key(0)))
+    static = {"program": program_of(Config()), "mesh": None}
+    images = jax.ShapeDtypeStruct((1, *shape, 3), np.float32)
+    number = jax.ShapeDtypeStruct((1,), np.float32)
+    weights = TermWeights(number, {"mrf": number}, number, number, number)
+    pictures = LevelPictures(images, (images,), weights, None, None, None)
 
-    targets = jax.eval_shape(
-        functools.partial(energy.prepare, shape=shape, **static),
-        params,
-        picture,
-        [picture],
-        Weights(1.0, {"mrf": 1.0}, 1.0),
-    )
+    prepare = functools.partial(lanes._prepare, shape=shape, **static)
+    lanes._prepare.clear_cache()  # it does not know that the constant has changed
+    targets = jax.eval_shape(prepare, network, pictures)
     assert (targets.style["mrf"].patches["relu3_1"].index is None) == bool(exact_pairs)
-    state = jax.eval_shape(functools.partial(optimizers.init, optimizer=optimizer), picture)
-    memory = jax.eval_shape(lambda x: energy.no_memory(x, params, targets, **static), picture)
-    exported = jax.export.export(jit_steps, platforms=["cuda", "tpu"])(
-        *state, memory, params, targets, count=5, **static
+    begin = functools.partial(lanes._begin, shape=shape, **static)
+    state, loss_state = jax.eval_shape(begin, network, targets)
+    exported = jax.export.export(lanes._steps, platforms=["cuda", "tpu"])(
+        network, *state, loss_state, targets, count=5, **static
     )
     module = exported.mlir_module()
     assert exported.platforms == ("cuda", "tpu")

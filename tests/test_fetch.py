@@ -221,12 +221,12 @@ def command(*arguments):
 
 
 def test_fetch_makes_vgg19_the_network_in_use(home, server):
-    assert weights.load().network.architecture == "vgg16"
+    assert weights.load().features.architecture == "vgg16"
     done = command("fetch", "vgg19")
     assert done.exit_code == 0, done.output
     loaded = weights.load()
-    assert loaded.network == weights.load("vgg19").network
-    assert loaded.network.architecture == "vgg19"
+    assert loaded.features == weights.load("vgg19").features
+    assert loaded.features.architecture == "vgg19"
     assert abs(loaded.path.stat().st_size / 1e6 - 23.5) < 0.1
     left = {path.name for path in loaded.path.parent.iterdir()}
     assert left <= {"vgg19.safetensors", "vgg19.lock"}
@@ -281,7 +281,7 @@ def test_damaged_stored_weights_are_told_of(home, server):
 def test_two_processes_load_it_once(home, server):
     server.script = ["hold"]
     program = (
-        "import sys; from jaxmrf import published, weights\n"
+        "import sys; from jaxmrf.networks import published, weights\n"
         "place = published.Published('vgg19', 'keras', *sys.argv[1:], 80, 'CC')\n"
         "print('ready', flush=True)\n"
         "print(weights.fetch_file(place))\n"
@@ -307,7 +307,7 @@ def test_two_processes_load_it_once(home, server):
         stdout, stderr = process.communicate(timeout=120)
         assert process.returncode == 0, stderr
         assert stdout.strip() == str(weights.stored_file("vgg19"))
-    assert weights.load("vgg19").network.architecture == "vgg19"
+    assert weights.load("vgg19").features.architecture == "vgg19"
     assert server.requests == [None]
     assert not list(weights.stored_file("vgg19").parent.glob("*.part"))
 
@@ -328,7 +328,7 @@ def test_the_list_tells_of_an_override_and_of_damage(home, content, monkeypatch)
 def test_weights_by_option_and_environment(home, content, monkeypatch):
     path = home / "mine.h5"
     path.write_bytes(content)
-    assert weights.load("auto", path).network.architecture == "vgg19"
+    assert weights.load("auto", path).features.architecture == "vgg19"
     monkeypatch.setenv(weights.ENVIRONMENT, str(path))
     assert weights.load().path == path
     with pytest.raises(WeightsError, match="this is vgg19, not vgg16"):
@@ -344,8 +344,8 @@ def test_convert_stores_where_runs_find_it(home, content):
     done = command("convert", str(path), "--network", "vgg19", "--deepest", "relu4_1")
     assert done.exit_code == 0, done.output
     loaded = weights.load()
-    assert loaded.network.architecture == "vgg19"
-    assert loaded.network.deepest == "conv4_1"
+    assert loaded.features.architecture == "vgg19"
+    assert loaded.features.deepest == "conv4_1"
     wrong = command("convert", str(path), "--network", "vgg16")
     assert wrong.exit_code == 2
     assert "this is vgg19, not vgg16" in wrong.output

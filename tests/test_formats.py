@@ -221,7 +221,7 @@ def test_a_converted_file_computes_what_an_independent_engine_does(name, vgg19, 
     path = tmp_path / "a name that says nothing"
     write(path, vgg19)
     conversion = convert.read(path, "vgg19")
-    assert conversion.network.architecture == "vgg19"
+    assert conversion.features.architecture == "vgg19"
     image = np.asarray(picture(1, 35, 48))
     kept = {key: vgg19[key] for key in vgg.convolution_names("vgg19")[:10]}
     expected = engine.run(
@@ -229,7 +229,7 @@ def test_a_converted_file_computes_what_an_independent_engine_does(name, vgg19, 
         {key: bias for key, (_, bias) in kept.items()},
         normalize(image),
     )
-    found = jax.jit(conversion.network)(conversion.params, image)
+    found = jax.jit(conversion.features)(conversion.params, image)
     assert list(found)[-1] == "relu4_2"
     for layer, activation in expected.items():
         error = np.abs(np.asarray(found[layer]) - activation).max() / np.abs(activation).max()
@@ -247,7 +247,7 @@ def test_one_network_from_two_formats_gives_the_same_activations(vgg19, tmp_path
     layers = []
     for path in paths:
         stored = convert.from_safetensors(convert.to_safetensors(convert.read(path), "float32"))
-        layers.append(jax.jit(stored.network)(stored.params, image)["relu4_2"])
+        layers.append(jax.jit(stored.features)(stored.params, image)["relu4_2"])
     for other in layers[1:]:
         assert np.abs(layers[0] - other).max() < 1e-3 * np.abs(layers[0]).max()
 
@@ -255,7 +255,7 @@ def test_one_network_from_two_formats_gives_the_same_activations(vgg19, tmp_path
 def test_vgg16_is_told_from_vgg19(tmp_path):
     path = tmp_path / "weights"
     write_timm(path, torch_state(numbers("vgg16"), "vgg16"))
-    assert convert.read(path).network.architecture == "vgg16"
+    assert convert.read(path).features.architecture == "vgg16"
     with pytest.raises(ConversionError, match="this is vgg16, not vgg19"):
         convert.read(path, "vgg19")
 
@@ -266,7 +266,7 @@ def test_the_deepest_layer_can_be_chosen_and_the_size_is_as_documented(vgg19, tm
     default = convert.to_safetensors(convert.read(path), "float32")
     assert abs(len(default) / 1e6 - 23.5) < 0.1
     deepest = convert.read(path, deepest="conv5_4")
-    assert deepest.network.layers[-1] == "relu5_4"
+    assert deepest.features.layers[-1] == "relu5_4"
     with pytest.raises(ConversionError, match="has no conv6_1"):
         convert.read(path, deepest="conv6_1")
 

@@ -21,11 +21,12 @@ from jaxmrf.analysis.match_map import Copy
 from jaxmrf.cli import app
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
+from jaxmrf.core.settings import CopySettings
 from jaxmrf.errors import ConfigError
 from jaxmrf.files import image
 from jaxmrf.inspection import colors, curves, inspect, page
-from jaxmrf.jobs import options
-from jaxmrf.jobs.job import settings_of
+from jaxmrf.jobs import inputs, options
+from jaxmrf.jobs.job import record_of
 from jaxmrf.networks import weights
 from tests.conftest import picture
 
@@ -40,8 +41,8 @@ def settings(shape, style, **more):
     return Config(**{**given, "matching": "exact", "style_scale": scale, **more})
 
 
-def maps(toy, params, image, styles, config, content=None):
-    return match_map.match_maps(params, image, content, styles, features=toy, config=config)
+def maps(toy, image, styles, config, content=None):
+    return match_map.match_maps(toy, image, content, styles, config)
 
 
 def inside(values, step, border=6):
@@ -51,12 +52,12 @@ def inside(values, step, border=6):
 
 
 @pytest.mark.parametrize(("patch_size", "stride"), [(3, 1), (4, 3)])
-def test_a_crop_of_the_style_finds_its_own_place_and_pixels(toy, params, patch_size, stride):
+def test_a_crop_of_the_style_finds_its_own_place_and_pixels(toy, patch_size, stride):
     style = picture(3, 48, 56)
     top, left, height, width = 8, 14, 32, 36
     crop = style[top : top + height, left : left + width]
     config = settings(crop.shape, style, patch_size=patch_size, stride=stride)
-    found = maps(toy, params, crop, (style,), config)
+    found = maps(toy, crop, (style,), config)
     assert {name: each.step for name, each in found.items()} == STEPS
     for name, each in found.items():
         step = each.step
@@ -70,13 +71,13 @@ def test_a_crop_of_the_style_finds_its_own_place_and_pixels(toy, params, patch_s
         assert not each.copy.any(), name
 
 
-def test_two_styles_and_their_copies_are_told_apart(toy, params):
+def test_two_styles_and_their_copies_are_told_apart(toy):
     styles = picture(4, 48, 48), picture(5, 48, 48)
     crop = jnp.concatenate([styles[0][8:40, 4:24], styles[1][8:40, 20:40]], axis=1)
     config = settings(crop.shape, styles[0], scales=1)
     copies = match_map.copies(2, config)
     assert len(copies) == 6
-    for each in maps(toy, params, crop, styles, config).values():
+    for each in maps(toy, crop, styles, config).values():
         middle = each.copy.shape[1] // 2
         for style, half in enumerate((each.copy[:, :middle], each.copy[:, middle:])):
             taken = {copies[index] for index in inside(half, each.step).ravel()}
@@ -86,13 +87,14 @@ def test_two_styles_and_their_copies_are_told_apart(toy, params):
         assert shares[[copies.index(Copy(style, 0.0, 1.0)) for style in (0, 1)]].sum() > 0.6
 
 
-def test_a_turned_copy_is_found_and_its_places_turned_back(toy, params):
+def test_a_turned_copy_is_found_and_its_places_turned_back(toy):
     style = picture(6, 64, 64)
     config = settings((40, 40), style, rotations=1, rotation_step=15.0)
     number = 2  # turned by 15 degrees
-    turned = jax.jit(lambda picture: pyramid.style_copies(picture, config))(style)[number]
+    copies = CopySettings(rotations=1, rotation_step=15.0)
+    turned = jax.jit(lambda picture: pyramid.style_copies(picture, copies))(style)[number]
     top, left = ((side - 40) // 4 * 2 for side in turned.shape[:2])
-    each = maps(toy, params, turned[top : top + 40, left : left + 40], (style,), config)["shallow"]
+    each = maps(toy, turned[top : top + 40, left : left + 40], (style,), config)["shallow"]
     assert match_map.copies(1, config)[number] == Copy(0, 15.0, 1.0)
     assert (inside(each.copy, 1) == number).all()
     y, x = (
@@ -106,23 +108,23 @@ def test_a_turned_copy_is_found_and_its_places_turned_back(toy, params):
     np.testing.assert_allclose(inside(each.place, 1), inside(place, 1), atol=1e-4)
 
 
-def test_a_tileable_picture_is_assembled_up_to_its_borders(toy, params):
+def test_a_tileable_picture_is_assembled_up_to_its_borders(toy):
     tile = picture(7, 32, 32)
     style = jnp.tile(tile, (3, 3, 1))
     config = settings(tile.shape, style, tileable=True)
-    for each in maps(toy, params, tile, (style,), config).values():
+    for each in maps(toy, tile, (style,), config).values():
         assert each.place.shape[:2] == (32 // each.step, 32 // each.step)
         np.testing.assert_allclose(each.assembled, tile, atol=1e-4)
 
 
-def test_with_kept_colors_matches_go_by_light_and_pixels_are_the_painting_s(toy, params):
+def test_with_kept_colors_matches_go_by_light_and_pixels_are_the_painting_s(toy):
     style = picture(8, 32, 32)
     content = picture(9, 32, 32)
     config = settings(content.shape, style, color="keep")
-    each = maps(toy, params, content, (style,), config, content=content)["shallow"]
+    each = maps(toy, content, (style,), config, content=content)["shallow"]
     assert np.ptp(each.assembled, axis=-1).mean() > 0.5 * np.ptp(style, axis=-1).mean()
     grey = jnp.repeat(content.mean(axis=-1, keepdims=True), 3, axis=-1)
-    colorless = maps(toy, params, grey, (style,), config, content=content)["shallow"]
+    colorless = maps(toy, grey, (style,), config, content=content)["shallow"]
     assert (colorless.place == each.place).mean() > 0.3  # only lightness differs a little
 
 
@@ -138,12 +140,12 @@ def test_every_place_has_its_color_and_styles_share_them():
     assert (key[0, -1] < alone[0, -1]).any()  # the first of two has not the last color
 
 
-def test_a_shallow_layer_keeps_more_of_a_picture_than_a_deep_one(toy, params):
+def test_a_shallow_layer_keeps_more_of_a_picture_than_a_deep_one(toy):
     original = picture(10, 24, 32)
     likeness = {}
     for layer in ("shallow", "deep"):
         config = reconstruction.settings(layer, 32, 40)
-        *_, last = reconstruction.reconstruct(params, original, features=toy, config=config)
+        *_, last = reconstruction.reconstruct(toy, original, config)
         assert last.terms["gram"] == 0.0
         likeness[layer] = reconstruction.likeness(last.picture(), original)
     assert likeness["shallow"] > 0.97
@@ -243,7 +245,7 @@ def painted(tmp_path, cache, monkeypatch):
             "levels": 1,
         }
     )
-    written = settings_of(job, weights.load(), (40, 64))
+    written = record_of(job, weights.load(), (40, 64))
     image.save(job.output, image.Picture(np.asarray(picture(4, 40, 64))), written)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
@@ -298,7 +300,7 @@ def test_guides_and_mask_are_found_and_hold(tmp_path):
     }
     for name, each in pixels.items():
         image.save(tmp_path / f"{name}.png", image.Picture(each), {})
-    network, maps = weights.load(), {}
+    loaded, maps = weights.load(), {}
     quick = {"size": 64, "layers": ("relu2_1",), "content_layer": "relu2_1", "levels": 1}
     guides = {"content_guide": tmp_path / "where.png", "style_guide": [tmp_path / "from.png"]}
     # The masked picture has something else outside, which must not be seen.
@@ -307,17 +309,18 @@ def test_guides_and_mask_are_found_and_hold(tmp_path):
         "free": (pixels["free"], {}),
         "guided": (pixels["free"], guides),
     }
-    for name, (painted, more) in cases.items():
+    for name, (result, more) in cases.items():
         output = tmp_path / f"{name}-out.png"
         files = {"content": tmp_path / "photo.png", "style": tmp_path / "style.png"}
         given = options.job({**quick, **files, **more, "output": output})
-        written = settings_of(given, network, (64, 64))
-        image.save(output, image.Picture(painted), written)
+        written = record_of(given, loaded, (64, 64))
+        image.save(output, image.Picture(result), written)
         job = inspect.job_of(inspect.Request(output, tmp_path / "why", {}))
         assert (job.content_guide, job.style_guides, job.mask) == (
             given.content_guide, given.style_guides, given.mask,
         )  # fmt: skip
-        maps[name] = inspect._match_maps(job, inspect._load(job), network)["relu2_1"]
+        pictures, painted = inputs.load(job), image.load(job.output).pixels
+        maps[name] = inspect._match_maps(job, pictures, painted, loaded)["relu2_1"]
     np.testing.assert_array_equal(maps["masked"].place, maps["free"].place)
     crossed = {}
     for name in ("free", "guided"):

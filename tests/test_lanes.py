@@ -10,11 +10,7 @@ import numpy as np
 import pytest
 
 from jaxmrf.core.run import lanes
-from jaxmrf.core.run.plan import make_plan
-from tests.conftest import ToyNetwork, toy_params
-from tests.lanes_on_devices import CONFIG, transfers
-
-TOY = ToyNetwork()
+from tests.lanes_on_devices import TOY, planned
 
 
 @pytest.fixture(scope="module")
@@ -51,26 +47,26 @@ def test_devices_exchange_nothing(found):
 
 @pytest.fixture(scope="module")
 def three():
-    params = toy_params()
-    plan = make_plan((48, 36), [(40, 40)], params, features=TOY, config=CONFIG)
-    shape = lanes.shape_of(plan, CONFIG, guided=True)
-    made = [lanes.make_lane(c, [s], None, shape, config) for c, s, config in transfers(3)]
-    return made, shape, params
+    plan, key, jobs = planned(3)
+    return [lanes.make_lane(c, [s], None, plan, settings) for c, s, settings in jobs], key
 
 
-def stages(three, made=None, resume=None):
-    default, shape, params = three
+def iterations(three, made=None, resume=None):
+    """Yields the stages after each iteration."""
+    default, key = three
     mesh = lanes.make_mesh(jax.devices()[:1])
-    return list(lanes.run(made or default, shape, params, features=TOY, mesh=mesh, resume=resume))
+    for stage in lanes.run(made or default, key, TOY, mesh=mesh, resume=resume):
+        if stage.iteration:
+            yield stage
 
 
 def test_a_lane_that_is_not_finite_fails_alone(three):
     made = list(three[0])
     broken = made[1].levels[0]
     bad = broken._replace(weights=broken.weights._replace(style={"mrf": np.float32(np.inf)}))
-    whole = stages(three)
+    whole = list(iterations(three))
     made[1] = lanes.Lane((bad, *made[1].levels[1:]), made[1].start, made[1].original)
-    found = stages(three, made)
+    found = list(iterations(three, made))
     assert found[-1].finite.tolist() == [True, False, True]
     for lane in (0, 2):
         assert np.array_equal(found[-1].images[lane], whole[-1].images[lane])
@@ -78,13 +74,13 @@ def test_a_lane_that_is_not_finite_fails_alone(three):
 
 @pytest.mark.parametrize("at", [0, 2, 3, 4, 6])
 def test_a_snapshot_goes_on_to_the_same_bytes(three, at):
-    default, shape, params = three
-    mesh = lanes.make_mesh(jax.devices()[:1])
-    for done, stage in enumerate(lanes.run(default, shape, params, features=TOY, mesh=mesh)):
+    for done, stage in enumerate(iterations(three)):
         if done == at:
             saved = stage.snapshot()
             break
-    whole, rest = stages(three), stages(three, resume=saved)
+    whole, rest = list(iterations(three)), list(iterations(three, resume=saved))
     assert len(rest) == len(whole) - at - 1
+    for resumed, expected in zip(rest, whole[at + 1 :], strict=True):
+        assert (resumed.level, resumed.iteration) == (expected.level, expected.iteration)
     last = np.asarray(rest[-1].images) if rest else saved.arrays[0]
     assert last.tobytes() == np.asarray(whole[-1].images).tobytes()

@@ -8,6 +8,7 @@ import pytest
 
 from jaxmrf.core.config import Config
 from jaxmrf.core.run.plan import make_plan
+from jaxmrf.core.settings import resolve
 from jaxmrf.errors import ConfigError
 from jaxmrf.machine import memory
 from jaxmrf.machine.memory import memory_needed
@@ -19,16 +20,15 @@ SHAPE = (320, 200)
 
 @pytest.fixture(scope="module")
 def network():
-    small = vgg.Network("vgg16", "conv2_1")
+    small = vgg.VGGFeatures("vgg16", "conv2_1")
     params = jax.jit(small.random_params)(jax.random.key(0))
-    return dataclasses.replace(weights.load(), network=small, params=params)
+    return dataclasses.replace(weights.load().network, features=small, params=params)
 
 
 def fit(network, budget, **more):
-    config = dataclasses.replace(CONFIG, **more)
-    arguments = {"features": network.network, "config": config}
-    plan = make_plan(SHAPE, [(64, 64)], network.params, **arguments)
-    return memory.fit(network, plan, config, guided=True, budget=budget), plan
+    settings = resolve(dataclasses.replace(CONFIG, **more), network)
+    plan = make_plan(SHAPE, [(64, 64)], network, settings)
+    return memory.fit(network, plan, settings, budget=budget), plan
 
 
 def test_small_pictures_are_not_checked_and_large_budgets_change_nothing(network):
@@ -38,10 +38,10 @@ def test_small_pictures_are_not_checked_and_large_budgets_change_nothing(network
 
 def test_what_would_not_fit_is_computed_in_strips(network):
     plan = fit(network, None)[1]
-    whole = memory_needed(plan, network.params, features=network.network, config=CONFIG)
+    whole = memory_needed(plan, network, resolve(CONFIG, network))
     assert fit(network, int(memory.OVERHEAD * whole) + 1)[0] is network
     found = fit(network, int(memory.OVERHEAD * whole) - 1)[0]
-    assert found.network == dataclasses.replace(network.network, in_strips=True)
+    assert found.features == dataclasses.replace(network.features, in_strips=True)
     assert found.params is network.params
 
 
@@ -49,7 +49,7 @@ def test_without_a_budget_a_run_in_strips_leaves_room_beside_it(network, monkeyp
     monkeypatch.setattr(memory, "UNCHECKED_PIXELS", 1)
     assert fit(network, None)[0] is network
     monkeypatch.setattr(memory, "comfortable", lambda: 1_000_000)
-    assert fit(network, None)[0].network.in_strips
+    assert fit(network, None)[0].features.in_strips
     assert fit(network, None, layers=("relu1_1",))[0] is network
     monkeypatch.setattr(memory, "available", lambda: 1_000_000)
     with pytest.raises(ConfigError, match="GB are there"):
@@ -73,7 +73,7 @@ def test_freed_memory_is_kept_for_the_next_program():
     """In a process of its own, since it holds for all of it."""
     program = """
 import resource
-from jaxmrf import device
+from jaxmrf.machine import device
 device.keep_freed_memory()
 def page_faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

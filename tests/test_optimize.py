@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmrf.core.config import Config
 from jaxmrf.core.optimize import bands, lbfgs, optimizers
+from jaxmrf.core.settings import DescentSettings, Program
 
 
 def rosenbrock(x):
@@ -59,8 +59,8 @@ def authors_lbfgs(function, x, iterations, history):
     return np.array(path), skipped
 
 
-def run(objective, start, iterations, config):
-    optimizer = optimizers.make_optimizer(config)
+def run(objective, start, iterations, descent):
+    optimizer = optimizers.make_optimizer(descent)
     state = optimizers.init(start, optimizer)
     step = jax.jit(lambda state: optimizers.step(state, objective=objective, optimizer=optimizer))
     path, records = [np.asarray(state.image).ravel()], []
@@ -75,20 +75,21 @@ def run(objective, start, iterations, config):
 def test_lbfgs_walks_the_path_of_the_authors_code(history):
     with jax.enable_x64(True):
         start = jnp.asarray(np.random.default_rng(0).random((2, 3, 3)) + 0.5)
-        config = Config(history=history, taxicab_first_step=True, preconditioner="none")
-        path, _ = run(quadratic, start, 12, config)
+        descent = DescentSettings(history=history, taxicab_first_step=True, preconditioner="none")
+        path, _ = run(quadratic, start, 12, descent)
         expected, _ = authors_lbfgs(quadratic, start, 12, history)
     np.testing.assert_allclose(path, expected, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize("iterations", [1, 2, 7, 40])
 def test_a_level_gets_the_memory_that_its_iterations_fill(iterations):
-    whole, level = Config(history=25), Config(history=25).for_level(iterations)
-    shorter = Config(history=max(1, level.history - 1))
+    whole = DescentSettings(history=25)
+    level = Program(descent=whole).for_level(iterations).descent
+    shorter = DescentSettings(history=max(1, level.history - 1))
     with jax.enable_x64(True):
         start = jnp.asarray(np.random.default_rng(1).random((6, 5, 3)) + 0.5)
         path, expected, other = (
-            run(quadratic, start, iterations, config)[0] for config in (level, whole, shorter)
+            run(quadratic, start, iterations, descent)[0] for descent in (level, whole, shorter)
         )
     np.testing.assert_allclose(path, expected, rtol=1e-9, atol=1e-12)
     if iterations > 2:  # the oldest correction matters still, so none is too many
@@ -98,8 +99,8 @@ def test_a_level_gets_the_memory_that_its_iterations_fill(iterations):
 def test_lbfgs_leaves_out_pairs_of_negative_curvature_as_the_authors_do():
     with jax.enable_x64(True):
         start = jnp.asarray(np.random.default_rng(3).uniform(0.6, 1.6, (2, 2, 3)))
-        config = Config(history=4, taxicab_first_step=True, preconditioner="none")
-        path, _ = run(trigonometric, start, 15, config)
+        descent = DescentSettings(history=4, taxicab_first_step=True, preconditioner="none")
+        path, _ = run(trigonometric, start, 15, descent)
         expected, skipped = authors_lbfgs(trigonometric, start, 15, 4)
     assert skipped > 0
     np.testing.assert_allclose(path, expected, rtol=1e-9)
@@ -112,20 +113,20 @@ def test_without_any_accepted_pair_steps_stay_bounded():
         value = -50.0 * jnp.sum(x**2)
         return value, {"concave": value}
 
-    path, _ = run(concave, jnp.full((2, 2, 3), 0.1), 3, Config())
+    path, _ = run(concave, jnp.full((2, 2, 3), 0.1), 3, DescentSettings())
     assert (np.linalg.norm(np.diff(path, axis=0), axis=1) <= 1 + 1e-5).all()
 
 
 def test_lbfgs_with_line_search_solves_rosenbrock():
     start = jnp.full((1, 2, 3), -1.2)
-    path, records = run(rosenbrock, start, 80, Config(line_search="zoom"))
+    path, records = run(rosenbrock, start, 80, DescentSettings(line_search="zoom"))
     assert records[-1].value < 1e-6
     np.testing.assert_allclose(path[-1], 1.0, atol=1e-2)
 
 
 def test_adam_walks_downhill():
     path, records = run(
-        quadratic, jnp.ones((2, 2, 3)), 60, Config(optimizer="adam", learning_rate=0.05)
+        quadratic, jnp.ones((2, 2, 3)), 60, DescentSettings(optimizer="adam", learning_rate=0.05)
     )
     assert records[-1].value < 1e-2 * records[0].value
     np.testing.assert_allclose(np.abs(path[1] - path[0]), 0.05, rtol=1e-3)
@@ -136,21 +137,21 @@ def test_a_step_from_a_value_that_is_not_finite_keeps_the_picture():
         value = jnp.sum(x) / 0.0
         return value, {"broken": value}
 
-    path, records = run(broken, jnp.ones((2, 2, 3)), 2, Config())
+    path, records = run(broken, jnp.ones((2, 2, 3)), 2, DescentSettings())
     assert not records[0].finite
     np.testing.assert_array_equal(path[-1], path[0])
 
 
 def test_records_report_the_picture_they_started_from():
-    _, records = run(quadratic, jnp.ones((1, 1, 3)), 1, Config())
+    _, records = run(quadratic, jnp.ones((1, 1, 3)), 1, DescentSettings())
     assert records[0].value == 6.0
     np.testing.assert_allclose(records[0].gradient_norm, np.sqrt(4 + 16 + 36), rtol=1e-6)
 
 
 def test_equal_settings_share_an_optimizer():
-    config = Config()
-    assert optimizers.make_optimizer(config) is optimizers.make_optimizer(
-        dataclasses.replace(config)
+    descent = DescentSettings()
+    assert optimizers.make_optimizer(descent) is optimizers.make_optimizer(
+        dataclasses.replace(descent)
     )
 
 
@@ -219,7 +220,7 @@ def test_spectral_lbfgs_walks_the_path_of_the_two_loops(shape, monkeypatch):
 
     with jax.enable_x64(True):
         start = np.random.default_rng(0).random(shape)
-        path, _ = run(blurred, jnp.asarray(start), 9, Config(history=4))
+        path, _ = run(blurred, jnp.asarray(start), 9, DescentSettings(history=4))
         gradient_of = jax.jit(jax.grad(lambda x: blurred(x)[0]))
         expected = spectral_lbfgs(
             lambda x: np.asarray(gradient_of(jnp.asarray(x))), start, 9, history=4
@@ -235,7 +236,7 @@ def test_a_step_that_makes_it_much_worse_is_taken_back():
         return value, {"stiff": value}
 
     start = jnp.full((6, 6, 3), 4e-5)
-    path, records = run(stiff, start, 12, Config())
+    path, records = run(stiff, start, 12, DescentSettings())
     values = np.array([record.value for record in records])
     assert values[1] > 2 * values[0]
     np.testing.assert_array_less(values[2:], 1.5 * values[0])
@@ -246,9 +247,9 @@ def test_a_step_that_makes_it_much_worse_is_taken_back():
 @pytest.mark.parametrize("side", [6, 60])
 def test_the_first_step_is_of_one_size_whatever_the_picture_is(side):
     start = jnp.asarray(np.random.default_rng(0).random((side, side, 3)))
-    path, _ = run(quadratic, start, 1, Config())
+    path, _ = run(quadratic, start, 1, DescentSettings())
     np.testing.assert_allclose(np.sqrt(np.mean((path[1] - path[0]) ** 2)), 1e-3, rtol=1e-3)
-    still, _ = run(quadratic, jnp.zeros_like(start), 1, Config())
+    still, _ = run(quadratic, jnp.zeros_like(start), 1, DescentSettings())
     np.testing.assert_array_equal(still[1], 0.0)
 
 
@@ -259,7 +260,7 @@ def test_spectral_guess_needs_fewer_iterations_where_bands_differ():
 
     start = jnp.asarray(np.random.default_rng(1).random((32, 32, 3), np.float32))
     energies = {
-        name: run(stiff, start, 25, Config(history=5, preconditioner=name))[1][-1].value
+        name: run(stiff, start, 25, DescentSettings(history=5, preconditioner=name))[1][-1].value
         for name in ("none", "spectral")
     }
     assert energies["spectral"] < 0.9 * energies["none"]

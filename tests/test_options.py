@@ -6,8 +6,12 @@ from pathlib import Path
 import pytest
 
 from jaxmrf.core.config import Config
+from jaxmrf.core.decoder import Decoder
+from jaxmrf.core.features import Network
+from jaxmrf.core.settings import resolve
 from jaxmrf.errors import ConfigError
 from jaxmrf.jobs import options
+from tests.conftest import ToyNetwork
 
 PICTURES = {"content": "a.png", "style": "b.png", "output": "c.png"}
 
@@ -83,7 +87,8 @@ def test_what_has_no_effect_is_named(given, reason):
 
 def test_levels_and_iterations_depend_on_the_decoder_until_they_are_given():
     def decoded(**given):
-        config = options.job({**PICTURES, **given}).config.scheduled(decoded=True)
+        network = Network(ToyNetwork(), {}, Decoder({}, {}))
+        config = resolve(options.job({**PICTURES, **given}).config, network).config
         return config.levels, config.iterations
 
     assert decoded(preset="quick") == (1, (0,))
@@ -92,6 +97,7 @@ def test_levels_and_iterations_depend_on_the_decoder_until_they_are_given():
     assert decoded(levels="4") == (4, (0, 0, 0, 4))
     assert decoded(iterations="7") == (2, (7,))
     assert decoded(iterations="7,5,3") == (3, (7, 5, 3))
-    alone = options.job({**PICTURES, "preset": "quick"}).config.scheduled(decoded=False)
+    config = options.job({**PICTURES, "preset": "quick"}).config
+    alone = resolve(config, Network(ToyNetwork(), {})).config
     assert alone.levels is None
     assert max(alone.iterations) > 0

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
+from jaxmrf.core.settings import CopySettings
 from tests.conftest import picture
 
 
@@ -60,7 +61,7 @@ def test_rotation_by_the_opposite_angle_gives_the_middle_back():
 
 def test_style_copies_are_all_rotations_times_all_scales():
     image = picture(0, 40, 60)
-    copies = pyramid.style_copies(image, Config(rotations=1, scales=2))
+    copies = pyramid.style_copies(image, CopySettings(rotations=1, scales=2))
     assert len(copies) == 3 * 5
     assert any(copy.shape == image.shape and np.array_equal(copy, image) for copy in copies)
     widths = sorted({copy.shape[1] for copy in copies})

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from jaxmrf.batch import ray
-from jaxmrf.errors import ConfigError
+from jaxmrf.errors import AddressError, MissingExtraError
 from tests.conftest import picture
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def test_without_ray_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(ConfigError, match=r"jaxmrf\[ray\]"):
+    with pytest.raises(MissingExtraError, match=r"jaxmrf\[ray\]"):
         ray.run([], None, None, None)
 
 
@@ -31,7 +31,7 @@ def test_a_cluster_that_is_not_there_is_told_at_once():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         ray.check_address(f"ray://127.0.0.1:{port}")
-    with pytest.raises(ConfigError, match="cannot reach"):
+    with pytest.raises(AddressError, match="cannot reach"):
         ray.check_address(f"127.0.0.1:{port}")
     ray.check_address("auto")
 

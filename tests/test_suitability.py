@@ -4,21 +4,20 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from jaxmrf import api
+from jaxmrf import planning
 from jaxmrf.analysis import suitability
 from jaxmrf.cli import app
 from jaxmrf.core.config import Config
 from jaxmrf.files import image
 from jaxmrf.jobs import options
 from jaxmrf.networks import weights
-from tests.conftest import ToyNetwork, picture, toy_params
+from tests.conftest import picture, toy_network
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 
 
 def measured(content, style):
-    arguments = {"features": ToyNetwork(), "layers": ("shallow", "deep")}
-    return suitability.measure(toy_params(), content, [style], **arguments)
+    return suitability.measure(toy_network(), content, [style], layers=("shallow", "deep"))
 
 
 def test_a_painting_explains_itself_with_every_patch():
@@ -54,14 +53,14 @@ def test_few_matches_say_nothing():
     ],
 )
 def test_pairs_of_the_gallery_are_told_apart(content, style, alien):
-    network = weights.load("vgg16")
+    network = weights.load("vgg16").network
     pixels = [image.load(IMAGES / f"{name}.jpg").pixels for name in (content, style)]
-    found = api.measure_suitability(*pixels, Config(), network)
+    found = planning.measure_suitability(*pixels, Config(), network)
     assert found.alien == alien
     assert not found.monotonous
     # No setting of a run has a part in it.
     other = Config(size=1024, levels=1, style_scale=0.5, layers=("relu2_1",), rotations=1)
-    assert api.measure_suitability(*pixels, other, network) == found
+    assert planning.measure_suitability(*pixels, other, network) == found
 
 
 @pytest.mark.parametrize("kind", ["flat", "noise"])
@@ -71,7 +70,8 @@ def test_a_style_without_anything_in_it_gets_advice(kind, content):
     style = np.full((200, 150, 3), 0.5, np.float32)
     if kind == "noise":
         style = np.random.default_rng(1).random(style.shape, np.float32)
-    found = api.measure_suitability(pixels, style, Config(), weights.load("vgg16"))
+    network = weights.load("vgg16").network
+    found = planning.measure_suitability(pixels, style, Config(), network)
     assert found.alien or found.monotonous
 
 

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,18 +11,20 @@ import pytest
 
 import jaxmrf
 from jaxmrf import api
-from jaxmrf.core.config import Config
+from jaxmrf.core.config import EFFORTS, Config
 from jaxmrf.core.decoder import LAYERS
+from jaxmrf.core.features import Network
 from jaxmrf.core.matching import clusters, matchers
 from jaxmrf.core.presets import PRESETS
-from jaxmrf.core.run import loop
-from jaxmrf.core.run.loop import chunk_length, run
-from jaxmrf.core.run.plan import make_plan
+from jaxmrf.core.run import lanes
+from jaxmrf.core.run.lanes import chunk_length
+from jaxmrf.core.run.loop import run
 from jaxmrf.core.run.progress import NonFiniteEnergyError
+from jaxmrf.core.settings import resolve
 from jaxmrf.errors import ConfigError
-from jaxmrf.machine import memory
 from jaxmrf.machine.memory import memory_needed
 from jaxmrf.networks import weights
+from jaxmrf.planning import plan_run
 from tests.conftest import ToyNetwork, picture, toy_params
 
 CONFIG = Config(
@@ -31,11 +34,15 @@ CONFIG = Config(
 
 
 def records(content, style, config=CONFIG, shape=(48, 36), params=None, **more):
-    params = params or toy_params()
-    plan = make_plan(shape, [style.shape[:2]], params, features=ToyNetwork(), config=config)
-    return plan, list(
-        run(params, content, [style], plan, features=ToyNetwork(), config=config, **more)
+    network, settings, plan = plan_run(
+        shape,
+        [style.shape[:2]],
+        config,
+        Network(ToyNetwork(), params or toy_params()),
+        has_content=content is not None,
+        has_start=more.get("initial") is not None,
     )
+    return plan, list(run(network, content, [style], plan, settings, **more))
 
 
 def test_a_picture_transferred_onto_itself_stays():
@@ -149,11 +156,9 @@ def test_an_energy_that_is_not_finite_stops_with_the_last_good_picture():
 def test_a_step_that_blows_up_is_taken_back():
     config = dataclasses.replace(CONFIG, optimizer="adam", learning_rate=1e30)
     seen = []
-    plan = make_plan((48, 36), [(40, 40)], toy_params(), features=ToyNetwork(), config=config)
-    steps = run(
-        toy_params(), picture(1, 48, 36), [picture(2, 40, 40)], plan,
-        features=ToyNetwork(), config=config,
-    )  # fmt: skip
+    toy = Network(ToyNetwork(), toy_params())
+    network, settings, plan = plan_run((48, 36), [(40, 40)], config, toy)
+    steps = run(network, picture(1, 48, 36), [picture(2, 40, 40)], plan, settings)
     with pytest.raises(NonFiniteEnergyError) as caught:
         seen.extend(steps)
     np.testing.assert_array_equal(
@@ -165,7 +170,7 @@ def test_chunks_of_steps_do_what_single_steps_do(monkeypatch):
     """As accelerators run them: several steps in one program."""
     arguments = picture(1, 48, 36), picture(2, 40, 40)
     _, single = records(*arguments)
-    monkeypatch.setattr(loop, "chunk_length", lambda *_: 4)
+    monkeypatch.setattr(lanes, "chunk_length", lambda *_: 4)
     _, chunked = records(*arguments)
     assert [p.iteration for p in chunked] == [p.iteration for p in single]
     for a, b in zip(single, chunked, strict=True):
@@ -184,9 +189,10 @@ def test_chunks_of_steps_do_what_single_steps_do(monkeypatch):
 @pytest.mark.parametrize("iterations", [0, 1, 15, 60, 97])
 def test_a_chunk_divides_the_iterations_of_a_level(iterations):
     for shape in ((96, 80), (1080, 1920), (2160, 3840)):
-        length = chunk_length("tpu", shape, iterations)
+        pixels = math.prod(shape)
+        length = chunk_length("tpu", pixels, iterations)
         assert iterations % length == 0
-        assert length == 1 or length * math.prod(shape) <= 2**22
+        assert length == 1 or length * pixels <= 2**22
 
 
 def test_settings_of_the_wrong_type_are_named():
@@ -243,10 +249,14 @@ def test_every_preset_runs_and_its_energy_falls(name):
 
 
 def test_presets_weigh_pixels_in_the_units_of_the_network():
-    network = weights.load("vgg16")
-    default = api.for_network(PRESETS["default"], network)
-    assert default == PRESETS["default"].scheduled(decoded=True)
-    reference = api.for_network(PRESETS["reference"], network)
+    network = weights.load("vgg16").network
+    default = resolve(PRESETS["default"], network).config
+    effort = EFFORTS["default"]
+    iterations = (*[0] * (effort.levels - 1), effort.iterations)
+    assert default == dataclasses.replace(
+        PRESETS["default"], levels=effort.levels, iterations=iterations
+    )
+    reference = resolve(PRESETS["reference"], network).config
     np.testing.assert_allclose(reference.pixel_scale, 3 / (0.229 + 0.224 + 0.225))
 
 
@@ -260,45 +270,37 @@ def test_memory_needed_grows_with_the_picture():
     needed = []
     for shape in ((48, 36), (96, 72)):
         config = dataclasses.replace(CONFIG, size=shape[0], rotations=1)
-        arguments = {"features": ToyNetwork(), "config": config}
-        plan = make_plan(shape, [shape], toy_params(), **arguments)
-        needed.append(memory_needed(plan, toy_params(), **arguments))
+        toy = Network(ToyNetwork(), toy_params())
+        network, settings, plan = plan_run(shape, [shape], config, toy)
+        needed.append(memory_needed(plan, network, settings))
     pairs_of_lbfgs = 2 * 25 * 4 * 3 * 96 * 72
     assert needed[1] > pairs_of_lbfgs
     assert needed[1] > 1.1 * needed[0]
 
 
 def test_memory_needed_counts_what_a_level_has(monkeypatch):
-    network = weights.load("vgg16")
-    lowered = []
-    for name in ("jit_prepare", "jit_decode", "jit_steps"):
-        program = getattr(memory, name)
-        monkeypatch.setattr(memory, name, Lowered(program, name, lowered))
+    lowered, names = lanes.lowered, []
+
+    def noted(*arguments):
+        programs = lowered(*arguments)
+        names[:] = (re.search(r"@jit__(\w+)", each.as_text())[1] for each in programs)
+        return programs
+
+    monkeypatch.setattr(lanes, "lowered", noted)
 
     def needed(**more):
         config = dataclasses.replace(PRESETS["quick"], levels=1, layers=LAYERS, **more)
-        arguments = {"features": network.network, "config": config}
-        plan = make_plan((32, 32), [(32, 32)], network.params, **arguments)
-        lowered.clear()
-        return memory_needed(plan, network.params, trained=network.decoder, **arguments)
+        network, settings, plan = plan_run(
+            (32, 32), [(32, 32)], config, weights.load("vgg16").network
+        )
+        return memory_needed(plan, network, settings)
 
     without = needed(iterations=(0,))
-    assert lowered == ["jit_prepare", "jit_decode"]
+    assert names == ["prepare", "decode"]
     assert needed(iterations=(50,)) > without
-    assert lowered == ["jit_prepare", "jit_decode", "jit_steps"]
+    assert names == ["prepare", "decode", "steps"]
     assert needed(iterations=(50,), decoder_rounds=0) > without
-    assert lowered == ["jit_prepare", "jit_steps"]
-
-
-class Lowered:
-    """A compiled function that notes when it is lowered."""
-
-    def __init__(self, program, name, seen):
-        self._program, self._name, self._seen = program, name, seen
-
-    def lower(self, *arguments, **static):
-        self._seen.append(self._name)
-        return self._program.lower(*arguments, **static)
+    assert names == ["prepare", "steps"]
 
 
 def test_the_last_record_of_a_level_has_the_share_of_exact_matches(monkeypatch):

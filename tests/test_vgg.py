@@ -22,9 +22,9 @@ def engine_layers(network, params, image):
 @pytest.mark.parametrize(
     ("network", "shape"),
     [
-        (vgg.Network("vgg16", "conv4_2"), (48, 37)),
-        (vgg.Network("vgg19", "conv5_1"), (35, 64)),
-        (vgg.Network("vgg19", "conv4_2", mean=(0.4, 0.5, 0.6), std=(0.1, 0.2, 0.3)), (40, 40)),
+        (vgg.VGGFeatures("vgg16", "conv4_2"), (48, 37)),
+        (vgg.VGGFeatures("vgg19", "conv5_1"), (35, 64)),
+        (vgg.VGGFeatures("vgg19", "conv4_2", mean=(0.4, 0.5, 0.6), std=(0.1, 0.2, 0.3)), (40, 40)),
     ],
 )
 def test_activations_equal_those_of_an_independent_engine(network, shape):
@@ -54,8 +54,8 @@ def test_pooling_drops_odd_borders_and_its_gradient_is_that_of_the_maximum():
 
 
 def test_layer_names_are_those_of_the_papers():
-    assert vgg.Network("vgg19", "conv4_2").layers[-3:] == ["relu3_4", "relu4_1", "relu4_2"]
-    assert vgg.Network("vgg16", "conv4_2").layers[-3:] == ["relu3_3", "relu4_1", "relu4_2"]
+    assert vgg.VGGFeatures("vgg19", "conv4_2").layers[-3:] == ["relu3_4", "relu4_1", "relu4_2"]
+    assert vgg.VGGFeatures("vgg16", "conv4_2").layers[-3:] == ["relu3_3", "relu4_1", "relu4_2"]
     assert len(vgg.convolution_names("vgg16")) == 13
     assert len(vgg.convolution_names("vgg19")) == 16
 
@@ -63,7 +63,7 @@ def test_layer_names_are_those_of_the_papers():
 @pytest.mark.parametrize("shape", [(50, 37), (37, 50), (16, 20)])
 def test_strips_of_the_first_block_change_neither_values_nor_gradient(shape, monkeypatch):
     monkeypatch.setattr(vgg, "STRIP_ROWS", 16)
-    whole = vgg.Network("vgg16", "conv2_2")
+    whole = vgg.VGGFeatures("vgg16", "conv2_2")
     strips = dataclasses.replace(whole, in_strips=True)
     params = jax.jit(whole.random_params)(jax.random.key(0))
     params["conv1_1"]["bias"] += 0.3  # what lies beyond the border is not zero by itself

@@ -29,8 +29,9 @@ from jaxmrf.cli import serve
 from jaxmrf.cli.app import transfer
 from jaxmrf.core.run.plan import Plan
 from jaxmrf.core.run.progress import Progress
-from jaxmrf.errors import ConfigError
-from jaxmrf.jobs import options
+from jaxmrf.errors import ConfigError, MissingExtraError
+from jaxmrf.jobs import option_table, options
+from jaxmrf.planning import Planned
 from jaxmrf.web import app, form, reader, runs, security, uploads, worker
 from jaxmrf.web import queue as queue_module
 from jaxmrf.web.queue import Queue
@@ -492,13 +493,13 @@ def test_the_advice_of_the_command_line_comes_with_the_first_painted_picture(
 ):
     files = write_pictures(tmp_path)
     found = suitability.Suitability(score, 1.0, 1000)
-    monkeypatch.setattr(worker.api, "measure_suitability", lambda *arguments: found)
+    monkeypatch.setattr(worker.planning, "measure_suitability", lambda *arguments: found)
     message = {"id": "a", "preview": str(tmp_path / "preview.jpg")}
     job = options.job({"content": files[0], "style": files[1], "output": "o.png", "size": size})
     shape = (int(size) // 2, int(size))
     told = []
     report = worker._Report(message, job, told.append, lambda: 0.0, object())
-    report.plan(Plan((shape,), ((shape,),), (5,), 0))
+    report.plan(Planned(None, None, Plan((shape,), ((shape,),), (5,), 0)))
     state = Progress(
         0, 1, 0, 5, 0, jnp.zeros((*shape, 3)), math.nan, {}, 0.0, 0.0, None, None, shape, job.config
     )
@@ -621,7 +622,7 @@ class Sink:
 def queue(tmp_path):
     store = uploads.Pictures(tmp_path / "pictures", plenty, reader.Decoder(), app.example_paths())
     settings = {"weights": None, "device": None}
-    made = Queue(runs.Archive(tmp_path / "runs"), store, form.controls(transfer), settings)
+    made = Queue(runs.Archive(tmp_path / "runs"), store, form.controls(), settings)
     made._process = Sink()
     return made
 
@@ -846,18 +847,21 @@ def test_a_decoder_that_hangs_is_replaced(paths, tmp_path, monkeypatch):
 
 
 def test_every_option_is_on_the_page_or_left_out_for_a_reason():
-    found = {control.name for control in form.controls(transfer)}
+    found = {control.name for control in form.controls()}
     left_out = set(inspect.signature(transfer).parameters) - found
     files = {
         *("content", "style", "output", "weights_file", "trace"),
         *("content_guide", "style_guide", "mask", "config_file"),
     }
-    assert left_out == {"context", *files, *form.LEFT_OUT}
+    # The server chooses the device, previews are always shown, there are one style and no
+    # guides, and a tileable picture is rather one of `synthesize`.
+    others = {"device", "preview_every", "style_blend", "guide_weight", "tileable"}
+    assert left_out == {"context", *files, *others}
     assert set(form.MAIN) <= found
 
 
 def test_controls_have_the_defaults_and_help_of_the_command_line():
-    controls = {control.name: control for control in form.controls(transfer)}
+    controls = {control.name: control for control in form.controls()}
     assert controls["size"].default == "512"
     assert controls["iterations"].default == ""  # depends on whether there is a decoder
     assert controls["anchor"].default == "0.85"
@@ -886,11 +890,10 @@ def test_names_on_the_command_line_are_kept_where_they_can_be():
 
 
 def test_every_control_has_a_label_and_those_under_more_have_a_group():
-    controls = form.controls(transfer)
-    assert {control.name for control in controls} == set(form.LABELS)
-    assert len(set(form.LABELS.values())) == len(form.LABELS)
-    grouped = [name for names in form.GROUPS.values() for name in names]
-    assert sorted(grouped) == sorted(control.name for control in controls if not control.main)
+    controls = form.controls()
+    assert len({control.label for control in controls}) == len(controls)
+    assert all(control.label for control in controls)
+    assert all(control.main != (control.group in option_table.GROUPS) for control in controls)
     labels = {control.name: (control.label, control.group) for control in controls}
     assert labels["tv_weight"] == ("Total variation weight", "Smoothness and start")
     assert labels["size"] == ("Size", "")
@@ -931,8 +934,8 @@ def test_a_remote_server_warns(capsys):
 def test_open_opens_the_printed_address(tmp_path, monkeypatch, capsys):
     opened = []
     monkeypatch.setattr(serve.webbrowser, "open", opened.append)
-    monkeypatch.setattr("jaxmrf.web.server.serve", lambda site, transfer: None)
-    command = serve.command(transfer)
+    monkeypatch.setattr("jaxmrf.web.server.serve", lambda site: None)
+    command = serve.command
     command(port=0, folder=tmp_path / "page")
     assert not opened
     command(port=0, folder=tmp_path / "page", open_browser=True)
@@ -966,7 +969,7 @@ def test_errors_of_the_command_are_one_line(server, tmp_path, arguments, message
 
 def test_a_missing_extra_is_told(monkeypatch):
     monkeypatch.setattr(serve.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=re.escape("pip install 'jaxmrf[web]'")):
+    with pytest.raises(MissingExtraError, match=re.escape('pip install "jaxmrf[web]"')):
         serve._check_extra()
 
 

@@ -38,10 +38,10 @@ def test_the_shipped_weights_are_small_and_have_their_digest():
     assert path.stat().st_size <= 11 * 10**6
     loaded = weights.load("vgg16")
     assert loaded.sha256 == weights.SHIPPED["vgg16"][1]
-    assert loaded.network == vgg.Network("vgg16", "conv4_2")
+    assert loaded.features == vgg.VGGFeatures("vgg16", "conv4_2")
     assert loaded.sha256 in path.with_name("README.md").read_text()
     # The first values of torchvision's vgg16-397923af.pth, as users print them.
-    first = loaded.params["conv1_1"]
+    first = loaded.network.params["conv1_1"]
     np.testing.assert_allclose(first["kernel"][0, :, 0, 0], [-0.5537, 0.1427, 0.5290], atol=1e-3)
     np.testing.assert_allclose(first["bias"][:4], [0.4034, 0.3778, 0.4644, -0.3228], atol=1e-3)
 
@@ -51,7 +51,7 @@ def test_conversion_keeps_every_value_and_repeats_to_the_byte(checkpoint, tree, 
     content = convert.to_safetensors(conversion)
     assert content == convert.to_safetensors(convert.read(checkpoint))
     back = convert.from_safetensors(content)
-    assert back.network == conversion.network
+    assert back.features == conversion.features
     assert list(back.params) == vgg.convolution_names("vgg16")[:9]
     kernel = tree["VGG16_0"]["Conv_8"]["kernel"]
     expected = kernel.astype(np.float16).astype(np.float32)
@@ -134,7 +134,7 @@ def test_values_too_large_for_float16_are_refused(checkpoint):
 def test_an_own_file_can_be_shortened_but_not_lengthened(checkpoint, tmp_path):
     path = tmp_path / "own.safetensors"
     path.write_bytes(convert.to_safetensors(convert.read(checkpoint)))
-    assert convert.read(path, deepest="conv3_1").network.layers[-1] == "relu3_1"
+    assert convert.read(path, deepest="conv3_1").features.layers[-1] == "relu3_1"
     with pytest.raises(ConversionError, match="ends at conv4_2"):
         convert.read(path, deepest="conv5_1")
 
@@ -167,7 +167,7 @@ def test_a_wrong_digest_is_a_clear_error(checkpoint, tmp_path):
     content = bytearray(convert.to_safetensors(convert.read(checkpoint)))
     path = tmp_path / "vgg16.safetensors"
     path.write_bytes(content)
-    assert weights.load_file(path).network.architecture == "vgg16"
+    assert weights.load_file(path).features.architecture == "vgg16"
     with pytest.raises(WeightsError, match="damaged: SHA-256"):
         weights.load_file(path, sha256="0" * 64)
     content[-3] ^= 1

@@ -51,7 +51,7 @@ def test_only_cpus_use_it():
 
 def test_deep_layers_of_large_pictures_go_by_it(monkeypatch):
     """The network is the same with and without."""
-    network = vgg.Network("vgg16", "conv3_2")
+    network = vgg.VGGFeatures("vgg16", "conv3_2")
     params = jax.jit(network.random_params)(jax.random.key(0))
     image = jnp.asarray(np.random.default_rng(1).random((40, 44, 3)), jnp.float32)
     direct = jax.jit(network)(params, image)["relu3_2"]

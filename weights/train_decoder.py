@@ -31,7 +31,9 @@ from PIL import Image
 from jaxmrf.core import color, decoder, energy, pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.decoder import LAYERS, Decoder
-from jaxmrf.core.losses import gram, mrf, style_losses
+from jaxmrf.core.features import Network
+from jaxmrf.core.losses import gram, mrf
+from jaxmrf.core.settings import TermWeights, program_of
 from jaxmrf.files import atomic
 from jaxmrf.networks import decoder_file, vgg, weights
 
@@ -161,18 +163,15 @@ def _part(pixels: np.ndarray, crop: int, random: np.random.Generator) -> np.ndar
 def loss(
     params: PyTree,
     batch: Batch,
-    network_params: PyTree,
+    network: Network,
     scale: dict[str, Array],
     *,
-    network: vgg.Network,
     phase: Phase,
 ) -> tuple[Array, dict[str, Array]]:
     """Returns the mean loss of the crops, and its parts by name."""
     trained = Decoder(params, scale)
-    own = jax.vmap(lambda content: _of_own_features(trained, content, network_params, network))
-    other = jax.vmap(
-        lambda *crops: _of_other_patches(trained, *crops, network_params, network, phase)
-    )
+    own = jax.vmap(lambda content: _of_own_features(trained, content, network))
+    other = jax.vmap(lambda *crops: _of_other_patches(trained, *crops, network, phase))
     parts = [own(batch.contents[:RECONSTRUCTED]), other(batch.contents[RECONSTRUCTED:], *batch[1:])]
     total = sum(jnp.sum(part) for found in parts for part in found.values()) / BATCH
     names = dict.fromkeys(name for found in parts for name in found)
@@ -183,13 +182,11 @@ def loss(
     return total, means
 
 
-def _of_own_features(
-    trained: Decoder, content: Array, network_params: PyTree, network: vgg.Network
-) -> dict[str, Array]:
-    features = network(network_params, content)
+def _of_own_features(trained: Decoder, content: Array, network: Network) -> dict[str, Array]:
+    features = network(content)
     slow = pyramid.small(content, features[LAYERS[1]].shape[:2])
     decoded = decoder.decode(trained, features, slow, content.shape[:2])
-    layers = network(network_params, decoded)
+    layers = network(decoded)
     found = {
         f"own {name}": _relative(layers[name], features[name]) for name in ("relu2_1", *LAYERS)
     }
@@ -202,27 +199,25 @@ def _of_other_patches(
     style: Array,
     anchor: Array,
     share: Array,
-    network_params: PyTree,
-    network: vgg.Network,
+    network: Network,
     phase: Phase,
 ) -> dict[str, Array]:
-    config = Config(layers=LAYERS, overlap="rms")
+    program = program_of(Config(layers=LAYERS, overlap="rms"))
     content = color.match_distribution(content, (style,))
     targets = energy.prepare(
-        network_params,
+        network,
         content,
         (style,),
-        energy.Weights(0.0, dict.fromkeys(style_losses.chosen(config), 1.0), 0.0, anchor, share),
+        TermWeights(0.0, dict.fromkeys(program.style_loss, 1.0), 0.0, anchor, share),
         shape=content.shape[:2],
-        features=network,
-        config=config,
+        program=program,
     ).style["mrf"]
-    found = jax.lax.stop_gradient(mrf.painted(targets.anchor.features, targets, config))
+    found = jax.lax.stop_gradient(mrf.painted(targets.anchor.features, targets, program))
     wanted = {name: found[name].features for name in LAYERS}
     slow = decoder.slow_colors({name: found[name].colors for name in LAYERS})
     slow = jnp.where(phase.colors_of_content, pyramid.small(content, slow.shape[:2]), slow)
     decoded = decoder.decode(trained, wanted, slow, content.shape[:2])
-    layers, textures = network(network_params, decoded), network(network_params, style)
+    layers, textures = network(decoded), network(style)
     return {
         **{name: _relative(layers[name], wanted[name]) for name in LAYERS},
         **{
@@ -268,36 +263,28 @@ def make_optimizer(steps: int) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
 
 
-@functools.partial(jax.jit, static_argnames=("network", "steps"), donate_argnames="state")
+@functools.partial(jax.jit, static_argnames="steps", donate_argnames="state")
 def train_step(
     state: State,
     batch: Batch,
-    network_params: PyTree,
+    network: Network,
     scale: dict[str, Array],
     *,
-    network: vgg.Network,
     steps: int,
     phase: Phase,
 ) -> tuple[State, Array, dict[str, Array]]:
     """Takes a step; returns the new state, the loss before it, and its parts by name."""
     (value, parts), gradient = jax.value_and_grad(loss, has_aux=True)(
-        state.params,
-        batch,
-        network_params,
-        scale,
-        network=network,
-        phase=phase,
+        state.params, batch, network, scale, phase=phase
     )
     updates, optimizer = make_optimizer(steps).update(gradient, state.optimizer, state.params)
     return State(optax.apply_updates(state.params, updates), optimizer), value, parts
 
 
-def feature_scale(
-    sources: Sequence[Source], crop: int, network_params: PyTree, network: vgg.Network
-) -> dict[str, Array]:
+def feature_scale(sources: Sequence[Source], crop: int, network: Network) -> dict[str, Array]:
     """Returns the root mean square of the features of each layer over some crops."""
     crops = make_batch(sources, crop, seed=0, step=0).contents
-    layers = jax.vmap(lambda picture: network(network_params, picture))(crops)
+    layers = jax.vmap(network)(crops)
     return {name: jnp.sqrt(jnp.mean(jnp.square(layers[name]))) for name in LAYERS}
 
 
@@ -321,7 +308,7 @@ def train(
       seed: of the random numbers.
     """
     network = loaded.network
-    scale = feature_scale(sources, crop, loaded.params, network)
+    scale = feature_scale(sources, crop, network)
     channels = {name: vgg.CHANNELS[int(name[4]) - 1] for name in LAYERS}
     params = decoder.initial(channels, jax.random.key(seed))
     state, first = State(params, make_optimizer(steps).init(params)), 0
@@ -332,13 +319,7 @@ def train(
     for step in range(first, steps):
         batch = make_batch(sources, crop, seed, step)
         state, value, parts = train_step(
-            state,
-            batch,
-            loaded.params,
-            scale,
-            network=network,
-            steps=steps,
-            phase=phase_of(step, steps),
+            state, batch, network, scale, steps=steps, phase=phase_of(step, steps)
         )
         line = {"step": step + 1, "loss": float(value), "s": round(time.monotonic() - started, 1)}
         typer.echo(json.dumps(line | {name: round(float(part), 4) for name, part in parts.items()}))
@@ -381,7 +362,7 @@ def main(
     output = output or weights.stored_file(f"decoder-{network}")
     output.parent.mkdir(parents=True, exist_ok=True)
     with atomic.write(output) as file:
-        file.write(decoder_file.to_safetensors(trained, loaded.network, facts))
+        file.write(decoder_file.to_safetensors(trained, loaded.features, facts))
     typer.echo(f"wrote {output}, SHA-256 {atomic.digest(output, 'sha256')}")
 
 

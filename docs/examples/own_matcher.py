@@ -33,9 +33,9 @@ def _projected(features, patch_size):
     )[0]
 
 
-def index(style, starts, shape, config):
+def index(style, starts, shape, settings):
     """Returns the unit style patches in these directions, once per level, and their positions."""
-    unit = _projected(style.sheet, config.patch_size) * style.scale[..., None]
+    unit = _projected(style.sheet, settings.patch_size) * style.scale[..., None]
     return unit.reshape(-1, DIRECTIONS)[starts], jnp.asarray(starts, jnp.int32)
 
 

@@ -40,7 +40,7 @@ def main(content, style, output, size=256):
         image.load(Path(content)).pixels,
         image.load(Path(style)).pixels,
         config,
-        network=jaxmrf.Loaded(features, params),
+        network=jaxmrf.Network(features, params),
     )
     image.save(Path(output), image.Picture(result.image), {})
     return result

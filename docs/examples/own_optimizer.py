@@ -12,7 +12,7 @@ import jaxmrf
 from jaxmrf.core.optimize.optimizers import OPTIMIZERS
 from jaxmrf.files import image
 
-OPTIMIZERS["lion"] = lambda config: optax.lion(config.learning_rate)
+OPTIMIZERS["lion"] = lambda descent: optax.lion(descent.learning_rate)
 
 
 def main(content, style, output, size=256):

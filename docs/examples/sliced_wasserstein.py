@@ -28,16 +28,16 @@ def _projected(features, count):
     return sorted_values[at]
 
 
-def prepare(exemplars, config):
+def prepare(exemplars, program):
     """Returns the sorted projections of the first style, and what the loss is divided by."""
     target = {}
-    for name in config.layers:
+    for name in program.patches.layers:
         wanted = _projected(exemplars.maps[0][name], np.prod(exemplars.sizes[name]))
         target[name] = wanted, 1.0 / jnp.mean(jnp.square(wanted))
     return target
 
 
-def value(activations, target, memory, config):
+def value(activations, target, state, program):
     """Returns the mean squared distance of sorted projections, relative to the style."""
     return sum(
         scale * jnp.mean(jnp.square(_projected(activations[name], len(wanted)) - wanted))
@@ -45,7 +45,9 @@ def value(activations, target, memory, config):
     )
 
 
-STYLE_LOSSES["sliced_wasserstein"] = StyleLoss(lambda config: config.layers, prepare, value)
+STYLE_LOSSES["sliced_wasserstein"] = StyleLoss(
+    lambda program: program.patches.layers, prepare, value
+)
 
 
 def main(content, style, output, size=256):

@@ -6,21 +6,21 @@ patches match as if they had no label, which whoever painted the guides wants to
 
 import functools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Array, Float
 
-from jaxmrf.core.config import Config
-from jaxmrf.core.features import Features
+from jaxmrf.core.config import Shape
+from jaxmrf.core.features import Network
 from jaxmrf.core.losses.exemplars import Guides, labels_at
 from jaxmrf.core.matching import patches
 from jaxmrf.core.pyramid import at_size
 from jaxmrf.core.run.plan import Plan
+from jaxmrf.core.settings import PatchSettings
 
 
 def unmatched(
-    guides: Guides, plan: Plan, params: PyTree, *, features: Features, config: Config
+    guides: Guides, plan: Plan, network: Network, patch_settings: PatchSettings
 ) -> dict[int, int]:
     """Returns the finest level at which a label of the picture is in no style patch, by label.
 
@@ -28,39 +28,35 @@ def unmatched(
 
     Args:
       guides: of any size.
-      plan: from `transfer.make_plan`.
-      params: parameters of the network.
-      features: the network.
-      config: settings.
+      plan: from `plan.make_plan`.
+      network: the network.
+      patch_settings: of the matching.
     """
     found = {}
     for level, shape in enumerate(plan.shapes):
-        centers = functools.partial(
-            _centers, params=params, features=features, patch_size=config.patch_size
-        )
-        wanted = centers(guides.picture, shape, stride=config.stride)
+        centers = functools.partial(_centers, network=network, patch_size=patch_settings.patch_size)
+        wanted = centers(guides.picture, shape, stride=patch_settings.stride)
         offered = [
-            centers(*each, stride=config.style_stride)
+            centers(*each, stride=patch_settings.style_stride)
             for each in zip(guides.styles, plan.style_shapes[level], strict=True)
         ]
-        for name in config.layers:
+        for name in patch_settings.layers:
             missing = wanted[name].difference(*(labels[name] for labels in offered))
             found |= dict.fromkeys(missing, level)
     return found
 
 
 def _centers(
-    labels: np.ndarray,
-    shape: tuple[int, int],
+    labels: Float[Array | np.ndarray, "_ _ labels"],
+    shape: Shape,
     stride: int,
     *,
-    params: PyTree,
-    features: Features,
+    network: Network,
     patch_size: int,
 ) -> dict[str, set[int]]:
     """Returns the labels at the centers of the patches of each layer."""
     sized = at_size(jnp.asarray(labels), shape)
-    layers = jax.eval_shape(features, params, jax.ShapeDtypeStruct((*shape, 3), np.float32))
+    layers = network.shapes(shape)
     found = {}
     for name, layer in layers.items():
         size = layer.shape[:2]

@@ -7,19 +7,20 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int
 
 from jaxmrf.core import color, energy, pyramid
-from jaxmrf.core.config import Config
-from jaxmrf.core.features import Features
+from jaxmrf.core.config import Config, Shape
+from jaxmrf.core.features import Network
 from jaxmrf.core.losses import mrf
 from jaxmrf.core.losses.exemplars import Guides, margin
 from jaxmrf.core.matching import patches
 from jaxmrf.core.matching.style_patches import Match
 from jaxmrf.core.pyramid import at_size
-from jaxmrf.core.run.inputs import LevelInputs, level_inputs, make_inputs
+from jaxmrf.core.run.inputs import LevelPictures, level_pictures, make_pictures
 from jaxmrf.core.run.plan import make_plan
 from jaxmrf.core.run.step import prepare_level
+from jaxmrf.core.settings import CopySettings, PatchSettings, Program, resolve
 
 PROBE = 1024
 """Side of the picture that tells how many pixels a position of a layer stands for: a
@@ -50,7 +51,7 @@ class MatchMap(NamedTuple):
       copy: which of `copies` the match is in.
       place: where in its style the position's feature came from: (row, column) in 0 to 1,
         rotation and scale undone.
-      score: of the match, see `matching.StylePatches`; a cosine for most settings.
+      score: of the match, see `style_patches.StylePatches`; a cosine for most settings.
       assembled: the style's pixels at the matches in place of the picture's, the mean where
         patches overlap; smaller than the picture by what the layer does not cover.
     """
@@ -75,13 +76,12 @@ def copies(count: int, config: Config) -> list[Copy]:
 
 
 def match_maps(
-    params: PyTree,
+    network: Network,
     picture: Float[Array, "h w 3"],
     content: Float[Array, "_ _ 3"] | None,
     styles: Sequence[Float[Array, "_ _ 3"]],
-    *,
-    features: Features,
     config: Config,
+    *,
     guides: Guides | None = None,
     mask: Float[Array, "_ _"] | None = None,
 ) -> dict[str, MatchMap]:
@@ -90,11 +90,10 @@ def match_maps(
     Uses of earlier iterations, which `Config.variety` speaks against, are not known here.
 
     Args:
-      params: parameters of the network.
+      network: the network.
       picture: the finished picture, sRGB in 0 to 1.
       content: what it was made from, of any size; None: un-guided synthesis.
       styles: style pictures of any size, sRGB in 0 to 1.
-      features: the network.
       config: the settings that made it.
       guides: what is where, in the picture and in each style.
       mask: where the picture could change.
@@ -106,27 +105,22 @@ def match_maps(
       ConfigError: if a setting cannot be used with these pictures.
     """
     style_shapes = [style.shape[:2] for style in styles]
-    plan = make_plan(
-        picture.shape[:2],
-        style_shapes,
-        params,
-        features=features,
-        config=config,
-        guided=content is not None,
-    )
-    inputs = make_inputs(content, styles, config, guides=guides, mask=mask)
+    settings = resolve(config, network, has_content=content is not None)
+    program = settings.program
+    plan = make_plan(picture.shape[:2], style_shapes, network, settings)
+    pictures = make_pictures(content, styles, settings.config, guides=guides, mask=mask)
     # The content is needed for colors and the region only, its features are not.
-    inputs = level_inputs(inputs, plan, len(plan.shapes) - 1, config)._replace(content=None)
+    finest = level_pictures(pictures, plan, len(plan.shapes) - 1, settings)._replace(content=None)
     if config.color == "keep":
         picture = color.luminance(picture)
-    found = _match(params, picture, inputs, features=features, config=config.program())
+    matches = _match(network, picture, finest, program=program)
     drawn = [
         copy
         for style, shape in zip(styles, plan.style_shapes[-1], strict=True)
-        for copy in _drawn(at_size(style, shape), config=config)
+        for copy in _drawn(at_size(style, shape), settings=settings.copies)
     ]
     probed, of_picture, *of_copies = (
-        jax.eval_shape(features, params, jax.ShapeDtypeStruct((*shape, 3), np.float32))
+        network.shapes(shape)
         for shape in ((PROBE, PROBE), picture.shape[:2], *(copy.shape[:2] for copy in drawn))
     )
     return {
@@ -136,37 +130,36 @@ def match_maps(
             [layers[name].shape[:2] for layers in (of_picture, *of_copies)],
             round(PROBE / probed[name].shape[0]),
             picture.shape[:2],
-            config,
+            program,
         )
-        for name, match in found.items()
+        for name, match in matches.items()
     }
 
 
-@functools.partial(jax.jit, static_argnames=("features", "config"))
+@functools.partial(jax.jit, static_argnames="program")
 def _match(
-    params: PyTree, picture: Array, inputs: LevelInputs, *, features: Features, config: Config
+    network: Network, picture: Array, pictures: LevelPictures, *, program: Program
 ) -> dict[str, Match]:
-    static = {"features": features, "config": config}
-    targets = prepare_level(params, inputs, shape=picture.shape[:2], **static)
-    activations = energy.activations(picture, params, targets, **static)
-    return mrf.match(activations, targets.style["mrf"], config)
+    targets = prepare_level(network, pictures, shape=picture.shape[:2], program=program)
+    activations = energy.activations(network, picture, targets, program=program)
+    return mrf.match(activations, targets.style["mrf"], program)
 
 
-@functools.partial(jax.jit, static_argnames="config")
-def _drawn(style: Float[Array, "h w 3"], *, config: Config) -> list[Float[Array, "_ _ 5"]]:
+@functools.partial(jax.jit, static_argnames="settings")
+def _drawn(style: Float[Array, "h w 3"], *, settings: CopySettings) -> list[Float[Array, "_ _ 5"]]:
     """Returns for each copy its pixels and, in two more channels, their place in the style."""
     rows, columns = ((jnp.arange(side) + 0.5) / side for side in style.shape[:2])
     place = jnp.stack(jnp.meshgrid(rows, columns, indexing="ij"), axis=-1)
-    return pyramid.style_copies(jnp.concatenate([style, place], axis=-1), config)
+    return pyramid.style_copies(jnp.concatenate([style, place], axis=-1), settings)
 
 
 def _map(
     match: Match,
     drawn: Sequence[Float[Array, "_ _ 5"]],
-    layer_shapes: Sequence[tuple[int, int]],
+    layer_shapes: Sequence[Shape],
     step: int,
-    shape: tuple[int, int],
-    config: Config,
+    shape: Shape,
+    program: Program,
 ) -> MatchMap:
     """Returns the map of one layer.
 
@@ -176,16 +169,16 @@ def _map(
       layer_shapes: (height, width) of the layer, of the picture and of each copy.
       step: pixels that a position stands for.
       shape: (height, width) of the picture.
-      config: settings.
+      program: settings of the compiled program.
     """
-    around = margin(config)
+    around = margin(program)
     (height, width), *copy_shapes = layer_shapes
     height, width = height + 2 * around, width + 2 * around
     sheet_columns = max(columns for _, columns in copy_shapes)
     sheet = np.asarray(_pixel_sheet(drawn, tuple(copy_shapes), step, sheet_columns))
 
-    vertical, down = _central(height, config)
-    horizontal, across = _central(width, config)
+    vertical, down = _central(height, program.patches)
+    horizontal, across = _central(width, program.patches)
     grid = np.ix_(vertical, horizontal)
     row, column = np.divmod(match.position[grid], sheet_columns)
     row, column = row + down[:, None], column + across[None, :]
@@ -199,8 +192,8 @@ def _map(
         sheet[..., :3],
         (row * sheet_columns * step + column) * step,
         shape=(height * step, width * step),
-        patch_size=config.patch_size * step,
-        stride=config.stride * step,
+        patch_size=program.patches.patch_size * step,
+        stride=program.patches.stride * step,
     )
     inside = slice(around, height - around), slice(around, width - around)
     pixels = tuple(
@@ -211,18 +204,18 @@ def _map(
         step,
         copy[inside].astype(np.int32),
         place[inside],
-        match.score[grid][inside],
+        np.asarray(match.score[grid][inside]),
         np.asarray(assembled[pixels]),
     )
 
 
-def _central(length: int, config: Config) -> tuple[np.ndarray, np.ndarray]:
+def _central(length: int, settings: PatchSettings) -> tuple[np.ndarray, np.ndarray]:
     """Returns for each position the patch whose center is nearest, and its place in there."""
-    starts = patches.positions(length, config.patch_size, config.stride)
+    starts = patches.positions(length, settings.patch_size, settings.stride)
     offsets = np.arange(length)[:, None] - starts[None, :]
-    patch = np.abs(offsets - (config.patch_size - 1) / 2).argmin(axis=1)
+    patch = np.abs(offsets - (settings.patch_size - 1) / 2).argmin(axis=1)
     offset = np.take_along_axis(offsets, patch[:, None], axis=1)[:, 0]
-    return patch, np.clip(offset, 0, config.patch_size - 1)
+    return patch, np.clip(offset, 0, settings.patch_size - 1)
 
 
 _reassemble = jax.jit(patches.reassemble, static_argnames=("shape", "patch_size", "stride"))

@@ -7,14 +7,15 @@ from collections.abc import Iterator
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
-from jaxmrf.core.features import Features
+from jaxmrf.core.features import Network
 from jaxmrf.core.run.loop import run
 from jaxmrf.core.run.plan import make_plan
 from jaxmrf.core.run.progress import Progress
+from jaxmrf.core.settings import resolve
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu4_2")
 """Layers from edges to parts of things: one of each block, and that of the content term."""
@@ -45,27 +46,28 @@ def settings(layer: str, size: int, iterations: int, seed: int = 0) -> Config:
 
 
 def reconstruct(
-    params: PyTree, picture: Float[Array, "_ _ 3"], *, features: Features, config: Config
+    network: Network, picture: Float[Array, "_ _ 3"], config: Config
 ) -> Iterator[Progress]:
-    """Yields the records of the reconstruction of a picture, see `transfer.run`.
+    """Yields the records of the reconstruction of a picture, see `loop.run`.
 
     Args:
-      params: parameters of the network.
+      network: the network; its decoder has no part in it.
       picture: of any size, sRGB in 0 to 1.
-      features: the network.
       config: from `settings`.
 
     Raises:
       ConfigError: if the network has no such layer.
       NonFiniteEnergyError: if the energy is not a number.
     """
-    shape = pyramid.fit(*picture.shape[:2], config.size)
-    plan = make_plan(shape, [shape], params, features=features, config=config)
-    yield from run(params, picture, (picture,), plan, features=features, config=config)
+    height, width, _ = picture.shape
+    shape = pyramid.fit(height, width, config.size)
+    settings = resolve(config, network)
+    plan = make_plan(shape, [shape], network, settings)
+    yield from run(network, picture, (picture,), plan, settings)
 
 
 def likeness(rebuilt: Float[Array, "h w 3"], picture: Float[Array, "_ _ 3"]) -> float:
     """Returns the correlation of the pixels of a reconstruction with those of the picture."""
     original = jnp.clip(pyramid.resize(picture, rebuilt.shape[:2]), 0.0, 1.0)
-    flat = [np.asarray(each, np.float64).ravel() for each in (rebuilt, original)]
-    return float(np.corrcoef(*flat)[0, 1])
+    flat, expected = (np.asarray(each, np.float64).ravel() for each in (rebuilt, original))
+    return float(np.corrcoef(flat, expected)[0, 1])

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from jaxmrf.core import color
-from jaxmrf.core.features import Features
+from jaxmrf.core.features import Network
 from jaxmrf.core.matching import nearest, style_patches
 from jaxmrf.core.pyramid import at_size
 
@@ -90,44 +90,40 @@ def advice(found: Suitability, *, varied: bool) -> str | None:
 
 
 def measure(
-    params: PyTree,
+    network: Network,
     content: Float[Array, "_ _ 3"],
     styles: Sequence[Float[Array, "_ _ 3"]],
     *,
-    features: Features,
     layers: Sequence[str],
 ) -> Suitability:
     """Matches the content with its styles, all at one small size; no setting has a part in it.
 
     Args:
-      params: parameters of the network.
+      network: the network.
       content: content picture of any size, sRGB in 0 to 1.
       styles: style pictures of any size, sRGB in 0 to 1.
-      features: the network.
       layers: of the style, for networks that do not have `LAYER`.
     """
     found = _measure(
-        params,
+        network,
         at_size(content, (SIDE, SIDE)),
         tuple(at_size(style, (SIDE, SIDE)) for style in styles),
-        features=features,
         layers=tuple(layers),
     )
     return Suitability(*(number.item() for number in jax.device_get(found)))
 
 
-@functools.partial(jax.jit, static_argnames=("features", "layers"))
+@functools.partial(jax.jit, static_argnames="layers")
 def _measure(
-    params: PyTree,
+    network: Network,
     content: Array,
     styles: tuple[Array, ...],
     *,
-    features: Features,
     layers: tuple[str, ...],
 ) -> tuple[Array, Array, Array]:
     # One after the other: several styles then compile no longer than one.
     pictures = jnp.stack([color.match_distribution(content, styles, None), *styles])
-    activations = lax.map(lambda picture: _activations(params, picture, features, layers), pictures)
+    activations = lax.map(lambda picture: _activations(network, picture, layers), pictures)
     style = style_patches.collect(tuple(activations[1:]), PATCH_SIZE, 1)
     found = nearest.match(activations[0], style, PATCH_SIZE, 1)
     used = jnp.zeros(style.scale.size, bool).at[found.position.ravel()].set(True)
@@ -135,8 +131,6 @@ def _measure(
     return jnp.median(found.score), jnp.sum(used) / possible, jnp.asarray(found.score.size)
 
 
-def _activations(
-    params: PyTree, picture: Array, features: Features, layers: tuple[str, ...]
-) -> Array:
-    found = features(params, picture)
+def _activations(network: Network, picture: Array, layers: tuple[str, ...]) -> Array:
+    found = network(picture)
     return found[LAYER] if LAYER in found else found[[n for n in found if n in layers][-1]]

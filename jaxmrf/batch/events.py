@@ -30,14 +30,6 @@ class BatchOptions:
                 raise ConfigError(f"{name} is {value}; it must be at least {least}")
 
 
-class StoppedError(Exception):
-    """The batch was asked to stop and did, with its state saved."""
-
-
-class FullError(Exception):
-    """The disk is full; what was written is whole, and the rest is left."""
-
-
 @dataclasses.dataclass(frozen=True)
 class Event:
     """Something that happened to a line: ``done``, ``failed`` or ``skipped``.

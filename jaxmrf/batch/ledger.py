@@ -21,9 +21,9 @@ import numpy as np
 from jaxmrf._version import __version__
 from jaxmrf.batch.manifest import Line
 from jaxmrf.core.run.lanes import Snapshot
-from jaxmrf.errors import ConfigError
+from jaxmrf.errors import FolderError
 from jaxmrf.files import atomic
-from jaxmrf.networks import weights
+from jaxmrf.networks.weights import Loaded
 
 FOLDER = ".jaxmrf"
 
@@ -31,10 +31,10 @@ FOLDER = ".jaxmrf"
 class Ledger:
     """The records, locks and saved states of one folder of outputs."""
 
-    def __init__(self, folder: Path, network: weights.Loaded, bucket: int) -> None:
+    def __init__(self, folder: Path, loaded: Loaded, bucket: int) -> None:
         self.folder = folder
         self._own = folder / FOLDER
-        self._network, self._bucket = network, bucket
+        self._loaded, self._bucket = loaded, bucket
         for name in ("records", "locks", "states"):
             (self._own / name).mkdir(parents=True, exist_ok=True)
 
@@ -56,7 +56,7 @@ class Ledger:
             "shape": line.job.shape,
             "config": config,
             "config_sha256": _sha256(config),
-            "weights_sha256": self._network.sha256,
+            "weights_sha256": self._loaded.sha256,
             "bucket": self._bucket,
         }
 
@@ -130,7 +130,7 @@ class Ledger:
         except filelock.Timeout:
             return None
         except PermissionError as error:
-            raise ConfigError(f"cannot write to {path.parent}: {error.strerror}") from None
+            raise FolderError(f"cannot write to {path.parent}: {error.strerror}") from None
         for path in (line.job.output, self._record(line.name), self._state(line.name)):
             atomic.clear(path)
         return lock
@@ -150,7 +150,7 @@ class Ledger:
                 position=np.array([snapshot.level, snapshot.iteration]),
                 value=snapshot.value,
                 finite=snapshot.finite,
-                **arrays,
+                **arrays,  # pyright: ignore[reportArgumentType]  # none is called allow_pickle
             )
 
     def saved_beside(self, first: Line, lines: Iterable[Line], lanes: int) -> list[Line]:
@@ -200,7 +200,7 @@ class Ledger:
             with atomic.write(path) as file:
                 file.write(content)
 
-    def _saved(self, first: Line, lanes: int) -> list[list[str]]:
+    def _saved(self, first: Line, lanes: int) -> list[list[str | None]]:
         """Returns what was saved under the name of a line; nothing if for other lanes."""
         about = self._about(first.name)
         return about["lines"] if about.get("lanes") == lanes else []

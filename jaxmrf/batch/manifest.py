@@ -151,7 +151,7 @@ def line(
     check_settings(job.config, len(job.styles))
     _check_layers(job, layers)
     check_guides(job)
-    name = _inside(folder, output)
+    name = _inside(folder, values["output"])
     found = Line(number, name, dataclasses.replace(job, output=folder / name, preview_every=0))
     inputs = [path for paths in found.inputs.values() for path in paths]
     missing = [path for path in inputs if not path.is_file()]

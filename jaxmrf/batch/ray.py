@@ -13,13 +13,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxmrf.batch import runner
-from jaxmrf.batch.events import BatchOptions, Event, FullError, StoppedError
+from jaxmrf.batch.events import BatchOptions, Event
 from jaxmrf.batch.groups import group
 from jaxmrf.batch.ledger import Ledger
 from jaxmrf.batch.manifest import Line
-from jaxmrf.errors import ConfigError
+from jaxmrf.errors import AddressError, ConfigError, FullError, MissingExtraError, StoppedError
 from jaxmrf.machine import device as devices
 from jaxmrf.networks import weights
+from jaxmrf.networks.weights import Loaded
 
 LINES_AT_ONCE = 4
 """Times the number of lanes: what an actor is handed, so that it can read ahead."""
@@ -43,8 +44,8 @@ class Worker:
         if device != "auto":
             devices.choose(device)
         devices.enable_program_cache()
-        self._network = weights.load_file(Path(weights_file))
-        self._ledger = Ledger(Path(folder), self._network, bucket)
+        self._loaded = weights.load(file=Path(weights_file))
+        self._ledger = Ledger(Path(folder), self._loaded, bucket)
 
     def process(self) -> int:
         """Returns the process number."""
@@ -58,22 +59,22 @@ class Worker:
         messages: list[str] = []
         run = runner.Batch(
             self._ledger,
-            self._network,
+            self._loaded,
             settings,
             on_event=events.append,
             on_message=messages.append,
         )
         try:
             run.run(lines)
-        except FullError as error:
-            return events, messages, str(error)
+        except FullError:
+            return events, messages, str(self._ledger.folder)
         return events, messages, None
 
 
 def run(
     lines: Sequence[Line],
     ledger: Ledger,
-    network: weights.Loaded,
+    loaded: Loaded,
     settings: BatchOptions,
     *,
     device: str = "auto",
@@ -88,7 +89,7 @@ def run(
     Args:
       lines: of the batch; their paths and `ledger`'s folder are seen by all machines.
       ledger: of the folder of outputs.
-      network: from `weights.load`; its file is read by every actor.
+      loaded: from `weights.load`; its file is read by every actor.
       settings: as of a local batch; the number of lanes is that of each actor.
       device: kind of device, as for `device.choose`.
       address: of a cluster; None starts Ray on this machine.
@@ -105,19 +106,22 @@ def run(
     try:
         import ray
     except ImportError:
-        raise ConfigError('--engine ray needs Ray: pip install "jaxmrf[ray]"') from None
+        raise MissingExtraError("--engine ray", "Ray", "ray") from None
     if address is not None:
         check_address(address)
     try:
-        ray.init(address=address, ignore_reinit_error=True, log_to_driver=False)
+        # Where Ray is not installed, pyright takes this very file for it.
+        ray.init(  # pyright: ignore[reportAttributeAccessIssue]
+            address=address, ignore_reinit_error=True, log_to_driver=False
+        )
     except ConnectionError as error:
-        raise ConfigError(f"cannot reach the Ray cluster {address}: {error}") from None
+        raise AddressError(f"cannot reach the Ray cluster {address}: {error}") from None
     try:
-        _Engine(ray, ledger, network, settings, device, on_event, on_message).run(
+        _Engine(ray, ledger, loaded, settings, device, on_event, on_message).run(
             lines, workers, stop
         )
     finally:
-        ray.shutdown()
+        ray.shutdown()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def check_address(address: str) -> None:
@@ -132,7 +136,7 @@ def check_address(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise ConfigError(f"cannot reach the Ray cluster {address}: {error}") from None
+        raise AddressError(f"cannot reach the Ray cluster {address}: {error}") from None
 
 
 class _Engine:
@@ -140,16 +144,16 @@ class _Engine:
         self,
         ray: Any,
         ledger: Ledger,
-        network: weights.Loaded,
+        loaded: Loaded,
         settings: BatchOptions,
         device: str,
         on_event: Callable[[Event], Any],
         on_message: Callable[[str], Any],
     ) -> None:
         self._ray, self._settings, self._ledger = ray, settings, ledger
-        self._network, self._on_event, self._say = network, on_event, on_message
+        self._loaded, self._on_event, self._say = loaded, on_event, on_message
         self._arguments = (
-            str(ledger.folder.resolve()), str(network.path.resolve()), settings.bucket, device,
+            str(ledger.folder.resolve()), str(loaded.path.resolve()), settings.bucket, device,
         )  # fmt: skip
         resources = ray.cluster_resources()
         self._cpus = resources.get("CPU", 1)
@@ -204,7 +208,7 @@ class _Engine:
                 self._fail(line, str(error))
 
         size = LINES_AT_ONCE * (self._settings.lanes or LINES_AT_ONCE)
-        groups = group(lines, self._network, self._settings.bucket, fail)
+        groups = group(lines, self._loaded, self._settings.bucket, fail)
         return [
             (members[start : start + size], 0)
             for _, members in groups

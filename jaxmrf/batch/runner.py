@@ -16,22 +16,22 @@ import filelock
 import jax
 import numpy as np
 
-from jaxmrf import api
-from jaxmrf.batch.events import BatchOptions, Event, FullError, StoppedError
-from jaxmrf.batch.groups import _config_of, final_shape, group
+from jaxmrf.batch.events import BatchOptions, Event
+from jaxmrf.batch.groups import group, settings_of
 from jaxmrf.batch.ledger import Ledger
 from jaxmrf.batch.manifest import Line
-from jaxmrf.core import pyramid
+from jaxmrf.core.features import Network
 from jaxmrf.core.run import lanes
-from jaxmrf.errors import ConfigError, ImageError
+from jaxmrf.core.run.lanes import ProgramKey
+from jaxmrf.errors import NOT_FINITE, ConfigError, FullError, ImageError, StoppedError
 from jaxmrf.files import atomic, image
-from jaxmrf.files.guides import load_mask
 from jaxmrf.files.image import Picture
 from jaxmrf.jobs import inputs
-from jaxmrf.jobs.inputs import padded
-from jaxmrf.jobs.job import settings_of
-from jaxmrf.machine import memory
-from jaxmrf.networks import weights
+from jaxmrf.jobs.job import record_of
+from jaxmrf.jobs.paint import opacity
+from jaxmrf.machine import device, memory
+from jaxmrf.networks.weights import Loaded
+from jaxmrf.planning import with_pooling
 
 THREADS = 4
 """That read and write pictures; decoding and encoding let go of Python's lock."""
@@ -69,8 +69,8 @@ class Batch:
     def __init__(
         self,
         ledger: Ledger,
-        network: weights.Loaded,
-        settings: BatchOptions,
+        loaded: Loaded,
+        options: BatchOptions,
         *,
         on_event: Callable[[Event], Any] = lambda event: None,
         on_message: Callable[[str], Any] = lambda message: None,
@@ -80,15 +80,15 @@ class Batch:
 
         Args:
           ledger: of the folder of outputs.
-          network: from `weights.load`.
-          settings: how to run.
+          loaded: from `weights.load`.
+          options: how to run.
           on_event: called, from any thread, for every line.
           on_message: called with a line of text for the user.
           stop: asked after every iteration whether to save and stop.
         """
-        self._ledger, self._network, self._settings = ledger, network, settings
+        self._ledger, self._loaded, self._options = ledger, loaded, options
         self._on_event, self._say, self._stop = on_event, on_message, stop
-        default = jax.config.jax_default_device
+        default = device.chosen()
         self._devices = jax.local_devices(backend=None if default is None else default.platform)
         self._mesh = lanes.make_mesh(self._devices)
         self._full: OSError | None = None
@@ -106,7 +106,7 @@ class Batch:
             if not self._skip(line):  # it may have failed before
                 self._fail(line, error)
 
-        groups = group(lines, self._network, self._settings.bucket, unplanned)
+        groups = group(lines, self._loaded, self._options.bucket, unplanned)
         # All that is done is told before anything is painted.
         left = [
             collections.deque(line for line in members if not self._skip(line))
@@ -114,31 +114,29 @@ class Batch:
         ]
         with ThreadPoolExecutor(THREADS) as readers, ThreadPoolExecutor(THREADS) as writers:
             self._readers, self._writers = readers, writers
-            for (shape, members), waiting in zip(groups, left, strict=True):
+            for (key, members), waiting in zip(groups, left, strict=True):
                 if waiting:
-                    self._run_group(shape, waiting, len(members))
+                    self._run_group(key, waiting, len(members))
         while self._finishing:
             self._finishing.popleft().result()
         self._check()
 
-    def _run_group(
-        self, shape: lanes.Shape, waiting: collections.deque[Line], members: int
-    ) -> None:
+    def _run_group(self, key: ProgramKey, waiting: collections.deque[Line], members: int) -> None:
         try:
-            network = self._fitting(shape)
+            network = self._fitting(key, waiting[0])
         except ConfigError as error:
             for line in waiting:
                 self._fail(line, error)
             return
-        count = self._lane_count(shape, members, network)
+        count = self._lane_count(key, waiting[0], members, network)
         busy: collections.deque[Line] = collections.deque()
-        following = self._next(shape, waiting, busy, count)
+        following = self._next(key, waiting, busy, count)
         while following is not None:
             chunk, following = following, None
             try:
                 # Read while the chunk before it is computed.
-                following = self._next(shape, waiting, busy, count)
-                self._run_chunk(shape, chunk, count, network)
+                following = self._next(key, waiting, busy, count)
+                self._run_chunk(key, chunk, count, network)
             except (MemoryError, jax.errors.JaxRuntimeError) as error:
                 if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
                     raise
@@ -159,57 +157,48 @@ class Batch:
                         self._give_back(held)
                 raise
             if following is None:
-                following = self._next(shape, waiting, busy, count)
+                following = self._next(key, waiting, busy, count)
             if following is None and busy:
                 self._say(f"waiting for {len(busy)} pictures that another batch is painting")
             while following is None and busy:
                 time.sleep(BUSY_SECONDS)
                 self._check()
                 waiting, busy = busy, collections.deque()
-                following = self._next(shape, waiting, busy, count)
+                following = self._next(key, waiting, busy, count)
 
     def _skip(self, line: Line) -> bool:
         """Whether a line needs no painting; says so then."""
         found = self._ledger.record(line)
-        if found is None or ("error" in found and self._settings.retry):
+        if found is None or ("error" in found and self._options.retry):
             return False
         self._ledger.drop_state(line)
         self._on_event(Event("skipped", line, found))
         return True
 
-    def _fitting(self, shape: lanes.Shape) -> weights.Loaded:
+    def _fitting(self, key: ProgramKey, line: Line) -> Network:
         """Returns the network, in strips where a large picture would not fit otherwise."""
-        return memory.fit(
-            api.with_pooling(self._network, shape.config),
-            shape.plan,
-            shape.config.with_copies(shape.copies),
-            guided="content" in shape.has,
-            budget=None,
-        )
+        settings = settings_of(line, self._loaded)
+        network = with_pooling(self._loaded.network, settings.config)
+        return memory.fit(network, key.plan, settings, budget=None)
 
     def _whole(self, count: int) -> int:
         """Returns a number of lanes rounded up to the same number on every device."""
         return max(1, -(-count // len(self._devices))) * len(self._devices)
 
-    def _lane_count(self, shape: lanes.Shape, members: int, network: weights.Loaded) -> int:
+    def _lane_count(self, key: ProgramKey, line: Line, members: int, network: Network) -> int:
         """Returns how many lanes a group runs with, the same however much of it is left."""
-        if self._settings.lanes is not None:
-            return self._whole(self._settings.lanes)
+        if self._options.lanes is not None:
+            return self._whole(self._options.lanes)
         if self._devices[0].platform == "cpu":
             return len(self._devices)  # more lanes do not make a CPU faster
-        needed = memory.OVERHEAD * memory.memory_needed(
-            shape.plan,
-            network.params,
-            features=network.network,
-            config=shape.config.with_copies(shape.copies),
-            guided="content" in shape.has,
-        )
+        settings = settings_of(line, self._loaded)
+        needed = memory.OVERHEAD * memory.memory_needed(key.plan, network, settings)
         fitting = max(1, min(MOST_LANES, int(SHARE * memory.available() / needed)))
         return self._whole(min(fitting * len(self._devices), members))
 
     def _next(
         self,
-        shape: lanes.Shape,
+        key: ProgramKey,
         waiting: collections.deque[Line],
         busy: collections.deque[Line],
         count: int,
@@ -238,35 +227,35 @@ class Batch:
         if not lines:
             return None
         resume = self._ledger.load_state(lines, count)
-        pictures = [self._readers.submit(self._read, line, shape) for line in lines]
+        pictures = [self._readers.submit(self._read, line, key) for line in lines]
         return _Chunk(lines, locks, pictures, resume)
 
-    def _read(self, line: Line, shape: lanes.Shape) -> _Prepared:
+    def _read(self, line: Line, key: ProgramKey) -> _Prepared:
         # Before the pictures: what changes after it is seen as changed by the next batch.
         identity = self._ledger.identity(line)
-        job, finest = line.job, shape.plan.shapes[-1]
-        content = None if job.content is None else image.load(job.content)
-        styles = [image.load(path).pixels for path in job.styles]
-        initial = None if job.initial is None else image.load(job.initial).pixels
-        final = final_shape(line)
-        guides = inputs.load_guides(job, final, [style.shape[:2] for style in styles])
+        final, finest = inputs.shape_of(line.job), key.plan.shapes[-1]
+        pictures = inputs.load(line.job)
+        guides, mask, pixels, alpha = pictures.guides, pictures.mask, None, None
         if guides is not None:
-            guides = guides._replace(picture=padded(guides.picture, final, finest))
-        mask = None
-        if job.mask is not None:
-            mask = padded(load_mask(job.mask, final)[..., None], final, finest)[..., 0]
-        pixels = None if content is None else padded(content.pixels, final, finest)
-        alpha = None
-        if content is not None and content.alpha is not None:
-            alpha = np.asarray(pyramid.resize(content.alpha[..., None], final)[..., 0])
-            alpha = np.clip(alpha, 0.0, 1.0)
-        config = _config_of(line, self._network)
-        lane = lanes.make_lane(pixels, styles, initial, shape, config, guides=guides, mask=mask)
+            labels = np.asarray(guides.picture)
+            guides = guides._replace(picture=inputs.padded(labels, final, finest))
+        if mask is not None:
+            mask = inputs.padded(mask[..., None], final, finest)[..., 0]
+        if pictures.content is not None:
+            alpha = opacity(pictures.content, final)
+            pixels = inputs.padded(pictures.content.pixels, final, finest)
+        lane = lanes.make_lane(
+            pixels,
+            pictures.styles,
+            pictures.initial,
+            key.plan,
+            settings_of(line, self._loaded),
+            guides=guides,
+            mask=mask,
+        )
         return _Prepared(lane, alpha, identity)
 
-    def _run_chunk(
-        self, shape: lanes.Shape, chunk: _Chunk, count: int, network: weights.Loaded
-    ) -> None:
+    def _run_chunk(self, key: ProgramKey, chunk: _Chunk, count: int, network: Network) -> None:
         started = time.monotonic()
         prepared: list[_Prepared | None] = []
         for line, future in zip(chunk.lines, chunk.pictures, strict=True):
@@ -282,29 +271,34 @@ class Batch:
             full += [good[0]] * (count - len(full))
             stages = lanes.run(
                 [found.lane for found in full],
-                shape,
-                network.params,
-                features=network.network,
+                key,
+                network,
                 mesh=self._mesh,
                 resume=chunk.resume,
-                trained=network.decoder,
             )
             first = chunk.lines[[found is not None for found in prepared].index(True)]
             last = self._watch(stages, first, chunk, count)
-            self._deliver(shape, chunk, prepared, last, time.monotonic() - started)
+            if last is not None:
+                self._deliver(key, chunk, prepared, last, time.monotonic() - started)
         else:
             self._give_back(chunk)
 
     def _watch(
         self, stages: Iterator[lanes.Stage], first: Line, chunk: _Chunk, count: int
-    ) -> lanes.Stage | None:
-        """Follows the iterations, saving states on the way; returns the last stage."""
-        last, every = None, self._settings.checkpoint_every
-        for done, last in enumerate(stages, 1):
+    ) -> lanes.Stage | lanes.Snapshot | None:
+        """Follows the iterations, saving states on the way.
+
+        Returns:
+          The last stage, or the saved state if it was the last.
+        """
+        last, saved, every = chunk.resume, 0, self._options.checkpoint_every
+        for done, stage in enumerate(stages, 1):
+            last = stage
             stopping = self._stop()
-            if stopping or (every and done % every == 0):
+            if stage.snapshot is not None and (stopping or (every and done - saved >= every)):
+                saved = done
                 with self._disk():
-                    self._ledger.save_state(first, chunk.lines, count, last.snapshot())
+                    self._ledger.save_state(first, chunk.lines, count, stage.snapshot())
             if stopping:
                 raise StoppedError
             while self._finishing and self._finishing[0].done():
@@ -315,25 +309,25 @@ class Batch:
 
     def _deliver(
         self,
-        shape: lanes.Shape,
+        key: ProgramKey,
         chunk: _Chunk,
         prepared: list[_Prepared | None],
-        last: lanes.Stage | None,
+        last: lanes.Stage | lanes.Snapshot,
         seconds: float,
     ) -> None:
         """Lets the pictures be written while the next chunk is computed."""
-        if last is None:  # the saved state was the last
-            images, value, finite = chunk.resume.arrays[0], chunk.resume.value, chunk.resume.finite
-            terms: dict[str, np.ndarray] = {}
+        value, finite = last.value, last.finite
+        terms: dict[str, np.ndarray] = {}
+        if isinstance(last, lanes.Stage):
+            images, terms = np.asarray(last.images), last.terms
         else:
-            images, value = np.asarray(last.images), last.value
-            finite, terms = last.finite, last.terms
+            images = last.arrays[0]
         writes = []
         for index, (line, found) in enumerate(zip(chunk.lines, prepared, strict=True)):
             if found is None:
                 chunk.locks[line.name].release()
             elif not finite[index]:
-                self._fail(line, ArithmeticError("the energy is not finite; try smaller weights"))
+                self._fail(line, ArithmeticError(NOT_FINITE))
                 chunk.locks[line.name].release()
             else:
                 seen = {
@@ -342,14 +336,14 @@ class Batch:
                     "seconds": round(seconds, 3),
                     "lanes": len(images),
                 }
-                arguments = (line, shape, images[index], found, seen, chunk.locks[line.name])
+                arguments = (line, key, images[index], found, seen, chunk.locks[line.name])
                 writes.append(self._writers.submit(self._write, *arguments))
         self._finishing.append(self._writers.submit(self._finish, chunk, writes))
 
     def _write(
         self,
         line: Line,
-        shape: lanes.Shape,
+        key: ProgramKey,
         pixels: np.ndarray,
         found: _Prepared,
         seen: dict[str, Any],
@@ -358,14 +352,14 @@ class Batch:
         """Writes one picture, then its record: with the record it is done."""
         job = line.job
         try:
-            config, final = _config_of(line, self._network), final_shape(line)
-            picture = lanes.finished(pixels, found.lane, shape, config)[: final[0], : final[1]]
-            settings = settings_of(job, self._network, final)
+            final, settings = inputs.shape_of(job), settings_of(line, self._loaded)
+            picture = lanes.finished(pixels, found.lane, key, settings)[: final[0], : final[1]]
+            made_by = record_of(job, self._loaded, final)
             kind = image.WRITABLE[job.output.suffix.lower()]
             with self._disk():
                 job.output.parent.mkdir(parents=True, exist_ok=True)
                 with atomic.write(job.output) as file:
-                    file.write(image.encode(Picture(picture, found.alpha), kind, settings))
+                    file.write(image.encode(Picture(picture, found.alpha), kind, made_by))
                 seen = {**seen, "size": [final[1], final[0]]}
                 record = self._ledger.write(line, seen, found.identity)
             self._on_event(Event("done", line, record))
@@ -398,11 +392,11 @@ class Batch:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             self._full = error
-            raise FullError(f"the disk is full: {self._ledger.folder}") from None
+            raise FullError(self._ledger.folder) from None
 
     def _check(self) -> None:
         if self._full is not None:
-            raise FullError(f"the disk is full: {self._ledger.folder}")
+            raise FullError(self._ledger.folder)
         if self._stop():
             raise StoppedError
 

@@ -1,5 +1,6 @@
 """The command `jaxmrf batch`: arguments, progress, exit codes."""
 
+import functools
 import json
 import signal
 import threading
@@ -12,11 +13,12 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from jaxmrf.batch import manifest, report, runner
-from jaxmrf.batch.events import BatchOptions, Event, FullError, StoppedError
+from jaxmrf.batch.events import BatchOptions, Event
 from jaxmrf.batch.ledger import Ledger
 from jaxmrf.batch.manifest import Line
+from jaxmrf.cli.arguments import ConfigFile, Device, Network, WeightsFile
 from jaxmrf.cli.terminal import INTERRUPTED, console, noted_signals, say, user_errors
-from jaxmrf.errors import ConfigError
+from jaxmrf.errors import ConfigError, FolderError, FullError, StoppedError
 from jaxmrf.jobs import options
 from jaxmrf.machine import device as devices
 from jaxmrf.networks import weights
@@ -65,19 +67,10 @@ def command(
     workers: Annotated[
         int | None, typer.Option(help="Ray actors (default: one for each accelerator).")
     ] = None,
-    network: Annotated[
-        Literal["auto", "vgg16", "vgg19"], typer.Option(help="VGG network.")
-    ] = "auto",
-    weights_file: Annotated[
-        Path | None, typer.Option("--weights", metavar="FILE", help="Weight file.")
-    ] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "gpu", "tpu"], typer.Option(help="Where to compute.")
-    ] = "auto",
-    config_file: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="FILE", help="TOML file with options of all lines."),
-    ] = None,
+    network: Network = "auto",
+    weights_file: WeightsFile = None,
+    device: Device = "auto",
+    config_file: ConfigFile = None,
 ) -> None:
     """Paints all of a MANIFEST, or every pair of --contents and --styles.
 
@@ -92,7 +85,11 @@ def command(
         part = None if shard is None else manifest.parse_shard(shard)
         if (file is None) == (contents is None and styles is None):
             raise ConfigError("give a manifest, or --contents and --styles")
-        if file is None and (contents is None or styles is None):
+        if file is not None:
+            read = functools.partial(manifest.read, file)
+        elif contents is not None and styles is not None:
+            read = functools.partial(manifest.pairs, contents, styles)
+        else:
             raise ConfigError("--contents and --styles belong together")
         settings = BatchOptions(lane_count(lanes), bucket, checkpoint_every, retry)
         if workers is not None and workers < 1:
@@ -103,10 +100,7 @@ def command(
             # This process only plans; the accelerators' memory is for the actors.
             jax.config.update("jax_platforms", "cpu")
         loaded = weights.load(network, weights_file)
-        if file is not None:
-            lines = manifest.read(file, out, defaults, loaded.network.layers)
-        else:
-            lines = manifest.pairs(contents, styles, out, defaults, loaded.network.layers)
+        lines = read(out, defaults, loaded.features.layers)
         if part is not None:
             lines = manifest.shard(lines, *part)
         if engine == "local":
@@ -114,7 +108,7 @@ def command(
         try:
             ledger = Ledger(out, loaded, bucket)
         except OSError as error:
-            raise ConfigError(f"cannot write to the folder {out}: {error.strerror}") from None
+            raise FolderError(f"cannot write to the folder {out}: {error.strerror}") from None
         if engine == "local":
             code = run_locally(lines, ledger, loaded, settings)
         else:

@@ -1,13 +1,14 @@
 """The command `jaxmrf inspect`: arguments and progress."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from jaxmrf.analysis import reconstruction
+from jaxmrf.cli.arguments import Device
 from jaxmrf.cli.terminal import console, say, user_errors
 from jaxmrf.core.run.progress import Progress
 from jaxmrf.inspection import inspect
@@ -58,9 +59,7 @@ def command(
         Path | None,
         typer.Option("--weights", metavar="FILE", help="Weight file that PICTURE was made with."),
     ] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "gpu", "tpu"], typer.Option(help="Where to compute.")
-    ] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Shows why PICTURE is as it is: what each position took, what each layer keeps."""
     given = (content, style, content_guide, style_guide, mask)

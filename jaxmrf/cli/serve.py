@@ -5,84 +5,71 @@ import importlib.util
 import secrets
 import socket
 import webbrowser
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import filelock
 import platformdirs
 import typer
 
+from jaxmrf.cli.arguments import Device, WeightsFile
 from jaxmrf.cli.terminal import say, user_errors
-from jaxmrf.errors import ConfigError
+from jaxmrf.errors import AddressError, ConfigError, FolderError, MissingExtraError
 from jaxmrf.web import addresses
 
 LOOPBACK = "127.0.0.1"
 PORT = 8262
 
 
-def command(transfer: Callable[..., None]) -> Callable[..., None]:
-    """Returns the command `serve`; its page has the options of `transfer` as controls."""
+def command(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than this machine's are refused.")
+    ] = LOOPBACK,
+    port: Annotated[int, typer.Option(help="0: any that is free.", min=0, max=65535)] = PORT,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="Take addresses that others can reach.")
+    ] = False,
+    open_browser: Annotated[
+        bool, typer.Option("--open", help="Open the page in the browser.")
+    ] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Where pictures and runs are kept. [default: the user's data folder]"),
+    ] = None,
+    disk: Annotated[
+        float, typer.Option(help="Gigabytes that pictures and runs may take.", min=0.1)
+    ] = 5.0,
+    weights_file: WeightsFile = None,
+    device: Device = "auto",
+) -> None:
+    """Shows a page where you drop two pictures and watch it paint."""
+    with user_errors():
+        _check_extra()
+        _check_host(host, allow_remote)
+        place = folder or Path(platformdirs.user_data_dir("jaxmrf")) / "page"
+        with _locked(place), _bound(host, port) as listening:
+            from jaxmrf.web import server
 
-    def serve(
-        host: Annotated[
-            str, typer.Option(help="Address to listen on; others than this machine's are refused.")
-        ] = LOOPBACK,
-        port: Annotated[int, typer.Option(help="0: any that is free.", min=0, max=65535)] = PORT,
-        allow_remote: Annotated[
-            bool, typer.Option("--allow-remote", help="Take addresses that others can reach.")
-        ] = False,
-        open_browser: Annotated[
-            bool, typer.Option("--open", help="Open the page in the browser.")
-        ] = False,
-        folder: Annotated[
-            Path | None,
-            typer.Option(
-                help="Where pictures and runs are kept. [default: the user's data folder]"
-            ),
-        ] = None,
-        disk: Annotated[
-            float, typer.Option(help="Gigabytes that pictures and runs may take.", min=0.1)
-        ] = 5.0,
-        weights_file: Annotated[
-            Path | None,
-            typer.Option("--weights", metavar="FILE", help="Weight file in place of all others."),
-        ] = None,
-        device: Annotated[
-            Literal["auto", "cpu", "gpu", "tpu"], typer.Option(help="Where to compute.")
-        ] = "auto",
-    ) -> None:
-        """Shows a page where you drop two pictures and watch it paint."""
-        with user_errors():
-            _check_extra()
-            _check_host(host, allow_remote)
-            place = folder or Path(platformdirs.user_data_dir("jaxmrf")) / "page"
-            with _locked(place), _bound(host, port) as listening:
-                from jaxmrf.web import server
-
-                token = secrets.token_urlsafe(24)
-                address = _url(host, listening.getsockname()[1], token)
-                settings = {
-                    "weights": None if weights_file is None else str(weights_file.resolve()),
-                    "device": None if device == "auto" else device,
-                }
-                site = server.Site(host, listening, place, int(disk * 1e9), token, settings)
-                say(f"pictures and runs are kept in {place}")
-                print(f"open {address}", flush=True)
-                if open_browser:
-                    webbrowser.open(address)
-                server.serve(site, transfer)
-
-    return serve
+            token = secrets.token_urlsafe(24)
+            address = _url(host, listening.getsockname()[1], token)
+            settings = {
+                "weights": None if weights_file is None else str(weights_file.resolve()),
+                "device": None if device == "auto" else device,
+            }
+            site = server.Site(host, listening, place, int(disk * 1e9), token, settings)
+            say(f"pictures and runs are kept in {place}")
+            print(f"open {address}", flush=True)
+            if open_browser:
+                webbrowser.open(address)
+            server.serve(site)
 
 
 def _check_extra() -> None:
     """Raises if the libraries of the page are not installed."""
     missing = [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]
     if missing:
-        raise ConfigError(
-            f"jaxmrf serve needs {' and '.join(missing)}; get them: pip install 'jaxmrf[web]'"
-        )
+        raise MissingExtraError("jaxmrf serve", " and ".join(missing), "web")
 
 
 def _check_host(host: str, allow_remote: bool) -> None:
@@ -107,11 +94,11 @@ def _locked(folder: Path) -> Iterator[None]:
         lock = filelock.FileLock(folder / "lock", timeout=0)
         lock.acquire()
     except filelock.Timeout:
-        raise ConfigError(
+        raise FolderError(
             f"another jaxmrf serve keeps its runs in {folder}; choose another --folder"
         ) from None
     except OSError as error:
-        raise ConfigError(
+        raise FolderError(
             f"cannot keep anything in {folder}: {error.strerror}; choose another --folder"
         ) from None
     try:
@@ -127,7 +114,7 @@ def _bound(host: str, port: int) -> Iterator[socket.socket]:
     try:
         listening = socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
-        raise ConfigError(
+        raise AddressError(
             f"cannot listen on {host} port {port}: {error.strerror}; try --port 0"
         ) from None
     with listening:

@@ -5,24 +5,25 @@ import shlex
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 from jaxmrf.batch.events import BatchOptions
-from jaxmrf.batch.groups import final_shape
 from jaxmrf.batch.ledger import Ledger
 from jaxmrf.batch.manifest import Line
 from jaxmrf.cli import batch
+from jaxmrf.cli.arguments import ConfigFile, Device, Network, WeightsFile
 from jaxmrf.cli.terminal import say, user_errors
-from jaxmrf.errors import ConfigError
+from jaxmrf.errors import ConfigError, FolderError
 from jaxmrf.files import image
 from jaxmrf.files.image import Picture
 from jaxmrf.jobs import inputs, options
-from jaxmrf.jobs.job import guides_found, settings_of
+from jaxmrf.jobs.job import guides_found, record_of
 from jaxmrf.machine import device as devices
 from jaxmrf.networks import weights
+from jaxmrf.planning import resolved
 from jaxmrf.sweep import grid, sheet
 
 ARGUMENTS = {
@@ -44,19 +45,10 @@ def command(
     lanes: Annotated[
         str, typer.Option(help="Pictures at once; auto: by the memory estimate.")
     ] = "auto",
-    network: Annotated[
-        Literal["auto", "vgg16", "vgg19"], typer.Option(help="VGG network.")
-    ] = "auto",
-    weights_file: Annotated[
-        Path | None, typer.Option("--weights", metavar="FILE", help="Weight file.")
-    ] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "gpu", "tpu"], typer.Option(help="Where to compute.")
-    ] = "auto",
-    config_file: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="FILE", help="TOML file with options, as of transfer."),
-    ] = None,
+    network: Network = "auto",
+    weights_file: WeightsFile = None,
+    device: Device = "auto",
+    config_file: ConfigFile = None,
 ) -> None:
     """Paints CONTENT in the manner of STYLE with every combination of some options.
 
@@ -75,7 +67,9 @@ def command(
         with _folder(keep) as folder:
             lines = grid.lines(axes, fixed, folder, defaults)
             _check_output(output, lines)
-            places, inputs = sheet.plan(axes, lines, [final_shape(line) for line in lines])
+            places, originals = sheet.plan(
+                axes, lines, [inputs.shape_of(line.job) for line in lines]
+            )
             image.check_size(output, places.size[::-1])
             loaded = weights.load(network, weights_file)
             devices.choose(device)
@@ -85,7 +79,7 @@ def command(
             try:
                 ledger = Ledger(folder, loaded, settings.bucket)
             except OSError as error:
-                raise ConfigError(f"cannot write to {folder}: {error.strerror}") from None
+                raise FolderError(f"cannot write to {folder}: {error.strerror}") from None
             code = batch.run_locally(lines, ledger, loaded, settings, kept=keep is not None)
             records = [ledger.record(line) for line in lines]
             if any(records):
@@ -93,8 +87,8 @@ def command(
                     (record or {"error": NOT_PAINTED}).get("error", line.job.output)
                     for line, record in zip(lines, records, strict=True)
                 ]
-                paper = sheet.draw(axes, places, outputs, inputs)
-                written = settings_of(lines[0].job, loaded, places.size[::-1])
+                paper = sheet.draw(axes, places, outputs, originals)
+                written = record_of(lines[0].job, loaded, places.size[::-1])
                 written["sweep"] = {axis.name: axis.values for axis in axes}
                 image.save(output, Picture(np.asarray(paper, np.float32) / 255), written)
                 own = {"network": network, "weights": weights_file, "config": config_file}
@@ -115,14 +109,16 @@ def _check_effects(given: Mapping[str, Any], axes: Sequence[grid.Axis]) -> None:
 
 
 def _notes(
-    lines: Sequence[Line], given: Mapping[str, Any], network: weights.Loaded
+    lines: Sequence[Line], given: Mapping[str, Any], loaded: weights.Loaded
 ) -> dict[str, None]:
     """Returns, each once, what is done that nobody asked for."""
     found = {}
     for line in lines:
         if line.job.content_guide is not None and "content_guide" not in given:
             found[guides_found(line.job)] = None
-        found |= dict.fromkeys(inputs.layers_left_out(line.job, network))
+        has_content = line.job.content is not None
+        _, settings = resolved(line.job.config, loaded.network, has_content=has_content)
+        found |= dict.fromkeys(inputs.left_out(line.job, settings))
     return found
 
 

@@ -1,24 +1,26 @@
 """What all commands share: the console, errors of the user as one line, and signals."""
 
 import contextlib
-import difflib
 import signal
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import typer
 import typer.core
 from rich.console import Console
 
-from jaxmrf.errors import ConfigError, DeviceError, ImageError, WeightsError
-from jaxmrf.jobs.job import StoppedError
+from jaxmrf.errors import (
+    StoppedError,
+    UserError,
+)
+from jaxmrf.jobs.option_table import nearest
 
 USER_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 # Typer brings its own click from 0.29 on; before, this is click's.
-_UsageError = typer.BadParameter.__bases__[0]
+_UsageError = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
 
 console = Console(stderr=True, highlight=False)
 
@@ -55,13 +57,16 @@ class Group(typer.core.TyperGroup):
 
 def _usage_fault(error: Any) -> str:
     """Returns what is wrong with a command line, and where to look."""
-    command = error.ctx.command_path if error.ctx is not None else "jaxmrf"
-    command = " ".join(["jaxmrf", *command.split()[1:]])
+    context = error.ctx
+    command = "jaxmrf" if context is None else context.command_path
+    words = command.split()
+    words = words[words.index("-m") + 2 :] if "-m" in words else words[1:]
+    command = " ".join(["jaxmrf", *words])
     option = getattr(error, "option_name", None)
     if hasattr(error, "possibilities") and option is not None:
-        known = [name for parameter in error.ctx.command.params for name in parameter.opts]
-        near = difflib.get_close_matches(option, known, 1)
-        what = f"there is no option {option}" + (f"; did you mean {near[0]}?" if near else "")
+        parameters = [] if context is None else context.command.params
+        known = [name for parameter in parameters for name in parameter.opts]
+        what = f"there is no option {option}" + nearest(option, known).replace("'", "")
     else:
         what = " ".join(error.format_message().split()).rstrip(".").replace("Value error, ", "")
         what = what[:1].lower() + what[1:]
@@ -73,7 +78,7 @@ def user_errors() -> Iterator[None]:
     """Turns errors of the user into one line and an exit code."""
     try:
         yield
-    except (ConfigError, ImageError, WeightsError, DeviceError) as error:
+    except UserError as error:
         _fail(str(error))
     except StoppedError as stopped:
         where = f"level {stopped.progress.level + 1}, iteration {stopped.progress.iteration}"

@@ -24,8 +24,8 @@ def list_networks() -> None:
         with contextlib.suppress(WeightsError):  # told of below, or a missing override
             loaded = weights.load()
             used.add(loaded.path)
-            if loaded.decoder is not None:
-                used.add(weights.find_decoder(loaded.network.architecture))
+            if loaded.network.decoder is not None:
+                used.add(weights.find_decoder(loaded.features.architecture))
         for path, found in weights.verify().items():
             if isinstance(found, WeightsError):
                 _entry("", "damaged", "", str(found))

@@ -1,20 +1,17 @@
-"""Settings of one run: a frozen, hashable dataclass and the three presets.
-
-Everything here is static under jit: two runs with equal settings share their
-compiled programs.
-"""
+"""What a user chooses for one run: a frozen, hashable dataclass; `settings` resolves it."""
 
 import dataclasses
 import math
-from typing import Literal, NamedTuple, get_args, get_origin
+from collections.abc import Iterable
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from jaxmrf.errors import ConfigError
 
 Normalization = Literal["relative", "authors", "sum"]
 Overlap = Literal["mean", "rms", "sum"]
-Matching = Literal["fast", "exact"]  # those that come along; `matchers.MATCHERS` has all
+Matching = Literal["auto", "exact"]  # those that come along; `matchers.MATCHERS` has all
 Initialization = Literal["content", "noise", "shuffle"]
-Optimizer = Literal["lbfgs", "adam"]  # those that come along; `optimize.OPTIMIZERS` has all
+Optimizer = Literal["lbfgs", "adam"]  # those that come along; `optimizers.OPTIMIZERS` has all
 LineSearch = Literal["none", "zoom"]
 Preconditioner = Literal["auto", "none", "spectral"]
 Color = Literal["match", "histogram", "keep", "none"]
@@ -23,6 +20,9 @@ Pooling = Literal["max", "average"]
 
 
 Effort = Literal["quick", "default", "fine"]
+
+Shape = tuple[int, ...]
+"""(height, width) of a picture or of a layer, such as ``array.shape[:2]``."""
 
 
 class Schedule(NamedTuple):
@@ -48,9 +48,34 @@ EFFORTS: dict[Effort, Schedule] = {
 """Found by looking (docs/gallery.md): the decoder does most of what iterations did, and more
 levels change no measure of the picture by more than 0.02 (docs/design.md)."""
 
-HEAVIER_LEVELS = 2
-"""The authors' code has three levels; with more of them the weight grows no further, or
-the coarse levels of a large picture would do nothing but keep the photograph."""
+
+class Option(NamedTuple):
+    """What commands, page and documents say of a setting, and where its values lie.
+
+    Attributes:
+      help: one line; "" for a setting that files have and the command line has not.
+      group: heading that it is under.
+      label: what the page calls it; "" if it is not on the page.
+      acts_on: ``patches``, ``content`` or both: without them it has no effect.
+      minimum: least value, of each part of a list.
+      above: bound below its values.
+      maximum: largest value.
+      choices: the values that come along where others can be registered.
+    """
+
+    help: str = ""
+    group: str = ""
+    label: str = ""
+    acts_on: frozenset[str] = frozenset()
+    minimum: float = -math.inf
+    above: float = -math.inf
+    maximum: float = math.inf
+    choices: tuple[str, ...] = ()
+
+
+def _setting(default: Any, *texts: str, acts_on: Iterable[str] = (), **more: Any) -> Any:
+    option = Option(*texts, acts_on=frozenset(acts_on), **more)
+    return dataclasses.field(default=default, metadata={"option": option})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +88,7 @@ class Config:
       layers: layers of the MRF term (paper, section 4: relu3_1, relu4_1).
       content_weight: weight of the content term at the finest level.
       content_level_factor: the content weight is multiplied by this for every
-        coarser level, at most `HEAVIER_LEVELS` times. The authors' mean of squares
+        coarser level, at most `settings.HEAVIER_LEVELS` times. The authors' mean of squares
         against their sum over patches amounts to 4 per level; it holds the layout
         early and lets the brush-work win late.
       style_weight: weight of all style losses.
@@ -89,8 +114,8 @@ class Config:
       patch_size: side of a patch in feature positions, at least 1.
       stride: distance of neighboring patches in the synthesized picture.
       style_stride: distance of neighboring patches in the style.
-      style_border: so many outermost patches of the style are left out, see `matching.starts`.
-      matching: ``exact`` compares every patch with every style patch; so does ``fast``
+      style_border: so many outermost patches of the style are left out, see `style_patches.starts`.
+      matching: ``exact`` compares every patch with every style patch; so does ``auto``
         up to about 430×430 pixels, and beyond only with clusters of them. Or the name of
         another matcher, see `matchers`.
       match_every: matches are found anew in every such iteration of a level, from its
@@ -116,7 +141,7 @@ class Config:
       pooling: of the network.
       decoder_rounds: how often a level starts with finding matches and decoding what is put
         together from them, where the network has a decoder (see `decoder`).
-      optimizer: ``lbfgs``, ``adam``, or the name of another, see `optimize.OPTIMIZERS`.
+      optimizer: ``lbfgs``, ``adam``, or the name of another, see `optimizers.OPTIMIZERS`.
       line_search: of L-BFGS. ``none`` takes steps of length one.
       preconditioner: what L-BFGS starts its inverse Hessian from: ``none``: one number;
         ``spectral``: one for each band of frequencies and color, learned as it runs;
@@ -137,88 +162,251 @@ class Config:
       ConfigError: if a value is out of range.
     """
 
-    size: int = 512
-    content_layer: str = "relu4_2"
-    layers: tuple[str, ...] = ("relu3_1", "relu4_1")
-    content_weight: float = 0.25
-    content_level_factor: float = 4.0
-    style_weight: float = 1.0
-    tv_weight: float = 0.6
-    style_loss: tuple[str, ...] = ("mrf",)
-    gram_layers: tuple[str, ...] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-    normalization: Normalization = "relative"
-    overlap: Overlap = "rms"
-    anchor: float = 0.85
-    content_share: float = 0.25
-    pixel_scale: float = 1.0
-    patch_size: int = 3
-    stride: int = 1
-    style_stride: int = 1
-    style_border: int = 1
-    matching: str = "fast"
-    match_every: int = 2
-    metric: Metric = "cosine"
-    variety: float = 0.0
-    guide_weight: float = 1.0
-    style_blend: tuple[float, ...] = ()
-    rotations: int = 0
-    rotation_step: float = 7.5
-    scales: int = 0
-    scale_step: float = 1.05
-    style_scale: float = 1.0
-    levels: int | None = None
-    coarsest: int = 64
-    iterations: tuple[int, ...] = ()
-    effort: Effort = "default"
-    init: Initialization = "content"
-    tileable: bool = False
-    pooling: Pooling = "max"
-    decoder_rounds: int = 2
-    optimizer: str = "lbfgs"
-    line_search: LineSearch = "none"
-    preconditioner: Preconditioner = "auto"
-    history: int = 25
-    taxicab_first_step: bool = False
-    learning_rate: float = 0.02
-    color: Color = "match"
-    final_color: float = 0.7
-    seed: int = 0
+    size: int = _setting(512, "Longest side of the result.", "Picture", "Size", minimum=1)
+    content_layer: str = _setting(
+        "relu4_2", "Layer of the content term.", "Network", "Content layer", acts_on={"content"}
+    )
+    layers: tuple[str, ...] = _setting(
+        ("relu3_1", "relu4_1"),
+        "Layers whose patches are matched, by comma or space.",
+        "Patches",
+        "Patch layers",
+        acts_on={"patches"},
+    )
+    content_weight: float = _setting(
+        0.25,
+        "Weight of the content term; more keeps more.",
+        "Picture",
+        "Content weight",
+        acts_on={"content"},
+        minimum=0.0,
+    )
+    content_level_factor: float = _setting(4.0, acts_on={"content"}, above=0.0)
+    style_weight: float = _setting(
+        1.0, "Weight of the style losses.", "Picture", "Style weight", minimum=0.0
+    )
+    tv_weight: float = _setting(
+        0.6,
+        "Weight of the total variation; more is smoother.",
+        "Smoothness and start",
+        "Total variation weight",
+        minimum=0.0,
+    )
+    style_loss: tuple[str, ...] = _setting(
+        ("mrf",),
+        "Style losses with weights: mrf (this method), gram (Gatys 2015).",
+        "Style",
+        "Style losses",
+    )
+    gram_layers: tuple[str, ...] = _setting(
+        ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
+        "Layers of the Gram loss.",
+        "Style",
+        "Layers of the Gram loss",
+    )
+    normalization: Normalization = _setting("relative")
+    overlap: Overlap = _setting(
+        "rms",
+        "Overlapping patches: their mean, that at full length, or their sum.",
+        "Patches",
+        "Overlap",
+        acts_on={"patches"},
+    )
+    anchor: float = _setting(
+        0.85,
+        "Share of the photograph in the matching, 0 to 1; more keeps more.",
+        "Photograph",
+        "Anchor",
+        acts_on={"patches", "content"},
+        minimum=0.0,
+        maximum=1.0,
+    )
+    content_share: float = _setting(
+        0.25,
+        "Share of the photograph in what is painted, 0 to 1; more keeps more.",
+        "Photograph",
+        "Share in what is painted",
+        acts_on={"patches", "content"},
+        minimum=0.0,
+        maximum=1.0,
+    )
+    pixel_scale: float = _setting(1.0, above=0.0)
+    patch_size: int = _setting(
+        3,
+        "Side of a patch in features.",
+        "Patches",
+        "Patch size",
+        acts_on={"patches"},
+        minimum=1,
+    )
+    stride: int = _setting(
+        1,
+        "Stride of patches in the result.",
+        "Patches",
+        "Stride in the result",
+        acts_on={"patches"},
+        minimum=1,
+    )
+    style_stride: int = _setting(
+        1,
+        "Stride of patches in the style.",
+        "Patches",
+        "Stride in the style",
+        acts_on={"patches"},
+        minimum=1,
+    )
+    style_border: int = _setting(1, acts_on={"patches"}, minimum=0, maximum=16)
+    matching: str = _setting(
+        "auto",
+        "Compare patches with all style patches, or in large pictures with clusters of them.",
+        "Effort",
+        "Matching",
+        acts_on={"patches"},
+        choices=get_args(Matching),
+    )
+    match_every: int = _setting(
+        2,
+        "Find matches anew in every such iteration.",
+        "Effort",
+        "Match every",
+        acts_on={"patches"},
+        minimum=1,
+    )
+    metric: Metric = _setting(
+        "cosine",
+        "Nearest by the cosine of two patches, or by their distance.",
+        "Patches",
+        "Metric",
+        acts_on={"patches"},
+    )
+    variety: float = _setting(
+        0.0,
+        "How much to avoid style patches that were taken often.",
+        "Style",
+        "Variety",
+        acts_on={"patches"},
+        minimum=0.0,
+    )
+    guide_weight: float = _setting(
+        1.0,
+        "How strictly guides hold; from 1 on strictly.",
+        "Guides",
+        acts_on={"patches"},
+        minimum=0.0,
+    )
+    style_blend: tuple[float, ...] = _setting(
+        (), "Weights of several styles, such as 3,7; without them all the same.", "Style", above=0.0
+    )
+    rotations: int = _setting(
+        0,
+        "Style copies rotated by up to ± this many 7.5° steps.",
+        "Style",
+        "Rotated copies",
+        minimum=0,
+        maximum=16,
+    )
+    rotation_step: float = _setting(7.5, minimum=0.0, maximum=45.0)
+    scales: int = _setting(
+        0,
+        "Style copies scaled by up to ± this many 5 % steps.",
+        "Style",
+        "Scaled copies",
+        minimum=0,
+        maximum=16,
+    )
+    scale_step: float = _setting(1.05, above=0.0)
+    style_scale: float = _setting(
+        1.0,
+        "Longest side of the style over that of the result.",
+        "Style",
+        "Style scale",
+        above=0.0,
+        maximum=16,
+    )
+    levels: int | None = _setting(
+        None, "Pyramid levels.", "Optimization", "Pyramid levels", minimum=1, maximum=16
+    )
+    coarsest: int = _setting(64, minimum=1)
+    iterations: tuple[int, ...] = _setting(
+        (),
+        "Iterations per level from the coarsest; the last serves all finer ones.",
+        "Picture",
+        "Iterations",
+        minimum=0,
+    )
+    effort: Effort = _setting("default")
+    init: Initialization = _setting(
+        "content",
+        "Start: content, noise, shuffle, or a picture file.",
+        "Smoothness and start",
+        "Start from",
+    )
+    tileable: bool = _setting(
+        False, "Make a picture that can be repeated without seams.", "Smoothness and start"
+    )
+    pooling: Pooling = _setting(
+        "max", "Take the largest of 2×2 activations, or their mean.", "Network", "Pooling"
+    )
+    decoder_rounds: int = _setting(
+        2,
+        "How often the decoder paints before the iterations.",
+        "Smoothness and start",
+        "Rounds of the decoder",
+        acts_on={"patches"},
+        minimum=0,
+        maximum=16,
+    )
+    optimizer: str = _setting(
+        "lbfgs",
+        "What takes the steps: L-BFGS or Adam.",
+        "Optimization",
+        "Optimizer",
+        choices=get_args(Optimizer),
+    )
+    line_search: LineSearch = _setting(
+        "none",
+        "Length of the steps of L-BFGS: one, or searched for.",
+        "Optimization",
+        "Line search",
+    )
+    preconditioner: Preconditioner = _setting(
+        "auto",
+        "What L-BFGS learns beforehand: one number, or one for each frequency band.",
+        "Optimization",
+        "Preconditioner",
+    )
+    history: int = _setting(25, minimum=1)
+    taxicab_first_step: bool = _setting(False)
+    learning_rate: float = _setting(0.02, above=0.0)
+    color: Color = _setting(
+        "match",
+        "match, histogram: the painting's palette; keep: the photograph's colors.",
+        "Picture",
+        "Color",
+        acts_on={"content"},
+    )
+    final_color: float = _setting(
+        0.7,
+        "How far the finished colors are brought to the painting's, 0 to 1.",
+        "Photograph",
+        "Final color",
+        acts_on={"content"},
+        minimum=0.0,
+        maximum=1.0,
+    )
+    seed: int = _setting(
+        0, "Seed of every random choice.", "Picture", "Seed", minimum=0, maximum=2**32 - 1
+    )
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             _check_type(field.name, field.type, getattr(self, field.name))
-        for name in ("content_weight", "style_weight", "tv_weight", "variety", "guide_weight"):
-            _check_range(name, getattr(self, name), minimum=0.0)
-        for name in ("content_level_factor", "pixel_scale", "scale_step"):
-            _check_range(name, getattr(self, name), above=0.0)
-        for name in ("anchor", "content_share", "final_color"):
-            _check_range(name, getattr(self, name), minimum=0.0, maximum=1.0)
-        _check_range("style_scale", self.style_scale, above=0.0, maximum=16)
-        _check_range("learning_rate", self.learning_rate, above=0.0)
-        _check_range("rotation_step", self.rotation_step, minimum=0.0, maximum=45.0)
-        for name in (
-            "size",
-            "patch_size",
-            "stride",
-            "style_stride",
-            "coarsest",
-            "history",
-            "match_every",
-        ):
-            _check_range(name, getattr(self, name), minimum=1)
-        for name in ("rotations", "scales", "decoder_rounds", "style_border"):
-            _check_range(name, getattr(self, name), minimum=0, maximum=16)
-        _check_range("seed", self.seed, minimum=0, maximum=2**32 - 1)
-        if self.levels is not None:
-            _check_range("levels", self.levels, minimum=1, maximum=16)
-        for count in self.iterations:
-            _check_range("iterations", count, minimum=0)
+        for field in dataclasses.fields(self):
+            _check_values(field.name, getattr(self, field.name), field.metadata["option"])
         if not self.layers:
             raise ConfigError("layers needs at least one layer")
         if len(set(self.layers)) < len(self.layers):
             raise ConfigError(f"layers names a layer twice: {', '.join(self.layers)}")
-        for weight in self.style_blend:
-            _check_range("style_blend", weight, above=0.0)
         self.style_losses()
         if len(set(self.gram_layers)) < len(self.gram_layers):
             raise ConfigError(f"gram_layers names a layer twice: {', '.join(self.gram_layers)}")
@@ -256,70 +444,8 @@ class Config:
 
     def iterations_per_level(self, levels: int) -> tuple[int, ...]:
         """Returns the iterations of each of `levels` pyramid levels, coarsest first."""
-        counts = self.scheduled(decoded=False).iterations
+        counts = self.iterations or EFFORTS[self.effort].alone
         return (*counts, *[counts[-1]] * (levels - len(counts)))[:levels]
-
-    def scheduled(self, *, decoded: bool) -> "Config":
-        """Returns the settings with levels and iterations chosen, where they are not.
-
-        Args:
-          decoded: whether a decoder starts the levels of a transfer.
-        """
-        effort = EFFORTS[self.effort]
-        if not decoded:
-            return dataclasses.replace(self, iterations=self.iterations or effort.alone)
-        levels = self.levels or max(effort.levels, len(self.iterations))
-        iterations = self.iterations or (*[0] * (levels - 1), effort.iterations)
-        return dataclasses.replace(self, levels=levels, iterations=iterations)
-
-    def content_weight_at(self, level: int, levels: int) -> float:
-        """Content weight of pyramid level `level` (0 is the coarsest) of `levels`."""
-        coarser = min(levels - 1 - level, HEAVIER_LEVELS)
-        return self.content_weight * self.content_level_factor**coarser
-
-    def for_level(self, iterations: int) -> "Config":
-        """Returns the settings for a level of so many iterations.
-
-        L-BFGS gets no memory for corrections that it cannot see there: at the finest level of
-        a large picture they would be the largest part of what is held.
-        """
-        return dataclasses.replace(self, history=min(self.history, max(iterations - 1, 1)))
-
-    def starting(self, *, plainly: bool) -> "Config":
-        """Returns the settings with the choice of the preconditioner made.
-
-        Args:
-          plainly: whether the run starts from noise, or its levels from a decoder.
-        """
-        if self.preconditioner != "auto":
-            return self
-        return dataclasses.replace(self, preconditioner="none" if plainly else "spectral")
-
-    def copies(self) -> "Config":
-        """Returns the settings that the style copies depend on, the rest at default."""
-        return Config().with_copies(self)
-
-    def with_copies(self, other: "Config") -> "Config":
-        """Returns the settings with those of the style copies taken from another one."""
-        names = ("rotations", "rotation_step", "scales", "scale_step")
-        return dataclasses.replace(self, **{name: getattr(other, name) for name in names})
-
-    def program(self) -> "Config":
-        """Returns the settings that a compiled program depends on, the rest at default.
-
-        Runs that differ in weights or seed share their programs, and so do levels that differ
-        in iterations but for `for_level`. A choice that was not made by `starting` is the one
-        for a start from a picture.
-        """
-        kept = (
-            "content_layer layers normalization overlap pixel_scale patch_size stride "
-            "style_stride style_border matching match_every optimizer line_search history "
-            "taxicab_first_step learning_rate preconditioner gram_layers metric variety "
-            "guide_weight tileable pooling"
-        )
-        settled = self.starting(plainly=False)
-        losses = tuple(self.style_losses())
-        return Config(style_loss=losses, **{name: getattr(settled, name) for name in kept.split()})
 
 
 def _check_type(name: str, kind: object, value: object) -> None:
@@ -339,6 +465,16 @@ def _check_type(name: str, kind: object, value: object) -> None:
         named = {int: "a whole number", int | None: "a whole number", str: "text"}
         expected = {**named, bool: "true or false"}.get(kind, "a number")
         raise ConfigError(f"{name} is {value!r}; it must be {expected}")
+
+
+def _check_values(name: str, value: Any, option: Option) -> None:
+    """Checks the range of a number, or of each in a tuple; texts have none."""
+    numbers = value if isinstance(value, tuple) else (value,)
+    for number in numbers:
+        if isinstance(number, int | float) and not isinstance(number, bool):
+            _check_range(
+                name, number, minimum=option.minimum, above=option.above, maximum=option.maximum
+            )
 
 
 def _check_range(

@@ -1,49 +1,33 @@
 """The energy of a picture: prepare the targets once, then a weighted sum of terms.
 
-    targets = prepare(params, content, styles, weights, shape=..., features=..., config=...)
-    value, terms = energy(image, params, targets, features=..., config=...)
+    targets = prepare(network, content, styles, weights, shape=..., program=...)
+    value, terms = total(network, image, targets, program=...)
 
-Arrays, parameters and targets are arguments that jit traces; `features` and `config`
-are static and hashable, to be named in ``static_argnames``.
+Network, pictures and targets are arguments that jit traces; `program` is static and hashable,
+to be named in ``static_argnames``.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Bool, Float
 
 from jaxmrf.core import pyramid
-from jaxmrf.core.config import Config
-from jaxmrf.core.features import Features
+from jaxmrf.core.config import Shape
+from jaxmrf.core.features import Network
 from jaxmrf.core.losses import style_losses
 from jaxmrf.core.losses.exemplars import Anchor, Exemplars, Guides, margin, within_margin
 from jaxmrf.core.losses.terms import content_term, total_variation
 from jaxmrf.core.numerics import TINY
+from jaxmrf.core.settings import Program, TermWeights
 
 WRAP = 64
 """Pixels that a tileable picture is continued by on each side before the network sees it:
 a multiple of every pooling's step, and more than relu4_2 sees around a position."""
-
-
-class Weights(NamedTuple):
-    """Weights of the terms and of the content in the matching; traced: they cost no compilation.
-
-    Attributes:
-      content: of the content term.
-      style: of each style loss.
-      tv: of the total variation.
-      anchor: share of the content in what is matched, 0 to 1.
-      content_share: share of the content in what is put together from the matches, 0 to 1.
-    """
-
-    content: Float[Array, ""] | float
-    style: dict[str, Float[Array, ""] | float]
-    tv: Float[Array, ""] | float
-    anchor: Float[Array, ""] | float = 0.0
-    content_share: Float[Array, ""] | float = 0.0
 
 
 class Region(NamedTuple):
@@ -58,31 +42,44 @@ class Region(NamedTuple):
     original: Float[Array, "h w 3"]
 
 
+class Factors(NamedTuple):
+    """What the terms are multiplied by: weights with the normalization.
+
+    Attributes:
+      content: of the content term.
+      style: of each style loss.
+      tv: of the total variation.
+    """
+
+    content: Float[Array, ""]
+    style: dict[str, Float[Array, ""]]
+    tv: Float[Array, ""]
+
+
 class Targets(NamedTuple):
     """What the picture of one pyramid level is compared with.
 
     Attributes:
       content: content features [h, w, C], None for un-guided synthesis.
       style: targets of each style loss.
-      factors: what the terms are multiplied by: weights with the normalization.
+      factors: what the terms are multiplied by.
       region: where the picture may change; None: everywhere.
     """
 
     content: Float[Array, "h w c"] | None
     style: dict[str, Any]
-    factors: Weights
+    factors: Factors
     region: Region | None = None
 
 
 def prepare(
-    params: PyTree,
+    network: Network,
     content: Float[Array, "h w 3"] | None,
     styles: Sequence[Float[Array, "_ _ 3"]],
-    weights: Weights,
+    weights: TermWeights,
     *,
-    shape: tuple[int, int],
-    features: Features,
-    config: Config,
+    shape: Shape,
+    program: Program,
     blend: Float[Array, " styles"] | None = None,
     guides: Guides | None = None,
     region: Region | None = None,
@@ -90,13 +87,12 @@ def prepare(
     """Returns the targets of one pyramid level; the weights have gradients, the rest has none.
 
     Args:
-      params: parameters of the network.
+      network: the network.
       content: content picture, sRGB in 0 to 1; None for un-guided synthesis.
       styles: the style pictures and their rotated and scaled copies, sRGB in 0 to 1.
       weights: of the terms at this level.
       shape: height and width of the picture that will be synthesized.
-      features: the network.
-      config: settings.
+      program: settings of the compiled program.
       blend: weight of each of `styles`, the largest one; None: all the same.
       guides: what is where; None: anything goes anywhere.
       region: where the picture may change; None: everywhere.
@@ -109,162 +105,149 @@ def prepare(
     target = anchor = None
     if content is None:
         image = jax.ShapeDtypeStruct((*shape, 3), styles[0].dtype)
-        layers = _shapes(params, image, features, config)
+        layers = _shapes(network, image, program)
     else:
-        layers = lax.stop_gradient(_activations(params, content, features, config))
-        target = within_margin(layers[config.content_layer], config)
-        matched = {name: layers[name] for name in config.layers if name in layers}
+        layers = lax.stop_gradient(_activations(network, content, program))
+        target = within_margin(layers[program.content_layer], program)
+        matched = {name: layers[name] for name in program.patches.layers if name in layers}
         colors = {name: pyramid.small(content, layer.shape[:2]) for name, layer in matched.items()}
         anchor = Anchor(matched, colors, _scalar(weights.anchor), _scalar(weights.content_share))
     exemplars = Exemplars(
-        maps=tuple(features(params, style) for style in styles),
+        maps=tuple(network(style) for style in styles),
         pictures=tuple(styles),
         sizes={name: layer.shape[:2] for name, layer in layers.items()},
         blend=blend,
         guides=guides,
         anchor=anchor,
     )
-    chosen = style_losses.chosen(config)
-    factors = Weights(
-        content=_scalar(weights.content * _content_factor(target, config)),
+    chosen = style_losses.chosen(program)
+    factors = Factors(
+        content=_scalar(weights.content * _content_factor(target, program)),
         style={name: _scalar(weights.style[name]) for name in chosen},
-        tv=_scalar(weights.tv * _tv_factor(shape, config)),
-        anchor=_scalar(weights.anchor),
-        content_share=_scalar(weights.content_share),
+        tv=_scalar(weights.tv * _tv_factor(shape, program)),
     )
-    style = {name: loss.prepare(exemplars, config) for name, loss in chosen.items()}
+    style = {name: loss.prepare(exemplars, program) for name, loss in chosen.items()}
     return Targets(target, lax.stop_gradient(style), factors, region)
 
 
 def total(
+    network: Network,
     image: Float[Array, "h w 3"],
-    params: PyTree,
     targets: Targets,
-    memory: dict[str, Any] | None = None,
+    state: dict[str, Any] | None = None,
     *,
-    features: Features,
-    config: Config,
+    program: Program,
 ) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """Returns the energy of `image` and its weighted terms by name.
 
     Args:
+      network: the network.
       image: sRGB picture, values around 0 to 1 (not clipped).
-      params: parameters of the network.
       targets: of this pyramid level, from `prepare`.
-      memory: of the style losses, such as matches; None finds it in here.
-      features: the network.
-      config: settings.
+      state: of the style losses, such as matches; None finds it in here.
+      program: settings of the compiled program.
 
     Returns:
       The sum, and the terms: ``content`` (not in un-guided synthesis), ``tv``, and one for
       each style loss by its name. Matches have no gradient.
     """
     image = _within(image, targets.region)
-    activations = _activations(params, image, features, config)
-    if memory is None:
-        memory = _remember(activations, targets, None, config)
-    return _weighted_sum(image, activations, targets, memory, config)
+    activations = _activations(network, image, program)
+    if state is None:
+        state = _refreshed(activations, targets, None, program)
+    return _weighted_sum(image, activations, targets, state, program)
 
 
-def energy_and_memory(
+def total_and_state(
+    network: Network,
     image: Float[Array, "h w 3"],
-    params: PyTree,
     targets: Targets,
-    memory: dict[str, Any],
-    renew: Bool[Array, ""],
+    state: dict[str, Any],
+    refresh: Bool[Array, ""],
     *,
-    features: Features,
-    config: Config,
+    program: Program,
 ) -> tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], dict[str, Any]]]:
-    """Returns what `total` does, with the memory of an earlier call unless `renew`.
+    """Returns what `total` does, with the state of an earlier call unless `refresh`.
 
     Args:
+      network: the network.
       image: sRGB picture.
-      params: parameters of the network.
       targets: of this pyramid level, from `prepare`.
-      memory: what an earlier call returned, or `no_memory`.
-      renew: whether to find the memory, such as matches, anew.
-      features: the network.
-      config: settings.
+      state: what an earlier call returned, or `init_state`.
+      refresh: whether to find the state, such as matches, anew.
+      program: settings of the compiled program.
 
     Returns:
-      The sum, and the terms with the memory for the next call.
+      The sum, and the terms with the state for the next call.
     """
     image = _within(image, targets.region)
-    activations = _activations(params, image, features, config)
-    memory = lax.cond(
-        renew,
-        lambda: _remember(activations, targets, memory, config),
-        lambda: memory,
+    activations = _activations(network, image, program)
+    state = lax.cond(
+        refresh,
+        lambda: _refreshed(activations, targets, state, program),
+        lambda: state,
     )
-    value, terms = _weighted_sum(image, activations, targets, memory, config)
-    return value, (terms, memory)
+    value, terms = _weighted_sum(image, activations, targets, state, program)
+    return value, (terms, state)
 
 
-def no_memory(
+def init_state(
+    network: Network,
     image: Float[Array, "h w 3"],
-    params: PyTree,
     targets: Targets,
     *,
-    features: Features,
-    config: Config,
+    program: Program,
 ) -> dict[str, Any]:
-    """Returns a memory of the right shapes for a first call that renews it.
+    """Returns a state of the right shapes for a first call that refreshes it.
 
     Args:
+      network: the network.
       image: a picture of the level's size; only its shape matters.
-      params: parameters of the network.
       targets: of this pyramid level, from `prepare`.
-      features: the network.
-      config: settings.
+      program: settings of the compiled program.
     """
-    layers = _shapes(params, image, features, config)
+    layers = _shapes(network, image, program)
     return {
-        name: loss.blank(layers, targets.style[name], config)
-        for name, loss in style_losses.chosen(config).items()
+        name: loss.init(layers, targets.style[name], program)
+        for name, loss in style_losses.chosen(program).items()
     }
 
 
 def activations(
+    network: Network,
     image: Float[Array, "h w 3"],
-    params: PyTree,
     targets: Targets,
     *,
-    features: Features,
-    config: Config,
+    program: Program,
 ) -> Mapping[str, Float[Array, "_ _ _"]]:
     """Returns the layers of `image` as its style losses see them.
 
     What is outside the region is the original, and the layers of a tileable picture go on
     by the margin (see `exemplars.margin`).
     """
-    return _activations(params, _within(image, targets.region), features, config)
+    return _activations(network, _within(image, targets.region), program)
 
 
-def _shapes(
-    params: PyTree, image: Any, features: Features, config: Config
-) -> Mapping[str, jax.ShapeDtypeStruct]:
-    return jax.eval_shape(lambda *args: _activations(*args, features, config), params, image)
+def _shapes(network: Network, image: Any, program: Program) -> Mapping[str, jax.ShapeDtypeStruct]:
+    return jax.eval_shape(functools.partial(_activations, program=program), network, image)
 
 
-def _activations(
-    params: PyTree, image: Array, features: Features, config: Config
-) -> Mapping[str, Array]:
+def _activations(network: Network, image: Array, program: Program) -> Mapping[str, Array]:
     """Returns the layers that are used; those of a tileable picture go on by the margin."""
-    used = dict.fromkeys((*style_losses.layers(config), config.content_layer))
-    if not config.tileable:
-        layers = features(params, image)
+    used = dict.fromkeys((*style_losses.layers(program), program.content_layer))
+    if not program.tileable:
+        layers = network(image)
         return {name: layers[name] for name in used if name in layers}
     wrapped = jnp.pad(image, ((WRAP, WRAP), (WRAP, WRAP), (0, 0)), mode="wrap")
-    layers, found = features(params, wrapped), {}
+    layers, used_layers = network(wrapped), {}
     for name in used:
         step = round(wrapped.shape[0] / layers[name].shape[0])
-        around = margin(config)
+        around = margin(program)
         rows, columns = (
             slice(WRAP // step - around, (WRAP + side) // step + around) for side in image.shape[:2]
         )
-        found[name] = layers[name][rows, columns]
-    return found
+        used_layers[name] = layers[name][rows, columns]
+    return used_layers
 
 
 def _within(image: Array, region: Region | None) -> Array:
@@ -273,55 +256,55 @@ def _within(image: Array, region: Region | None) -> Array:
     return jnp.where(region.mask > 0, image, region.original)
 
 
-def _remember(
-    activations: Mapping[str, Array], targets: Targets, memory: Any, config: Config
+def _refreshed(
+    activations: Mapping[str, Array], targets: Targets, state: Any, program: Program
 ) -> dict[str, Any]:
     fixed = lax.stop_gradient(activations)
-    found = {
-        name: loss.remember(
-            fixed, targets.style[name], None if memory is None else memory[name], config
+    refreshed = {
+        name: loss.refresh(
+            fixed, targets.style[name], None if state is None else state[name], program
         )
-        for name, loss in style_losses.chosen(config).items()
+        for name, loss in style_losses.chosen(program).items()
     }
-    return lax.stop_gradient(found)
+    return lax.stop_gradient(refreshed)
 
 
 def _weighted_sum(
     image: Array,
     activations: Mapping[str, Array],
     targets: Targets,
-    memory: dict[str, Any],
-    config: Config,
+    state: dict[str, Any],
+    program: Program,
 ) -> tuple[Array, dict[str, Array]]:
     factors = targets.factors
     terms = {
         name: factors.style[name]
-        * loss.value(activations, targets.style[name], memory[name], config)
-        for name, loss in style_losses.chosen(config).items()
+        * loss.value(activations, targets.style[name], state[name], program)
+        for name, loss in style_losses.chosen(program).items()
     }
-    terms["tv"] = factors.tv * total_variation(image, around=config.tileable)
+    terms["tv"] = factors.tv * total_variation(image, around=program.tileable)
     if targets.content is not None:
         terms["content"] = factors.content * content_term(
-            within_margin(activations[config.content_layer], config), targets.content
+            within_margin(activations[program.content_layer], program), targets.content
         )
-    return sum(terms.values()), terms
+    return jnp.asarray(sum(terms.values())), terms
 
 
 def _scalar(value: Array | float) -> Array:
     return jnp.asarray(value, jnp.float32)
 
 
-def _content_factor(target: Array | None, config: Config) -> Array | float:
-    if target is None or config.normalization == "sum":
+def _content_factor(target: Array | None, program: Program) -> Array | float:
+    if target is None or program.normalization == "sum":
         return 1.0
-    if config.normalization == "authors":
+    if program.normalization == "authors":
         return 1.0 / target.size  # mylib/content.lua: nn.MSECriterion
     return 1.0 / jnp.maximum(jnp.sum(jnp.square(target)), TINY)
 
 
-def _tv_factor(shape: tuple[int, int], config: Config) -> float:
-    if config.normalization == "sum":
-        return config.pixel_scale**2
-    if config.normalization == "authors":
-        return 0.5 * config.pixel_scale**2  # mylib/tv.lua: the gradient is the difference itself
-    return config.pixel_scale**2 / (shape[0] * shape[1])
+def _tv_factor(shape: Shape, program: Program) -> float:
+    if program.normalization == "sum":
+        return program.pixel_scale**2
+    if program.normalization == "authors":
+        return 0.5 * program.pixel_scale**2  # mylib/tv.lua: the gradient is the difference itself
+    return program.pixel_scale**2 / (shape[0] * shape[1])

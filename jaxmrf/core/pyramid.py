@@ -10,7 +10,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from jaxmrf.core.config import Config
+from jaxmrf.core.config import Config, Shape
+from jaxmrf.core.settings import CopySettings
 
 PIECE = 16
 """Side in pixels of the pieces of a shuffled picture."""
@@ -44,14 +45,14 @@ def size_in_steps(height: int, width: int, near: int, step: int) -> int | None:
     return min(fitting, key=lambda longest: abs(longest - near), default=None)
 
 
-def level_count(shape: tuple[int, int], config: Config) -> int:
+def level_count(shape: Shape, config: Config) -> int:
     """Returns how many levels a picture of this height and width gets."""
     if config.levels is not None:
         return config.levels
     return max(1, int(math.log2(max(max(shape) / config.coarsest, 1.0))) + 1)
 
 
-def level_shapes(shape: tuple[int, int], levels: int) -> list[tuple[int, int]]:
+def level_shapes(shape: Shape, levels: int) -> list[tuple[int, int]]:
     """Returns (height, width) of each level, coarsest first, half the size per level.
 
     Sizes are rounded up, as in the authors' transfer_CNNMRF_wrapper.lua.
@@ -63,35 +64,37 @@ def level_shapes(shape: tuple[int, int], levels: int) -> list[tuple[int, int]]:
 
 
 @functools.partial(jax.jit, static_argnames="shape")
-def resize(image: Float[Array, "_ _ c"], shape: tuple[int, int]) -> Float[Array, "_ _ c"]:
+def resize(image: Float[Array, "_ _ c"], shape: Shape) -> Float[Array, "_ _ c"]:
     """Resamples a picture: bicubic (Keys), with anti-aliasing where it shrinks."""
     if image.shape[:2] == tuple(shape):
         return image
     return jax.image.resize(image, (*shape, image.shape[2]), "cubic", antialias=True)
 
 
-def small(image: Float[Array, "_ _ c"], shape: tuple[int, int]) -> Float[Array, "_ _ c"]:
+def small(image: Float[Array, "_ _ c"], shape: Shape) -> Float[Array, "_ _ c"]:
     """Returns the colors of a picture at the positions of a network's layer."""
     return jax.image.resize(image, (*shape, image.shape[2]), "linear", antialias=True)
 
 
-def style_copies(image: Float[Array, "_ _ c"], config: Config) -> list[Float[Array, "_ _ c"]]:
+def style_copies(
+    image: Float[Array, "_ _ c"], settings: CopySettings
+) -> list[Float[Array, "_ _ c"]]:
     """Returns the rotated and scaled copies of a style, or of its guide (paper, section 4).
 
     (2 · rotations + 1) · (2 · scales + 1) copies; the picture itself is one of them.
     """
     copies = []
-    for turn in range(-config.rotations, config.rotations + 1):
-        turned = rotate(image, turn * config.rotation_step)
-        for power in range(-config.scales, config.scales + 1):
-            ratio = config.scale_step**power
-            shape = [max(1, int(side * ratio)) for side in turned.shape[:2]]
-            copies.append(jnp.clip(resize(turned, tuple(shape)), 0.0, 1.0))
+    for turn in range(-settings.rotations, settings.rotations + 1):
+        turned = rotate(image, turn * settings.rotation_step)
+        for power in range(-settings.scales, settings.scales + 1):
+            ratio = settings.scale_step**power
+            shape = tuple(max(1, int(side * ratio)) for side in turned.shape[:2])
+            copies.append(jnp.clip(resize(turned, shape), 0.0, 1.0))
     return copies
 
 
 def shuffled(
-    pictures: Sequence[Float[Array, "_ _ c"]], shape: tuple[int, int], key: PRNGKeyArray
+    pictures: Sequence[Float[Array, "_ _ c"]], shape: Shape, key: PRNGKeyArray
 ) -> Float[Array, "h w c"]:
     """Returns a picture of (height, width) `shape` made of random pieces of `pictures`.
 
@@ -164,31 +167,28 @@ def _round(value: float) -> int:
     return math.floor(value + 0.5)
 
 
-@functools.partial(jax.jit, static_argnames="config")
-def copies_of_all(pictures: Sequence[Array], *, config: Config) -> list[Array]:
-    """Returns the rotated and scaled copies of all styles, those of one style together.
-
-    `config` is that of `Config.copies`, or every seed would be a program of its own.
-    """
-    return [copy for picture in pictures for copy in style_copies(picture, config)]
+@functools.partial(jax.jit, static_argnames="settings")
+def copies_of_all(pictures: Sequence[Array], *, settings: CopySettings) -> list[Array]:
+    """Returns the rotated and scaled copies of all styles, those of one style together."""
+    return [copy for picture in pictures for copy in style_copies(picture, settings)]
 
 
 def enlarged(
-    picture: Float[Array, "_ _ 3"], shape: tuple[int, int], config: Config
+    picture: Float[Array, "_ _ 3"], shape: Shape, *, tileable: bool
 ) -> Float[Array, "h w 3"]:
     """Returns the picture of a level at another size; a tileable one stays tileable."""
-    if not config.tileable or picture.shape[:2] == tuple(shape):
+    if not tileable or picture.shape[:2] == tuple(shape):
         return resize(picture, shape)
     around = resize(jnp.tile(picture, (3, 3, 1)), tuple(3 * side for side in shape))
     return around[shape[0] : 2 * shape[0], shape[1] : 2 * shape[1]]
 
 
-def mask_at(mask: Float[Array, "_ _"], shape: tuple[int, int]) -> Bool[Array, "h w 1"]:
+def mask_at(mask: Float[Array, "_ _"], shape: Shape) -> Bool[Array, "h w 1"]:
     """Returns where a mask is above 0.5, at (height, width) `shape`."""
     return at_size(mask[..., None], shape) > 0.5
 
 
 @functools.partial(jax.jit, static_argnames="shape")
-def at_size(picture: Float[Array, "_ _ c"], shape: tuple[int, int]) -> Float[Array, "h w c"]:
+def at_size(picture: Float[Array, "_ _ c"], shape: Shape) -> Float[Array, "h w c"]:
     """Returns a picture resampled to (height, width) `shape`, in 0 to 1."""
     return jnp.clip(resize(picture, shape), 0.0, 1.0)

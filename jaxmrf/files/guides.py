@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from jaxmrf.core.config import Shape
 from jaxmrf.core.losses.exemplars import Guides, same_proportions
 from jaxmrf.core.pyramid import at_size
 from jaxmrf.errors import ConfigError
@@ -38,8 +39,8 @@ def beside(picture: Path) -> Path | None:
 def load(
     content: Path,
     styles: Sequence[Path],
-    shape: tuple[int, int],
-    style_shapes: Sequence[tuple[int, int]],
+    shape: Shape,
+    style_shapes: Sequence[Shape],
 ) -> Guides:
     """Reads the guides of a picture and of its styles.
 
@@ -80,7 +81,7 @@ def code(color: Float[np.ndarray, " 3"]) -> str:
     return "#{:02x}{:02x}{:02x}".format(*np.rint(color * 255).astype(int))
 
 
-def load_mask(path: Path, shape: tuple[int, int]) -> Float[np.ndarray, "h w"]:
+def load_mask(path: Path, shape: Shape) -> Float[np.ndarray, "h w"]:
     """Reads a mask, white where the picture may change.
 
     Args:
@@ -102,7 +103,7 @@ def load_mask(path: Path, shape: tuple[int, int]) -> Float[np.ndarray, "h w"]:
     return mask
 
 
-def _load(path: Path, shape: tuple[int, int]) -> np.ndarray:
+def _load(path: Path, shape: Shape) -> np.ndarray:
     pixels = image.load(path).pixels
     height, width = pixels.shape[:2]
     if not same_proportions((height, width), shape):

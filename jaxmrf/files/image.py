@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import tifffile
 from jaxtyping import Float
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin
 
+from jaxmrf.core.config import Shape
 from jaxmrf.errors import ImageError
 from jaxmrf.files import atomic
 
@@ -76,6 +76,8 @@ def reencode(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[str, bytes]:
     Raises:
       ImageError: as `load` does, and if there are more than `max_pixels`.
     """
+    import tifffile  # loaded when needed: it takes long
+
     plain = _read(path, max_pixels)
     buffer = io.BytesIO()
     if isinstance(plain, np.ndarray):
@@ -160,7 +162,7 @@ def check_output(path: Path) -> None:
         raise ImageError(f"cannot write {path}: {error.strerror}") from None
 
 
-def check_size(path: Path, shape: tuple[int, int]) -> None:
+def check_size(path: Path, shape: Shape) -> None:
     """Checks that a picture of (height, width) `shape` can be made and fits the format.
 
     Raises:
@@ -202,6 +204,8 @@ def save(path: Path, picture: Picture, settings: Mapping[str, object]) -> None:
 
 def encode(picture: Picture, format_name: str, settings: Mapping[str, object]) -> bytes:
     """Returns the content of a file of a format in `WRITABLE`."""
+    import tifffile  # loaded when needed: it takes long
+
     description = json.dumps(settings, sort_keys=True)
     buffer = io.BytesIO()
     layers = [picture.pixels]
@@ -244,9 +248,10 @@ def read_settings(path: Path) -> dict[str, object]:
     """
     try:
         with Image.open(path, formats=READABLE) as file:
-            text = file.text.get("jaxmrf") if file.format == "PNG" else None
+            png = isinstance(file, PngImagePlugin.PngImageFile)
+            text = file.text.get("jaxmrf") if png else None
             text = text or file.getexif().get(_EXIF_DESCRIPTION)
-        return dict(json.loads(text))
+        return dict(json.loads(text or ""))
     except FileNotFoundError:
         raise ImageError(f"there is no file {path}") from None
     except (OSError, SyntaxError, ValueError, TypeError):
@@ -255,7 +260,11 @@ def read_settings(path: Path) -> dict[str, object]:
 
 def _load_deep_tiff(path: Path, file: Image.Image) -> np.ndarray | None:
     """Returns a 16-bit color TIFF, which Pillow would cut to 8 bits; None for all others."""
-    if file.format != "TIFF" or file.mode not in ("RGB", "RGBA") or file.info.get("icc_profile"):
+    import tifffile  # loaded when needed: it takes long
+
+    if not isinstance(file, TiffImagePlugin.TiffImageFile) or file.info.get("icc_profile"):
+        return None
+    if file.mode not in ("RGB", "RGBA"):
         return None
     if 16 not in (file.tag_v2.get(_TIFF_BITS_PER_SAMPLE) or ()):
         return None
@@ -321,10 +330,12 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         image = image.convert("RGB")
     if profile:
         with contextlib.suppress(ImageCms.PyCMSError, OSError):
-            return ImageCms.profileToProfile(
+            converted = ImageCms.profileToProfile(
                 image,
                 ImageCms.ImageCmsProfile(io.BytesIO(profile)),
                 ImageCms.createProfile("sRGB"),
                 outputMode="RGB",
             )
+            if converted is not None:  # as it is if done in place
+                return converted
     return image.convert("RGB")

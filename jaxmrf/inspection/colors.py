@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
+from jaxmrf.core.config import Shape
+
 CORNERS = np.array(
     [[[0.99, 0.86, 0.20], [0.88, 0.16, 0.24]], [[0.10, 0.68, 0.42], [0.17, 0.22, 0.80]]], np.float32
 )
@@ -18,7 +20,7 @@ the size and the turn of what was copied, and where copied pieces meet."""
 def colored(
     place: Float[np.ndarray, "h w 2"],
     style: Int[np.ndarray, "h w"],
-    shapes: Sequence[tuple[int, int]],
+    shapes: Sequence[Shape],
 ) -> Float[np.ndarray, "h w 3"]:
     """Returns the color of each place in the styles; several share the key from left to right.
 
@@ -36,7 +38,7 @@ def colored(
     return np.where(dark[..., None], SHADE * color, color).astype(np.float32)
 
 
-def keys(shapes: Sequence[tuple[int, int]]) -> list[Float[np.ndarray, "_ _ 3"]]:
+def keys(shapes: Sequence[Shape]) -> list[Float[np.ndarray, "_ _ 3"]]:
     """Returns for styles of these (height, width) a picture with the color of each place."""
     found = []
     for number, (height, width) in enumerate(shapes):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxmrf.errors import ConfigError
+from jaxmrf.errors import ConfigError, MissingExtraError
 
 SIZE, DOTS_PER_INCH = (8.0, 4.5), 120
 
@@ -38,14 +38,12 @@ def check_library() -> None:
     """Checks before a long run that curves can be drawn.
 
     Raises:
-      ConfigError: if the library that draws them is not installed.
+      MissingExtraError: if the library that draws them is not installed.
     """
     try:
         import matplotlib.backends.backend_agg  # noqa: F401
     except ImportError:
-        raise ConfigError(
-            'curves need matplotlib, which is not installed: pip install "jaxmrf[inspect]"'
-        ) from None
+        raise MissingExtraError("the picture of the energy", "matplotlib", "inspect") from None
 
 
 def series(records: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
@@ -64,7 +62,7 @@ def draw(records: Sequence[Mapping[str, Any]]) -> bytes:
     """Returns a PNG file with all curves; a line and its number where a level starts.
 
     Raises:
-      ConfigError: if the library that draws them is not installed.
+      MissingExtraError: if the library that draws them is not installed.
     """
     check_library()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -75,7 +73,7 @@ def draw(records: Sequence[Mapping[str, Any]]) -> bytes:
     iterations = range(1, len(records) + 1)
     for name, values in series(records).items():
         total = name == "energy"
-        style = {"color": "black", "linewidth": 2} if total else {"linewidth": 1.4}
+        style: dict[str, Any] = {"color": "black", "linewidth": 2} if total else {"linewidth": 1.4}
         # A term of weight 0 has no place on a logarithmic scale.
         if any(value > 0 for value in values):
             axes.plot(iterations, values, label=name, **style)

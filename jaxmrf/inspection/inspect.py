@@ -1,31 +1,31 @@
 """Seeing why a picture is as it is: from an output of jaxmrf to a folder of pictures."""
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from jaxmrf import api
 from jaxmrf.analysis import match_map, reconstruction
 from jaxmrf.core import pyramid
 from jaxmrf.core.pyramid import at_size
-from jaxmrf.core.run.plan import make_plan
 from jaxmrf.core.run.progress import Progress
-from jaxmrf.errors import ConfigError, ImageError, WeightsError
-from jaxmrf.files import atomic, guides, image
+from jaxmrf.errors import ConfigError, FolderError, ImageError, WeightsError
+from jaxmrf.files import atomic, image
 from jaxmrf.files.image import Picture
 from jaxmrf.inspection import colors, curves, page
 from jaxmrf.inspection.page import Figure, Section
 from jaxmrf.jobs import inputs, options
+from jaxmrf.jobs.inputs import JobPictures
 from jaxmrf.jobs.job import Job
-from jaxmrf.machine import memory
 from jaxmrf.networks import weights
+from jaxmrf.planning import Pixels, plan_run, with_pooling
 
 PAGE = "index.html"
 
@@ -97,7 +97,7 @@ _STORED = {"style_guide": "style_guides"}
 
 def write_report(
     request: Request,
-    network: weights.Loaded,
+    loaded: weights.Loaded,
     *,
     on_progress: Callable[[str, Progress], Any] = lambda layer, progress: None,
     on_file: Callable[[Path], Any] = lambda path: None,
@@ -106,7 +106,7 @@ def write_report(
 
     Args:
       request: what to show.
-      network: the one that made the picture, see `network_of`.
+      loaded: the network that made the picture, see `network_of`.
       on_progress: called after each iteration of the reconstruction from a layer.
       on_file: called when a file is there.
 
@@ -115,22 +115,22 @@ def write_report(
       ConfigError: if an input is not found or something cannot be used.
     """
     job = job_of(request)
-    records = None
-    if request.trace is not None:
-        records = curves.read(request.trace)
+    trace, records = request.trace, None
+    if trace is not None:
+        records = curves.read(trace)
         curves.check_library()
-    _layers(request, network)
-    pictures = _load(job)
+    _layers(request, loaded)
+    pictures, painted = inputs.load(job), image.load(job.output).pixels
     folder = _Folder(request, job, on_file)
-    sections = [_overview(job, pictures)]
+    sections = [_overview(job, pictures, painted)]
     if "mrf" in job.config.style_losses():
-        sections += _matches(folder, job, pictures, network)
+        sections += _matches(folder, job, pictures, painted, loaded)
     else:
         sections.append(Section("Matches", NO_MATCHES, ()))
     if request.reconstructions:
-        sections.append(_reconstructions(folder, request, job, pictures, network, on_progress))
-    if records is not None:
-        figure = Figure(curves.draw(records), request.trace.name, "PNG", wide=True)
+        sections.append(_reconstructions(folder, request, job, pictures, loaded, on_progress))
+    if trace is not None and records is not None:
+        figure = Figure(curves.draw(records), trace.name, "PNG", wide=True)
         folder.write("energy.png", figure.content)
         sections.append(Section("The energy", ENERGY, (figure,)))
     folder.write(PAGE, page.render(f"Why {job.output.name} is as it is", sections))
@@ -147,9 +147,10 @@ def job_of(request: Request) -> Job:
       ConfigError: if an input is not found.
     """
     written = image.read_settings(request.picture)
-    if not {"config", "style", "command", "width", "height"} <= written.keys():
+    config = written.get("config")
+    if not isinstance(config, dict) or not {"style", "command", "width", "height"} <= set(written):
         raise ConfigError(f"{request.picture} does not say how it was made")
-    values = {name: value for name, value in written["config"].items() if value is not None}
+    values = {name: value for name, value in config.items() if value is not None}
     if written["command"] == "synthesize":
         values["size"] = f"{written['width']}x{written['height']}"
     for name in INPUTS:
@@ -208,22 +209,6 @@ def network_of(picture: Path, file: Path | None) -> weights.Loaded:
     return loaded
 
 
-class _Pictures(NamedTuple):
-    """The pixels of a job, sRGB in 0 to 1."""
-
-    painted: Float[np.ndarray, "h w 3"]
-    content: Float[np.ndarray, "_ _ 3"] | None
-    styles: list[Float[np.ndarray, "_ _ 3"]]
-
-
-def _load(job: Job) -> _Pictures:
-    return _Pictures(
-        image.load(job.output).pixels,
-        None if job.content is None else image.load(job.content).pixels,
-        [image.load(path).pixels for path in job.styles],
-    )
-
-
 class _Folder:
     """Where the files go, each of them whole or not at all; made with the first of them."""
 
@@ -236,7 +221,7 @@ class _Folder:
         while not existing.exists():
             existing = existing.parent
         if not existing.is_dir() or not os.access(existing, os.W_OK):
-            raise ConfigError(
+            raise FolderError(
                 f"cannot write to the folder {self._path}: {existing} is no folder, or there is "
                 "no permission"
             )
@@ -266,10 +251,10 @@ class _Folder:
         return Figure(content, caption, kind)
 
 
-def _overview(job: Job, pictures: _Pictures) -> Section:
-    named = [(job.output, pictures.painted)]
-    if pictures.content is not None:
-        named.append((job.content, pictures.content))
+def _overview(job: Job, pictures: JobPictures, painted: Pixels) -> Section:
+    named = [(job.output, painted)]
+    if job.content is not None and pictures.content is not None:
+        named.append((job.content, pictures.content.pixels))
     named += zip(job.styles, pictures.styles, strict=True)
     figures = tuple(
         Figure(image.encode(Picture(pixels), "PNG", {}), path.name) for path, pixels in named
@@ -278,22 +263,22 @@ def _overview(job: Job, pictures: _Pictures) -> Section:
 
 
 def _matches(
-    folder: _Folder, job: Job, pictures: _Pictures, network: weights.Loaded
+    folder: _Folder, job: Job, pictures: JobPictures, painted: Pixels, loaded: weights.Loaded
 ) -> list[Section]:
     """Matches the picture against its styles, and writes what is to be seen of it."""
-    maps = _match_maps(job, pictures, network)
+    maps = _match_maps(job, pictures, painted, loaded)
     copies = match_map.copies(len(job.styles), job.config)
     style_of_copy = np.array([copy.style for copy in copies])
     shapes = [style.shape[:2] for style in pictures.styles]
-    longest = max(pictures.painted.shape[:2])
+    longest = max(painted.shape[:2])
     beside = _beside(pictures.styles, colors.keys(shapes), longest)
     colored = [folder.figure("key.png", beside, "the style, and the color of each place", "PNG")]
     assembled = []
     for name, found in maps.items():
-        painted = colors.colored(found.place, style_of_copy[found.copy], shapes)
-        painted = painted.repeat(found.step, axis=0).repeat(found.step, axis=1)
+        places = colors.colored(found.place, style_of_copy[found.copy], shapes)
+        places = places.repeat(found.step, axis=0).repeat(found.step, axis=1)
         caption = f"{name}: {_taken(found, copies)}"
-        colored.append(folder.figure(f"matches-{name}.png", painted, caption, "PNG"))
+        colored.append(folder.figure(f"matches-{name}.png", places, caption, "PNG"))
         assembled.append(folder.figure(f"assembled-{name}.png", found.assembled, name))
     return [
         Section("Where each position found its match", MATCHES, tuple(colored)),
@@ -302,28 +287,26 @@ def _matches(
 
 
 def _match_maps(
-    job: Job, pictures: _Pictures, network: weights.Loaded
+    job: Job, pictures: JobPictures, painted: Pixels, loaded: weights.Loaded
 ) -> dict[str, match_map.MatchMap]:
-    shape = pictures.painted.shape[:2]
-    style_shapes = [style.shape[:2] for style in pictures.styles]
-    labels = inputs.load_guides(job, shape, style_shapes)
-    mask = None if job.mask is None else guides.load_mask(job.mask, shape)
     # Of the style losses only this one has matches.
     config = dataclasses.replace(job.config, style_loss=("mrf",))
-    network = api.with_pooling(network, config)
-    guided = pictures.content is not None
-    features, params = network.network, network.params
-    plan = make_plan(shape, style_shapes, params, features=features, config=config, guided=guided)
-    network = memory.fit(network, plan, config, guided=guided, budget=None)
+    planned = plan_run(
+        painted.shape[:2],
+        [style.shape[:2] for style in pictures.styles],
+        config,
+        loaded.network,
+        has_content=pictures.content is not None,
+        memory_budget=None,
+    )
     return match_map.match_maps(
-        network.params,
-        jnp.asarray(pictures.painted),
-        None if pictures.content is None else jnp.asarray(pictures.content),
+        planned.network,
+        jnp.asarray(painted),
+        None if pictures.content is None else jnp.asarray(pictures.pixels),
         tuple(map(jnp.asarray, pictures.styles)),
-        features=network.network,
-        config=config,
-        guides=jax.tree.map(jnp.asarray, labels),
-        mask=None if mask is None else jnp.asarray(mask, jnp.float32),
+        config,
+        guides=jax.tree.map(jnp.asarray, pictures.guides),
+        mask=None if pictures.mask is None else jnp.asarray(pictures.mask, jnp.float32),
     )
 
 
@@ -333,7 +316,8 @@ def _beside(
     """Returns each style with its key on its right, one pair below the other."""
     pairs = []
     for pair in zip(styles, keys, strict=True):
-        shape = pyramid.fit(*pair[0].shape[:2], longest)
+        height, width, _ = pair[0].shape
+        shape = pyramid.fit(height, width, longest)
         style, key = (np.asarray(at_size(jnp.asarray(each), shape)) for each in pair)
         pairs.append(np.concatenate([style, np.ones((shape[0], GAP, 3), np.float32), key], axis=1))
     width = max(pair.shape[1] for pair in pairs)
@@ -365,33 +349,33 @@ def _name(copy: match_map.Copy, copies: list[match_map.Copy]) -> str:
     return " ".join(parts)
 
 
-def _layers(request: Request, network: weights.Loaded) -> tuple[str, ...]:
-    there = network.network.layers
+def _layers(request: Request, loaded: weights.Loaded) -> tuple[str, ...]:
+    known = loaded.features.layers
     for layer in request.layers:
-        if layer not in there:
-            raise ConfigError(f"the network has no layer {layer!r}; it has {', '.join(there)}")
-    return request.layers or tuple(layer for layer in reconstruction.LAYERS if layer in there)
+        if layer not in known:
+            raise ConfigError(f"the network has no layer {layer!r}; it has {', '.join(known)}")
+    return request.layers or tuple(layer for layer in reconstruction.LAYERS if layer in known)
 
 
 def _reconstructions(
     folder: _Folder,
     request: Request,
     job: Job,
-    pictures: _Pictures,
-    network: weights.Loaded,
+    pictures: JobPictures,
+    loaded: weights.Loaded,
     on_progress: Callable[[str, Progress], Any],
 ) -> Section:
     """Reconstructs the content, or the style where there is none, from one layer after another."""
-    network = api.with_pooling(network, job.config)
-    source = jnp.asarray(pictures.styles[0] if pictures.content is None else pictures.content)
+    network = dataclasses.replace(with_pooling(loaded.network, job.config), decoder=None)
+    source = jnp.asarray(pictures.styles[0] if pictures.content is None else pictures.pixels)
     figures = []
-    for layer in _layers(request, network):
+    for layer in _layers(request, loaded):
         config = reconstruction.settings(layer, request.size, request.iterations, job.config.seed)
-        for progress in reconstruction.reconstruct(
-            network.params, source, features=network.network, config=config
-        ):
-            on_progress(layer, progress)
-        rebuilt = progress.picture()
+        records = reconstruction.reconstruct(network, source, config)
+        last = first = next(records)  # when its level starts
+        for last in itertools.chain([first], records):
+            on_progress(layer, last)
+        rebuilt = last.picture()
         likeness = reconstruction.likeness(rebuilt, source)
         caption = f"{layer}: correlation with the picture {likeness:.3f}"
         name = f"reconstruction-{layer}.png"

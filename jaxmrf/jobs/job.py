@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from jaxmrf import api
 from jaxmrf._version import __version__
-from jaxmrf.core.config import Config
-from jaxmrf.core.run.progress import Progress
+from jaxmrf.core.config import Config, Shape
 from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.files import guides, image
-from jaxmrf.networks import weights
+from jaxmrf.networks.weights import Loaded
+from jaxmrf.planning import resolved
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,20 +52,6 @@ class Job:
         return self.output.with_name(f"{self.output.stem}.preview.png")
 
 
-class StoppedError(Exception):
-    """A run that ended early; the picture so far is in the output file, if there is one.
-
-    Attributes:
-      progress: the last progress record.
-      interrupted: whether the user stopped it; else its energy was not finite.
-    """
-
-    def __init__(self, progress: Progress, *, interrupted: bool) -> None:
-        super().__init__("interrupted" if interrupted else "energy not finite")
-        self.progress = progress
-        self.interrupted = interrupted
-
-
 def check_files(job: Job) -> None:
     """Checks before a long run that outputs can be written and take no input's place."""
     image.check_output(job.output)
@@ -89,8 +74,9 @@ def with_guides(job: Job) -> Job:
 
     They are not taken where they have no effect.
     """
-    given = job.content_guide or job.style_guides or job.content is None
-    if given or not job.config.guide_weight or not job.config.matches_patches():
+    if job.content is None or job.content_guide or job.style_guides:
+        return job
+    if not job.config.guide_weight or not job.config.matches_patches():
         return job
     found = [guides.beside(path) for path in (job.content, *job.styles)]
     if None in found:
@@ -100,7 +86,8 @@ def with_guides(job: Job) -> Job:
 
 def guides_found(job: Job) -> str:
     """Returns a line that says which guides were taken without being asked for."""
-    names = ", ".join(path.name for path in (job.content_guide, *job.style_guides))
+    found = (job.content_guide, *job.style_guides)
+    names = ", ".join(path.name for path in found if path is not None)
     return f"guides found beside the pictures: {names} (--guide-weight 0 leaves them out)"
 
 
@@ -114,17 +101,17 @@ def check_guides(job: Job) -> None:
         raise ConfigError("a content guide and style guides are of use only together")
 
 
-def settings_of(
+def record_of(
     job: Job,
-    network: weights.Loaded,
-    shape: tuple[int, int],
+    loaded: Loaded,
+    shape: Shape,
     titles: Mapping[Path, str] = MappingProxyType({}),
 ) -> dict[str, object]:
     """Returns what the output file says about how it was made: no times, no folders.
 
     Args:
       job: what is painted.
-      network: from `weights.load`.
+      loaded: from `weights.load`.
       shape: (height, width) of the result.
       titles: what inputs are called, instead of their names.
     """
@@ -132,6 +119,7 @@ def settings_of(
     def title(path: Path | None) -> str | None:
         return None if path is None else titles.get(path, path.name)
 
+    _, settings = resolved(job.config, loaded.network, has_content=job.content is not None)
     return {
         "jaxmrf": __version__,
         "command": "synthesize" if job.content is None else "transfer",
@@ -143,9 +131,7 @@ def settings_of(
         "mask": title(job.mask),
         "width": shape[1],
         "height": shape[0],
-        "network": network.network.architecture,
-        "weights_sha256": network.sha256,
-        "config": dataclasses.asdict(
-            api.for_network(job.config, network, guided=job.content is not None)
-        ),
+        "network": loaded.features.architecture,
+        "weights_sha256": loaded.sha256,
+        "config": dataclasses.asdict(settings.config),
     }

@@ -1,7 +1,6 @@
 """Options by their long names, from a command line, a manifest or a form, to a job."""
 
 import dataclasses
-import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -15,6 +14,7 @@ from jaxmrf.core import presets
 from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError
 from jaxmrf.jobs.job import Job, with_guides
+from jaxmrf.jobs.option_table import acting_on, nearest
 
 _CONFIG = {field.name: field.type for field in dataclasses.fields(Config)}
 _JOB = {field.name: field.type for field in dataclasses.fields(Job)}
@@ -28,31 +28,6 @@ _DEFAULTS = dataclasses.asdict(Config())
 _INPUTS = ("content", "style", "content_guide", "style_guide", "mask", "init")
 
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-
-COMMAND_ONLY = ("network", "device", "weights")
-"""Options of a command, not of a job: they choose what computes it."""
-
-OF_PATCHES = (
-    *(
-        "layers",
-        "patch_size",
-        "stride",
-        "style_stride",
-        "style_border",
-        "matching",
-        "match_every",
-        "overlap",
-    ),
-    *("metric", "variety", "guide_weight", "content_guide", "style_guide"),
-    *("anchor", "content_share", "decoder_rounds"),
-)
-"""Options without effect where no patches are matched."""
-
-OF_CONTENT = (
-    *("color", "final_color", "content_weight", "content_layer", "content_level_factor", "mask"),
-    *("anchor", "content_share"),
-)
-"""Options without effect where there is no content picture."""
 
 NO_CONTENT = "a synthesis has no content picture"
 
@@ -306,9 +281,9 @@ def _idle(config: Config, has_content: bool) -> dict[str, str]:
     if config.tileable:
         idle["decoder_rounds"] = "the decoder knows nothing of tileable pictures"
     if not config.matches_patches():
-        idle |= dict.fromkeys(OF_PATCHES, "the style loss mrf is not used")
+        idle |= dict.fromkeys(acting_on("patches"), "the style loss mrf is not used")
     if not has_content:
-        idle |= dict.fromkeys(OF_CONTENT, NO_CONTENT)
+        idle |= dict.fromkeys(acting_on("content"), NO_CONTENT)
     return idle
 
 
@@ -326,12 +301,10 @@ def _check_numbers(own: Mapping[str, Any]) -> None:
 
 
 def _check_name(name: str, others: Iterable[str] = ()) -> None:
-    if name in COMMAND_ONLY:
+    if name in ("network", "device", "weights"):
         raise ConfigError(f"{name} can only be given on the command line: --{name}")
     if name not in NAMES:
-        near = difflib.get_close_matches(name, (*NAMES, *others), 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"there is no option {name!r}{hint}")
+        raise ConfigError(f"there is no option {name!r}{nearest(name, (*NAMES, *others))}")
 
 
 def _converted(name: str, kind: Any, value: Any) -> Any:

@@ -1,6 +1,7 @@
 """One job from files to a file: pictures in, previews and trace on the way, picture out."""
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -8,21 +9,23 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxmrf import api
 from jaxmrf.analysis import label_coverage
 from jaxmrf.analysis.suitability import Suitability
 from jaxmrf.core import pyramid
-from jaxmrf.core.config import Config
-from jaxmrf.core.run.plan import Plan
+from jaxmrf.core.config import Config, Shape
 from jaxmrf.core.run.progress import NonFiniteEnergyError, Progress
-from jaxmrf.errors import ConfigError
-from jaxmrf.files import guides, image
+from jaxmrf.errors import ConfigError, StoppedError
+from jaxmrf.files import image
 from jaxmrf.files.image import Picture
-from jaxmrf.jobs.inputs import _loose_label, layers_left_out, load_guides, start_missed
-from jaxmrf.jobs.job import Job, StoppedError, check_files, guides_found, settings_of, with_guides
+from jaxmrf.jobs import inputs
+from jaxmrf.jobs.inputs import JobPictures
+from jaxmrf.jobs.job import Job, check_files, guides_found, record_of, with_guides
 from jaxmrf.jobs.watch import Watch, position
-from jaxmrf.networks import weights
+from jaxmrf.networks.weights import Loaded
+from jaxmrf.planning import Planned, measure_suitability
 
 QUICK_TRY = 128
 """Below this longest side a picture is not worth a forecast that takes as long."""
@@ -30,10 +33,10 @@ QUICK_TRY = 128
 
 def run(
     job: Job,
-    network: weights.Loaded,
+    loaded: Loaded,
     *,
     titles: Mapping[Path, str] = MappingProxyType({}),
-    on_plan: Callable[[Plan], Any] = lambda plan: None,
+    on_plan: Callable[[Planned], Any] = lambda planned: None,
     on_progress: Callable[[Progress], Any] = lambda progress: None,
     on_warning: Callable[[str], Any] = lambda message: None,
     on_suitability: Callable[[Suitability], Any] | None = None,
@@ -42,7 +45,7 @@ def run(
 
     Args:
       job: what to paint.
-      network: from `weights.load`.
+      loaded: from `weights.load`.
       titles: what the output calls an input, where that is not the name of its file.
       on_plan: called once, before the first iteration.
       on_progress: called when a level starts and after each iteration.
@@ -66,55 +69,42 @@ def run(
     notes = [] if with_guides(job) == job else [guides_found(with_guides(job))]
     job = with_guides(job)
     check_files(job)
-    content = None if job.content is None else image.load(job.content)
-    styles = [image.load(path).pixels for path in job.styles]
-    initial = None if job.initial is None else image.load(job.initial)
-    shape = job.shape or api.result_shape(content.pixels.shape[:2], job.config)
+    shape = inputs.shape_of(job)
     image.check_size(job.output, shape)
-    loaded = load_guides(job, shape, [style.shape[:2] for style in styles])
-    mask = None if job.mask is None else guides.load_mask(job.mask, shape)
-    settings = settings_of(job, network, shape, titles)
+    pictures = inputs.load(job)
+    record = record_of(job, loaded, shape, titles)
     last: Progress | None = None
     warned = False
-    watch = Watch(job, settings, on_warning)
+    watch = Watch(job, record, on_warning)
 
-    def loose(plan: Plan) -> list[str]:
-        if loaded is None or not (job.config.guide_weight and job.config.matches_patches()):
-            return []
-        found = label_coverage.unmatched(
-            loaded, plan, network.params, features=network.network, config=job.config
-        )
-        return [_loose_label(job, loaded, label, plan.shapes[found[label]]) for label in found]
-
-    def planned(plan: Plan) -> None:
-        on_plan(plan)
-        for note in (
-            *notes,
-            *layers_left_out(job, network),
-            *start_missed(job, network),
-            *loose(plan),
-        ):
+    def planned(found: Planned) -> None:
+        on_plan(found)
+        for note in (*notes, *inputs.left_out(job, found.settings), *_loose(job, pictures, found)):
             on_warning(note)
         worth_it = is_worth_a_forecast(shape, job.config)
-        if on_suitability is not None and content is not None and worth_it:
-            on_suitability(api.measure_suitability(content.pixels, styles, job.config, network))
+        if on_suitability is not None and pictures.content is not None and worth_it:
+            suitability = measure_suitability(
+                pictures.content.pixels, pictures.styles, job.config, loaded.network
+            )
+            on_suitability(suitability)
 
     records = api.iterate(
-        None if content is None else content.pixels,
-        styles,
+        pictures.pixels,
+        pictures.styles,
         shape,
         job.config,
-        initial=None if initial is None else initial.pixels,
-        guides=loaded,
-        mask=mask,
-        network=network,
+        initial=pictures.initial,
+        guides=pictures.guides,
+        mask=pictures.mask,
+        network=loaded.network,
         memory_budget=None if job.memory is None else int(job.memory * 1e9),
         judge_matches=job.trace is not None,
         on_plan=planned,
     )
     with contextlib.closing(watch):
         try:
-            for last in records:
+            last = first = next(records)  # when the first level starts
+            for last in itertools.chain([first], records):
                 watch.see(last)
                 on_progress(last)
                 if last.undecodable and not warned:
@@ -125,28 +115,49 @@ def run(
         except KeyboardInterrupt:
             if last is None or not last.painted:
                 raise
-            _deliver(job, last, content, {**settings, "stopped": position(last)})
+            _deliver(job, last, pictures.content, {**record, "stopped": position(last)})
             raise StoppedError(last, interrupted=True) from None
         except NonFiniteEnergyError as error:
             last = error.progress
             if last.painted:
-                _deliver(job, last, content, {**settings, "stopped": position(last)})
+                _deliver(job, last, pictures.content, {**record, "stopped": position(last)})
             raise StoppedError(last, interrupted=False) from None
-        _deliver(job, last, content, settings)
+        _deliver(job, last, pictures.content, record)
     return last
 
 
-def is_worth_a_forecast(shape: tuple[int, int], config: Config) -> bool:
+def _loose(job: Job, pictures: JobPictures, planned: Planned) -> list[str]:
+    """Returns a line for each label of the content that is in no style patch."""
+    guide, guides, plan = job.content_guide, pictures.guides, planned.plan
+    if guide is None or guides is None:
+        return []
+    if not (job.config.guide_weight and job.config.matches_patches()):
+        return []
+    levels = label_coverage.unmatched(
+        guides, plan, planned.network, planned.settings.program.patches
+    )
+    return [
+        inputs.loose_label(guide, guides, label, plan.shapes[level])
+        for label, level in levels.items()
+    ]
+
+
+def is_worth_a_forecast(shape: Shape, config: Config) -> bool:
     """Whether a transfer of (height, width) `shape` is large enough for `on_suitability`."""
     return max(shape) >= QUICK_TRY and "mrf" in config.style_losses()
 
 
 def _deliver(
-    job: Job, progress: Progress, content: Picture | None, settings: Mapping[str, object]
+    job: Job, progress: Progress, content: Picture | None, record: Mapping[str, object]
 ) -> None:
     """Writes the finished picture, with the alpha of the content."""
-    alpha = None
-    if content is not None and content.alpha is not None:
-        opacity = pyramid.resize(content.alpha[..., None], progress.shape)
-        alpha = np.clip(np.asarray(opacity[..., 0]), 0.0, 1.0)
-    image.save(job.output, Picture(np.asarray(progress.picture()), alpha), settings)
+    alpha = None if content is None else opacity(content, progress.shape)
+    image.save(job.output, Picture(np.asarray(progress.picture()), alpha), record)
+
+
+def opacity(content: Picture, shape: Shape) -> Float[np.ndarray, "h w"] | None:
+    """Returns the alpha of a photograph at the size of its result; None: it has none."""
+    if content.alpha is None:
+        return None
+    resized = pyramid.resize(content.alpha[..., None], shape)
+    return np.clip(np.asarray(resized[..., 0]), 0.0, 1.0)

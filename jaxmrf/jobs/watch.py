@@ -5,6 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
@@ -20,11 +21,11 @@ class Watch:
     """Writes previews and trace lines as a run goes on; their failure does not end it."""
 
     def __init__(
-        self, job: Job, settings: Mapping[str, object], on_warning: Callable[[str], Any]
+        self, job: Job, record: Mapping[str, object], on_warning: Callable[[str], Any]
     ) -> None:
-        self._job, self._settings, self._warn = job, settings, on_warning
+        self._job, self._record, self._warn = job, record, on_warning
         self._trace: TextIO | None = None
-        self._writes_trace, self._writes_previews = job.trace is not None, job.preview_every > 0
+        self._trace_path, self._writes_previews = job.trace, job.preview_every > 0
         self._preview_is_ours = False
         self._started = time.monotonic()
 
@@ -41,25 +42,25 @@ class Watch:
         """Writes what is due after an iteration."""
         if progress.iteration == 0 and progress.decoded == 0:
             return
-        if self._writes_trace and progress.iteration:
+        if self._trace_path is not None and progress.iteration:
             try:
-                self._write_line(progress)
+                self._write_line(self._trace_path, progress)
             except OSError as error:
-                self._writes_trace = False
+                self._trace_path = None
                 self._warn(f"warning: the trace ends here: {error.strerror}")
         if self._writes_previews and progress.iteration % self._job.preview_every == 0:
             picture = Picture(np.asarray(progress.picture()))
-            settings = {**self._settings, "preview": position(progress)}
+            record = {**self._record, "preview": position(progress)}
             try:
-                image.save(self._job.preview, picture, settings)
+                image.save(self._job.preview, picture, record)
                 self._preview_is_ours = True
             except ImageError as error:
                 self._writes_previews = False
                 self._warn(f"warning: no more previews: {error}")
 
-    def _write_line(self, progress: Progress) -> None:
+    def _write_line(self, path: Path, progress: Progress) -> None:
         if self._trace is None:
-            self._trace = self._job.trace.open("w", encoding="utf-8")
+            self._trace = path.open("w", encoding="utf-8")
         line = {
             **position(progress),
             "energy": progress.value,

@@ -17,7 +17,7 @@ MALLOC_SETTINGS = {-8: 1, -4: 0, -1: 2**31 - 1}
 nothing outside it, and up to 2 GB at its end are kept when they are freed."""
 
 
-def choose(kind: str) -> jax.Device:
+def choose(kind: str) -> jax.Device:  # pyright: ignore[reportInvalidTypeForm]  # it has no stub
     """Makes the first device of a kind (``auto``, ``cpu``, ``gpu``, ``tpu``) the default.
 
     Raises:
@@ -32,6 +32,11 @@ def choose(kind: str) -> jax.Device:
         raise DeviceError(f"there is no device {kind!r}; found: {found}") from None
     jax.config.update("jax_default_device", device)
     return device
+
+
+def chosen() -> jax.Device | None:  # pyright: ignore[reportInvalidTypeForm]  # it has no stub
+    """Returns the device that was made the default; None if none was."""
+    return jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]  # at run time
 
 
 def cache_folder() -> Path:

@@ -7,9 +7,9 @@ input normalization in its metadata.
 
 import dataclasses
 import hashlib
+import importlib
 import json
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import safetensors.numpy
@@ -17,15 +17,16 @@ import safetensors.numpy
 from jaxmrf.errors import ConversionError
 from jaxmrf.files import atomic
 from jaxmrf.networks import vgg
-from jaxmrf.networks.formats import caffe, flax_pickle, keras, matconvnet, timm, torch_file
+from jaxmrf.networks.formats import timm
 from jaxmrf.networks.formats.common import Foreign, check_shape
 
 FORMAT = "jaxmrf-vgg-1"
 DEEPEST = "conv4_2"
 """Deepest convolution that is kept unless another one is asked for (paper, section 4)."""
 
-READERS: tuple[ModuleType, ...] = (keras, torch_file, matconvnet, timm, flax_pickle, caffe)
-"""Readers of foreign files, asked in this order whether they recognize one."""
+READERS = ("keras", "torch_file", "matconvnet", "timm", "flax_pickle", "caffe")
+"""Readers of foreign files, asked in this order whether they recognize one; they are loaded
+only then, since their libraries take long."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,14 +34,14 @@ class Conversion:
     """Parameters with all that a weight file says about them.
 
     Attributes:
-      network: architecture, deepest convolution and input normalization.
+      features: architecture, deepest convolution and input normalization.
       params: ``{"conv1_1": {"kernel": ..., "bias": ...}, ...}``, float32.
       source: where they came from.
       license: their licence.
       source_sha256: digest of the published file.
     """
 
-    network: vgg.Network
+    features: vgg.VGGFeatures
     params: dict[str, dict[str, np.ndarray]]
     source: str
     license: str
@@ -69,8 +70,8 @@ def read(path: Path, architecture: str | None = None, deepest: str | None = None
         raise
     except Exception as error:  # a library stumbled over a damaged or hostile file
         raise ConversionError(f"the file is damaged: {error!r}") from error
-    if architecture not in (None, conversion.network.architecture):
-        raise ConversionError(f"this is {conversion.network.architecture}, not {architecture}")
+    if architecture not in (None, conversion.features.architecture):
+        raise ConversionError(f"this is {conversion.features.architecture}, not {architecture}")
     return conversion
 
 
@@ -80,7 +81,7 @@ def to_safetensors(conversion: Conversion, dtype: str = "float16") -> bytes:
     Raises:
       ConversionError: if a value does not fit into `dtype`.
     """
-    network = conversion.network
+    features = conversion.features
     tensors = {
         f"{name}/{kind}": np.ascontiguousarray(array, dtype)
         for name, layer in conversion.params.items()
@@ -91,11 +92,11 @@ def to_safetensors(conversion: Conversion, dtype: str = "float16") -> bytes:
             raise ConversionError(f"{name} has values that do not fit into {dtype}")
     metadata = {
         "format": FORMAT,
-        "architecture": network.architecture,
-        "deepest": network.deepest,
+        "architecture": features.architecture,
+        "deepest": features.deepest,
         "layout": "kernel HWIO, input RGB 0 to 1, (x - mean) / std",
-        "mean": json.dumps(network.mean),
-        "std": json.dumps(network.std),
+        "mean": json.dumps(features.mean),
+        "std": json.dumps(features.std),
         "source": conversion.source,
         "source_sha256": conversion.source_sha256,
         "license": conversion.license,
@@ -114,7 +115,7 @@ def from_safetensors(content: bytes) -> Conversion:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         tensors = safetensors.numpy.load(content)
         metadata = header["__metadata__"]
-        network = vgg.Network(
+        network = vgg.VGGFeatures(
             metadata["architecture"],
             metadata["deepest"],
             tuple(json.loads(metadata["mean"])),
@@ -138,7 +139,8 @@ def from_safetensors(content: bytes) -> Conversion:
 
 
 def _read_foreign(path: Path) -> Foreign:
-    for reader in READERS:
+    for name in READERS:
+        reader = importlib.import_module(f"jaxmrf.networks.formats.{name}")
         if reader.recognizes(path):
             foreign = reader.read(path)
             if foreign.sha256 is not None:
@@ -155,7 +157,7 @@ def _keep(foreign: Foreign, deepest: str) -> Conversion:
     names = vgg.convolution_names(foreign.architecture)
     if deepest not in names:
         raise ConversionError(f"{foreign.architecture} has no {deepest}; it has {', '.join(names)}")
-    network = vgg.Network(foreign.architecture, deepest, foreign.input.mean, foreign.input.std)
+    network = vgg.VGGFeatures(foreign.architecture, deepest, foreign.input.mean, foreign.input.std)
     params = {}
     for name in _convolutions(network):
         kernel, bias = foreign.layers[name]
@@ -169,24 +171,24 @@ def _keep(foreign: Foreign, deepest: str) -> Conversion:
 
 def _shorten(conversion: Conversion, deepest: str | None) -> Conversion:
     """Returns a conversion up to `deepest`, all of it if that is None."""
-    network = conversion.network
-    if deepest in (None, network.deepest):
+    features = conversion.features
+    if deepest in (None, features.deepest):
         return conversion
-    if deepest not in _convolutions(network):
-        raise ConversionError(f"the file ends at {network.deepest}; it has no {deepest}")
-    shorter = dataclasses.replace(network, deepest=deepest)
+    if deepest not in _convolutions(features):
+        raise ConversionError(f"the file ends at {features.deepest}; it has no {deepest}")
+    shorter = dataclasses.replace(features, deepest=deepest)
     params = {name: conversion.params[name] for name in _convolutions(shorter)}
-    return dataclasses.replace(conversion, network=shorter, params=params)
+    return dataclasses.replace(conversion, features=shorter, params=params)
 
 
 def _checked(conversion: Conversion) -> Conversion:
     """Returns `conversion` if its shapes are the architecture's and its values finite."""
-    network = conversion.network
-    if not all(len(x) == 3 and np.isfinite(x).all() for x in (network.mean, network.std)):
+    features = conversion.features
+    if not all(len(x) == 3 and np.isfinite(x).all() for x in (features.mean, features.std)):
         raise ConversionError("the input normalization is not three numbers")
-    if not all(x > 0 for x in network.std):
+    if not all(x > 0 for x in features.std):
         raise ConversionError("the input is divided by a number that is not positive")
-    shapes = vgg.kernel_shapes(network.architecture)
+    shapes = vgg.kernel_shapes(features.architecture)
     for name, layer in conversion.params.items():
         for kind, expected in (("kernel", shapes[name]), ("bias", shapes[name][-1:])):
             check_shape(f"{name}/{kind}", layer[kind].shape, expected)
@@ -195,7 +197,7 @@ def _checked(conversion: Conversion) -> Conversion:
     return conversion
 
 
-def _convolutions(network: vgg.Network) -> list[str]:
+def _convolutions(network: vgg.VGGFeatures) -> list[str]:
     return [name.replace("relu", "conv") for name in network.layers]
 
 

@@ -19,15 +19,15 @@ FORMAT = "jaxmrf-decoder-1"
 LICENSE = "Apache-2.0"
 
 
-def fits(trained_for: vgg.Network, network: object) -> bool:
+def fits(trained_for: vgg.VGGFeatures, network: object) -> bool:
     """Returns whether a decoder trained for one network decodes the features of another.
 
     Networks of one architecture, input and pooling have the same parameters up to rounding.
     """
-    return isinstance(network, vgg.Network) and _facts(trained_for) == _facts(network)
+    return isinstance(network, vgg.VGGFeatures) and _facts(trained_for) == _facts(network)
 
 
-def to_safetensors(trained: Decoder, network: vgg.Network, facts: Mapping[str, str]) -> bytes:
+def to_safetensors(trained: Decoder, network: vgg.VGGFeatures, facts: Mapping[str, str]) -> bytes:
     """Returns the content of a file, float16; the same decoder gives the same bytes.
 
     Args:
@@ -37,13 +37,16 @@ def to_safetensors(trained: Decoder, network: vgg.Network, facts: Mapping[str, s
     """
     named = traverse_util.flatten_dict(dict(trained.params), sep="/")
     tensors = {name: np.asarray(array, np.float16) for name, array in named.items()}
-    tensors |= {f"scale/{name}": np.float32(value)[None] for name, value in trained.scale.items()}
+    tensors |= {
+        f"scale/{name}": np.asarray(value, np.float32)[None]
+        for name, value in trained.scale.items()
+    }
     metadata = {**facts, **_facts(network), "format": FORMAT, "license": LICENSE}
     metadata["sha256"] = convert.digest(tensors, metadata)
     return convert.canonical(safetensors.numpy.save(tensors, metadata))
 
 
-def from_safetensors(content: bytes) -> tuple[Decoder, vgg.Network]:
+def from_safetensors(content: bytes) -> tuple[Decoder, vgg.VGGFeatures]:
     """Returns a decoder, float32, and the network that it was trained for.
 
     Raises:
@@ -55,7 +58,7 @@ def from_safetensors(content: bytes) -> tuple[Decoder, vgg.Network]:
         metadata = header["__metadata__"]
         digest = metadata.pop("sha256")
         mean, std = (tuple(json.loads(metadata[name])) for name in ("mean", "std"))
-        network = vgg.Network(metadata["architecture"], mean=mean, std=std)
+        network = vgg.VGGFeatures(metadata["architecture"], mean=mean, std=std)
         scale = {name: tensors[f"scale/{name}"][0] for name in LAYERS}
         params = {
             name: array.astype(np.float32)
@@ -69,7 +72,7 @@ def from_safetensors(content: bytes) -> tuple[Decoder, vgg.Network]:
     return Decoder(traverse_util.unflatten_dict(params, sep="/"), scale), network
 
 
-def _facts(network: vgg.Network) -> dict[str, str]:
+def _facts(network: vgg.VGGFeatures) -> dict[str, str]:
     """Returns what a decoder depends on, as metadata."""
     return {
         "architecture": network.architecture,

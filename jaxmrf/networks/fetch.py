@@ -47,6 +47,7 @@ def download(
     """
     if part.exists() and atomic.digest(part, algorithm).startswith(digest):
         return  # loaded by an earlier call that did not get further
+    failure = ""
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(PAUSE_SECONDS * 2 ** (attempt - 1))

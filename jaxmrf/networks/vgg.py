@@ -7,7 +7,7 @@ convolution of the third block.
 import dataclasses
 import functools
 import math
-from typing import Any
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -182,7 +182,7 @@ def _convolve_valid(x: Float[Array, "h w c"], layer: PyTree) -> Float[Array, "_ 
 
 
 @dataclasses.dataclass(frozen=True)
-class Network:
+class VGGFeatures:
     """A VGG network with its input normalization: the `features` of the energy.
 
     Hashable by value, so it can be a static argument of jit.
@@ -235,12 +235,15 @@ class Network:
 
 @functools.partial(jax.jit, static_argnames="network", inline=True)
 def _activations(
-    params: PyTree, image: Float[Array, "h w 3"], *, network: Network
+    params: PyTree, image: Float[Array, "h w 3"], *, network: VGGFeatures
 ) -> dict[str, Float[Array, "_ _ _"]]:
     """Returns activations by layer; jit so that a network is traced once for each size."""
     normalized = (image - jnp.asarray(network.mean)) / jnp.asarray(network.std)
-    settings = {"deepest": network.deepest, "pooling": network.pooling}
+    first_block = 1
     if network.in_strips:
         normalized = first_block_in_strips(params, normalized, network.pooling)
-        settings["first_block"] = 2
-    return VGG(network.architecture, **settings).apply({"params": params}, normalized)
+        first_block = 2
+    module = VGG(
+        network.architecture, network.deepest, pooling=network.pooling, first_block=first_block
+    )
+    return cast(dict[str, Array], module.apply({"params": params}, normalized))

@@ -5,14 +5,13 @@ import os
 from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import filelock
 import platformdirs
-from jaxtyping import PyTree
 
 from jaxmrf.core.decoder import Decoder
-from jaxmrf.core.features import Features
+from jaxmrf.core.features import Network
 from jaxmrf.errors import ConversionError, FetchError, WeightsError
 from jaxmrf.files import atomic
 from jaxmrf.networks import convert, decoder_file, fetch, vgg
@@ -41,25 +40,26 @@ DECODERS = {
 
 @dataclasses.dataclass(frozen=True)
 class Loaded:
-    """A network ready to use: from `load`, or one of your own, as ``Loaded(features, params)``.
+    """A network from a weight file, ready to use.
 
     Attributes:
-      network: the function from parameters and picture to layers, see `energy.Features`.
-      params: its parameters, float32.
-      source: where they came from; this and what follows are empty for your own.
+      network: the network, with its decoder if there is one.
+      source: where the parameters came from.
       license: of the weights.
       path: the weight file.
       sha256: digest of the weight file.
-      decoder: paints the start of every level; None: there is none for this network.
     """
 
-    network: Features
-    params: PyTree
+    network: Network
     source: str = ""
     license: str = ""
     path: Path = Path()
     sha256: str = ""
-    decoder: Decoder | None = None
+
+    @property
+    def features(self) -> vgg.VGGFeatures:
+        """The function of the network; weight files are of VGG networks."""
+        return cast(vgg.VGGFeatures, self.network.features)
 
 
 def load(name: str = "auto", file: Path | None = None) -> Loaded:
@@ -81,7 +81,8 @@ def load(name: str = "auto", file: Path | None = None) -> Loaded:
     else:
         path = find(name)
         loaded = load_file(path, sha256=_digests(SHIPPED).get(path))
-    return dataclasses.replace(loaded, decoder=load_decoder(loaded.network))
+    decoder = load_decoder(loaded.features)
+    return dataclasses.replace(loaded, network=dataclasses.replace(loaded.network, decoder=decoder))
 
 
 def find(name: str) -> Path:
@@ -119,8 +120,7 @@ def load_file(path: Path, *, sha256: str | None = None, architecture: str | None
     except ConversionError as error:
         raise WeightsError(f"cannot use the weights {path}: {error}") from None
     return Loaded(
-        network=conversion.network,
-        params=conversion.params,
+        network=Network(conversion.features, conversion.params),
         source=conversion.source,
         license=conversion.license,
         path=path,
@@ -128,7 +128,7 @@ def load_file(path: Path, *, sha256: str | None = None, architecture: str | None
     )
 
 
-def load_decoder(network: vgg.Network) -> Decoder | None:
+def load_decoder(network: vgg.VGGFeatures) -> Decoder | None:
     """Loads the decoder of a network: one of your own, else the one that comes along.
 
     Returns:
@@ -152,7 +152,7 @@ def find_decoder(architecture: str) -> Path | None:
     return shipped_file(DECODERS[architecture][0]) if architecture in DECODERS else None
 
 
-def _read_decoder(path: Path, sha256: str | None) -> tuple[Decoder, vgg.Network, str]:
+def _read_decoder(path: Path, sha256: str | None) -> tuple[Decoder, vgg.VGGFeatures, str]:
     """Returns a decoder, the network that it was trained for, and the digest of its file."""
     try:
         digest = atomic.digest(path, "sha256")
@@ -187,7 +187,7 @@ def convert_file(
     """
     try:
         conversion = convert.read(source, architecture, deepest)
-        output = output or stored_file(conversion.network.architecture)
+        output = output or stored_file(conversion.features.architecture)
         output.parent.mkdir(parents=True, exist_ok=True)
         with atomic.write(output) as temporary:
             temporary.write(convert.to_safetensors(conversion, dtype))
@@ -311,8 +311,8 @@ def verify() -> dict[Path, Verified | WeightsError]:
 
 def _verified_network(path: Path, sha256: str | None) -> Verified:
     loaded = load_file(path, sha256=sha256)
-    about = f"to {loaded.network.deepest}; {loaded.source}"
-    return Verified(loaded.network.architecture, loaded.sha256, about, loaded.license)
+    about = f"to {loaded.features.deepest}; {loaded.source}"
+    return Verified(loaded.features.architecture, loaded.sha256, about, loaded.license)
 
 
 def _verified_decoder(path: Path, sha256: str | None) -> Verified:

@@ -10,16 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxmrf import api
 from jaxmrf.batch import manifest
 from jaxmrf.batch.groups import group
 from jaxmrf.batch.manifest import Line
 from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError, ImageError
-from jaxmrf.files import guides, image
 from jaxmrf.jobs import inputs, options
 from jaxmrf.jobs.job import Job
-from jaxmrf.networks import weights
+from jaxmrf.networks.weights import Loaded
 
 MOST_CELLS = 100
 
@@ -103,16 +101,14 @@ def lines(
     return found
 
 
-def check(
-    grid: Sequence[Axis], lines: Sequence[Line], network: weights.Loaded, bucket: int
-) -> None:
+def check(grid: Sequence[Axis], lines: Sequence[Line], loaded: Loaded, bucket: int) -> None:
     """Checks all that can be known of the cells before one is painted.
 
     Args:
       grid: options with several values.
       lines: of all cells.
-      network: from `weights.load`.
-      bucket: see `batch.Settings`.
+      loaded: from `weights.load`.
+      bucket: see `BatchOptions`.
 
     Raises:
       ConfigError: if a cell cannot be painted; it names the cell, unless all have that fault.
@@ -123,13 +119,13 @@ def check(
         faults.setdefault(line.number, str(error))
 
     # Cells share their files, and mostly their shapes.
-    once = functools.cache(_check_inputs)
+    once = functools.cache(inputs.check)
     for line in lines:
         try:
-            once(*_inputs(line.job))
+            once(_files_of(line.job))
         except (ConfigError, ImageError) as error:
             note(line, error)
-    group(lines, network, bucket, note)
+    group(lines, loaded, bucket, note)
     _refuse(grid, faults)
 
 
@@ -143,20 +139,10 @@ def _refuse(grid: Sequence[Axis], faults: Mapping[int, str]) -> None:
             raise ConfigError(faults[number] if alike else f"the cell {named}: {faults[number]}")
 
 
-def _inputs(job: Job) -> tuple[Job, tuple[int, int]]:
-    """Returns a job that has the files of another and no settings, and the result's shape."""
-    shape = job.shape
-    if job.content is not None:
-        shape = api.result_shape(image.shape_of(job.content), job.config)
-    return dataclasses.replace(job, output=Path(), config=Config(), shape=None), shape
-
-
-def _check_inputs(job: Job, shape: tuple[int, int]) -> None:
-    if job.initial is not None:
-        image.shape_of(job.initial)
-    inputs.load_guides(job, shape, [image.shape_of(path) for path in job.styles])
-    if job.mask is not None:
-        guides.load_mask(job.mask, shape)
+def _files_of(job: Job) -> Job:
+    """Returns a job that has the files of another, and of its settings those of its size."""
+    config = Config(size=job.config.size, tileable=job.config.tileable)
+    return dataclasses.replace(job, output=Path(), config=config)
 
 
 def _name(cell: Mapping[str, Any]) -> str:

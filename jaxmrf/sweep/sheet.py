@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jaxmrf.batch.manifest import Line
 from jaxmrf.core import pyramid
+from jaxmrf.core.config import Shape
 from jaxmrf.files import image
 from jaxmrf.sweep.grid import Axis, cells, flag_of, text_of
 
@@ -88,7 +89,7 @@ def layout(
 
 
 def plan(
-    grid: Sequence[Axis], lines: Sequence[Line], shapes: Sequence[tuple[int, int]]
+    grid: Sequence[Axis], lines: Sequence[Line], shapes: Sequence[Shape]
 ) -> tuple[Layout, list[Image.Image]]:
     """Returns where things are, and the content and styles for the corner, if all cells share them.
 
@@ -185,9 +186,11 @@ def _folded(text: str, places: Layout) -> str:
     return textwrap.fill(text, max(4, letters), max_lines=most, placeholder="…")
 
 
-def _shown(shape: tuple[int, int]) -> tuple[int, int]:
+def _shown(shape: Shape) -> tuple[int, int]:
     """Returns (width, height) on the sheet of a picture of (height, width) `shape`."""
-    height, width = shape if max(shape) <= LARGEST_CELL else pyramid.fit(*shape, LARGEST_CELL)
+    height, width = shape
+    if max(shape) > LARGEST_CELL:
+        height, width = pyramid.fit(height, width, LARGEST_CELL)
     return width, height
 
 

@@ -111,18 +111,16 @@ def make_app(
         Route("/api/runs/{id}/content", page.input),
         Route("/api/runs/{id}/style", page.input),
     ]
-    return Starlette(
-        routes=routes,
-        lifespan=lifespan,
-        exception_handlers={
-            HTTPException: _http_error,
-            ConfigError: page.settings_error,
-            ImageError: page.settings_error,
-            UploadError: _refusal,
-            QueueError: _refusal,
-            ClientDisconnect: _gone,
-        },
-    )
+    # Any: each of them takes errors of the kind that it stands under.
+    handlers: dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {
+        HTTPException: _http_error,
+        ConfigError: page.settings_error,
+        ImageError: page.settings_error,
+        UploadError: _refusal,
+        QueueError: _refusal,
+        ClientDisconnect: _gone,
+    }
+    return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
 
 
 async def _reap(store: Pictures) -> None:

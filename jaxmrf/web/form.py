@@ -1,77 +1,18 @@
 """The controls of the page, made from the options of a command, and back to a command line."""
 
 import dataclasses
-import inspect
 import itertools
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from typer.models import OptionInfo
-
-from jaxmrf.core.config import Config
 from jaxmrf.core.presets import PRESETS
 from jaxmrf.errors import ConfigError
+from jaxmrf.jobs.option_table import BY_NAME, GROUPS, ROWS, Row
 
 MAIN = ("size", "content_weight", "style_weight", "color", "preset", "iterations", "seed")
 """The controls that are seen at once; the others are under "more"."""
-
-LEFT_OUT = ("device", "preview_every", "style_blend", "guide_weight", "tileable")
-"""Options that are not the page's: the server chooses the device, previews are always shown,
-and there are one style and no guides; a tileable picture is rather one of `synthesize`.
-Options that name files are not the page's either: no path of a client is ever used."""
-
-GROUPS = {
-    "Photograph": ("anchor", "content_share", "final_color"),
-    "Style": ("style_loss", "gram_layers", "style_scale", "rotations", "scales", "variety"),
-    "Patches": ("layers", "patch_size", "stride", "style_stride", "metric", "overlap"),
-    "Smoothness and start": ("tv_weight", "init", "decoder_rounds"),
-    "Network": ("network", "content_layer", "pooling"),
-    "Optimization": ("levels", "optimizer", "line_search", "preconditioner"),
-    "Effort": ("matching", "match_every", "memory"),
-}
-"""The controls under "more" by heading, in their order."""
-
-LABELS = {
-    "size": "Size",
-    "content_weight": "Content weight",
-    "style_weight": "Style weight",
-    "color": "Color",
-    "preset": "Preset",
-    "iterations": "Iterations",
-    "seed": "Seed",
-    "anchor": "Anchor",
-    "content_share": "Share in what is painted",
-    "final_color": "Final color",
-    "style_loss": "Style losses",
-    "gram_layers": "Layers of the Gram loss",
-    "style_scale": "Style scale",
-    "rotations": "Rotated copies",
-    "scales": "Scaled copies",
-    "variety": "Variety",
-    "layers": "Patch layers",
-    "patch_size": "Patch size",
-    "stride": "Stride in the result",
-    "style_stride": "Stride in the style",
-    "metric": "Metric",
-    "overlap": "Overlap",
-    "decoder_rounds": "Rounds of the decoder",
-    "tv_weight": "Total variation weight",
-    "init": "Start from",
-    "network": "Network",
-    "content_layer": "Content layer",
-    "pooling": "Pooling",
-    "levels": "Pyramid levels",
-    "optimizer": "Optimizer",
-    "line_search": "Line search",
-    "preconditioner": "Preconditioner",
-    "matching": "Matching",
-    "match_every": "Match every",
-    "memory": "Memory (GB)",
-}
-"""What the page calls each control."""
 
 HELP = {"init": "What the run begins with."}
 """Help where that of the command line is about what the page does not have."""
@@ -93,10 +34,6 @@ class ControlError(ConfigError):
     def __init__(self, message: str, control: str) -> None:
         super().__init__(message)
         self.control = control
-
-
-_KINDS: dict[Any, str] = {int: "whole", float: "number", str: "text"}
-_FIELDS = {field.name: field.type for field in dataclasses.fields(Config)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,42 +61,43 @@ class Control:
     group: str
 
 
-def controls(command: Callable[..., None]) -> tuple[Control, ...]:
-    """Returns the controls of a typer command, the main ones first.
+def controls() -> tuple[Control, ...]:
+    """Returns the controls of the options that have a label, the main ones first.
 
-    Options of paths, and those in `LEFT_OUT`, have none.
+    Options of paths have none: no path of a client is ever used. The server chooses the
+    device, and there are one style and no guides.
     """
-    hints = get_type_hints(command, include_extras=True)
-    parameters = inspect.signature(command).parameters
-    found = []
-    for name, parameter in parameters.items():
-        kind, *notes = get_args(hints[name]) or (hints[name],)
-        option = next((note for note in notes if isinstance(note, OptionInfo)), None)
-        if option is None or name in LEFT_OUT:
-            continue
-        choices = _choices(_FIELDS.get(name)) or _choices(kind)
-        plain = next((part for part in get_args(kind) if part is not NoneType), kind)
-        if not choices and plain not in _KINDS:
-            continue
-        found.append(
-            Control(
-                name=name,
-                help=HELP.get(name) or re.sub(r" \(default preset: .*\)$", "", option.help or ""),
-                kind="choice" if choices else _KINDS[plain],
-                choices=choices,
-                default=_text(getattr(PRESETS["default"], name, parameter.default)),
-                main=name in MAIN,
-                label=LABELS[name],
-                group=next((group for group, names in GROUPS.items() if name in names), ""),
-            )
+    labeled = [row for row in ROWS if row.option.label]
+    order = [*MAIN, *(name for group in GROUPS for name in _of_group(group) if name not in MAIN)]
+    labeled.sort(key=lambda row: order.index(row.name))
+    return tuple(
+        Control(
+            name=row.name,
+            help=HELP.get(row.name, row.option.help),
+            kind=_kind(row),
+            choices=row.choices,
+            default=_text(row.default),
+            main=row.name in MAIN,
+            label=row.option.label,
+            group="" if row.name in MAIN else row.option.group,
         )
-    order = [*MAIN, *(name for names in GROUPS.values() for name in names)]
-    return tuple(sorted(found, key=lambda control: order.index(control.name)))
+        for row in labeled
+    )
+
+
+def _of_group(group: str) -> list[str]:
+    return [row.name for row in ROWS if row.option.label and row.option.group == group]
+
+
+def _kind(row: Row) -> str:
+    if row.choices:
+        return "choice"
+    return {int: "whole", int | None: "whole", float: "number"}.get(row.kind, "text")
 
 
 def presets(controls: Sequence[Control]) -> dict[str, dict[str, str]]:
     """Returns for each preset the values of the controls that it sets."""
-    names = [control.name for control in controls if control.name in _FIELDS]
+    names = [control.name for control in controls if BY_NAME[control.name].source == "config"]
     return {
         preset: {name: _text(getattr(config, name)) for name in names}
         for preset, config in PRESETS.items()
@@ -237,14 +175,6 @@ def command_line(
     # "--name=value", since a value may begin with a hyphen.
     chosen = [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
     return shlex.join(["jaxmrf", "transfer", *pictures, "-o", OUTPUT, *chosen, *more])
-
-
-def _choices(kind: Any) -> tuple[str, ...]:
-    """Returns the values of a literal type, optional or not; of all others none."""
-    for part in (kind, *get_args(kind)):
-        if get_origin(part) is Literal:
-            return get_args(part)
-    return ()
 
 
 def _text(value: Any) -> str:

@@ -14,11 +14,11 @@ from typing import Any
 
 from PIL import Image
 
-from jaxmrf.core import pyramid
 from jaxmrf.files import image
 from jaxmrf.jobs import options
+from jaxmrf.planning import result_shape
 from jaxmrf.web import checks, form, runs
-from jaxmrf.web.runs import Archive, Run, State
+from jaxmrf.web.runs import Archive, FileName, Run, State
 from jaxmrf.web.uploads import Pictures, Upload
 
 MAX_WAITING = 50
@@ -101,7 +101,7 @@ class Queue:
         """All runs by id."""
         return self._archive.runs
 
-    def file(self, run: Run, name: str) -> Path:
+    def file(self, run: Run, name: FileName) -> Path:
         """Returns the path of a file of a run."""
         return self._archive.file(run, name)
 
@@ -197,7 +197,7 @@ class Queue:
         try:
             while True:
                 started = time.monotonic()
-                self._process = await asyncio.create_subprocess_exec(
+                self._process = process = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-m", "jaxmrf.web.worker"),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
@@ -206,9 +206,10 @@ class Queue:
                 self._send(self._settings)
                 self._warm_up()
                 self._dispatch()
-                async for line in self._process.stdout:
-                    self._hear(json.loads(line))
-                await self._process.wait()
+                if process.stdout is not None:
+                    async for line in process.stdout:
+                        self._hear(json.loads(line))
+                await process.wait()
                 self._lost()
                 pause = 0.5 if time.monotonic() - started > 30 else min(2 * pause, 30.0)
                 await asyncio.sleep(pause)
@@ -222,7 +223,7 @@ class Queue:
         names = {name: value for name, value in accepted.items() if name != "network"}
         files = {"content": content.path, "style": style.path, "output": "out.png"}
         job = options.job(names | files)
-        shape = pyramid.fit(content.height, content.width, job.config.size)
+        shape = result_shape((content.height, content.width), job.config)
         image.check_size(job.output, shape)
         checks.check_network(accepted.get("network", "auto"), self._settings["weights"])
         checks.check_fit(job.config, (content.height, content.width), (style.height, style.width))
@@ -369,8 +370,9 @@ class Queue:
                 self._process.kill()
 
     def _send(self, message: Mapping[str, Any]) -> None:
-        if self._process is not None and not self._process.stdin.is_closing():
-            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+        stdin = None if self._process is None else self._process.stdin
+        if stdin is not None and not stdin.is_closing():
+            stdin.write(json.dumps(message).encode() + b"\n")
 
     def _expected(self, run: Run) -> float:
         """Returns the seconds that a run will still take."""

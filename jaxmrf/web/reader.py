@@ -56,6 +56,18 @@ class Decoder:
             self._process.kill()
             await self._process.communicate()
 
+    async def _ask(self, message: bytes) -> bytes:
+        """Returns what the process answers; nothing if it ends or takes too long."""
+        await self.start()
+        process = self._process
+        if process is None or process.stdin is None or process.stdout is None:
+            return b""
+        process.stdin.write(message)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SECONDS):
+                return await process.stdout.readline()
+        return b""
+
     async def decode(self, source: Path, target: Path) -> tuple[Path, tuple[int, int]]:
         """Encodes a picture anew at `target`, with a suffix, and beside it a view of it.
 
@@ -66,13 +78,8 @@ class Decoder:
           ImageError: if it cannot be read.
         """
         async with self._turn:
-            await self.start()
             message = json.dumps([str(source), str(target)])
-            self._process.stdin.write(message.encode() + b"\n")
-            line = b""
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(SECONDS):
-                    line = await self._process.stdout.readline()
+            line = await self._ask(message.encode() + b"\n")
             if not line:
                 await self.stop()
                 for left in target.parent.glob(f"{target.name}*"):

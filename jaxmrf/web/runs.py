@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 from jaxmrf.core import pyramid
-from jaxmrf.core.config import Config
+from jaxmrf.core.config import Config, Shape
+from jaxmrf.core.settings import scheduled
 from jaxmrf.files import atomic
 
+FileName = Literal["out.png", "preview.jpg", "thumbnail.jpg"]
 State = Literal[
     "waiting", "running", "paused", "finished", "stopped", "canceled", "failed", "interrupted"
 ]
@@ -144,7 +146,7 @@ class Archive:
             else:
                 self.runs[run.id] = run
 
-    def file(self, run: Run, name: Literal["out.png", "preview.jpg", "thumbnail.jpg"]) -> Path:
+    def file(self, run: Run, name: FileName) -> Path:
         """Returns the path of a file of a run."""
         return self._place(run) / name
 
@@ -201,15 +203,15 @@ def new_id() -> str:
     return secrets.token_urlsafe(12)
 
 
-def level_costs(shapes: Iterable[tuple[int, int]], config: Config) -> list[float]:
+def level_costs(shapes: Iterable[Shape], config: Config) -> list[float]:
     """Returns the cost of one round or iteration of each level."""
     copies = (2 * config.rotations + 1) * (2 * config.scales + 1)
     return [math.prod(shape) * copies for shape in shapes]
 
 
-def total_cost(shape: tuple[int, int], config: Config) -> float:
+def total_cost(shape: Shape, config: Config) -> float:
     """Returns the cost of a run of (height, width) `shape`."""
-    config = config.scheduled(decoded=config.decoder_rounds > 0)
+    config = scheduled(config, decoded=config.decoder_rounds > 0)
     levels = pyramid.level_count(shape, config)
     costs = level_costs(pyramid.level_shapes(shape, levels), config)
     return product(costs, steps(config.iterations_per_level(levels), config))
@@ -235,7 +237,8 @@ def usual_rate(runs: Iterable[Run]) -> float | None:
         key=lambda run: run.finished or 0.0,
     )[-RATES:]
     total = sum(run.cost for run in measured)
-    return sum(run.rate * run.cost for run in measured) / total if total else None
+    seconds = sum(run.rate * run.cost for run in measured if run.rate is not None)
+    return seconds / total if total else None
 
 
 def in_line(runs: Mapping[str, Run]) -> list[Run]:

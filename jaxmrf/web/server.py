@@ -6,7 +6,7 @@ import dataclasses
 import shutil
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -47,9 +47,9 @@ class Site:
     settings: Mapping[str, str | None]
 
 
-def serve(site: Site, transfer: Callable[..., None]) -> None:
-    """Serves the page until Ctrl-C; its controls are the options of `transfer`."""
-    controls = form.controls(transfer)
+def serve(site: Site) -> None:
+    """Serves the page until Ctrl-C."""
+    controls = form.controls()
     room = _Room(site.folder, site.disk)
     closing = asyncio.Event()
     store = Pictures(site.folder / "pictures", room, Decoder(), example_paths())

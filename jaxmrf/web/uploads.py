@@ -47,6 +47,7 @@ class Room(Protocol):
 
     def __call__(self, *, fresh: bool = False) -> int:
         """Returns the bytes; looked up just now if they must be `fresh`."""
+        ...
 
 
 class UploadError(Exception):

@@ -22,18 +22,22 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from jaxmrf import api
+from jaxmrf import api, planning
 from jaxmrf.analysis import suitability
-from jaxmrf.core import pyramid
-from jaxmrf.core.run.plan import Plan
+from jaxmrf.core.features import Network
 from jaxmrf.core.run.progress import Progress
-from jaxmrf.errors import ConfigError, DeviceError, ImageError, WeightsError
+from jaxmrf.errors import (
+    NOT_FINITE,
+    StoppedError,
+    UserError,
+)
 from jaxmrf.files import atomic, image
 from jaxmrf.files.image import Picture
-from jaxmrf.jobs import options, paint
-from jaxmrf.jobs.job import Job, StoppedError
+from jaxmrf.jobs import inputs, options, paint
+from jaxmrf.jobs.job import Job
 from jaxmrf.machine import device, memory
 from jaxmrf.networks import weights
+from jaxmrf.planning import Planned
 from jaxmrf.web import runs
 
 Message = dict[str, Any]
@@ -48,8 +52,6 @@ PREVIEW_SHARE = 15
 
 COMPILE_SECONDS = 3.0
 """Expected time to compile the programs of a level."""
-
-USER_ERRORS = (ConfigError, ImageError, WeightsError, DeviceError)
 
 _PRIORITY = {"quick": 0, "run": 1, "prepare": 2}
 
@@ -118,13 +120,13 @@ class Worker:
             message = self._inbox.take()
             if message["do"] == "prepare":
                 self._preparing = True
-                with contextlib.suppress(*USER_ERRORS):
+                with contextlib.suppress(UserError):
                     self._prepare(message)
                 self._preparing = False
             else:
                 self._run(message)
 
-    def _network(self, values: dict[str, str]) -> weights.Loaded:
+    def _loaded(self, values: dict[str, str]) -> weights.Loaded:
         name = values.get("network", "auto")
         if not self._networks:
             device.choose(self._kind)
@@ -135,12 +137,13 @@ class Worker:
     def _prepare(self, message: Message) -> None:
         """Compiles the programs of the coarsest level, by its first iteration."""
         job = _job(message)
-        content, style = image.load(job.content).pixels, image.load(job.styles[0]).pixels
-        shape = pyramid.fit(*content.shape[:2], job.config.size)
+        shape = inputs.shape_of(job)
         if math.prod(shape) > memory.UNCHECKED_PIXELS:
             return  # its memory would be looked into first, which takes long
-        network = self._network(message["values"])
-        for progress in api.iterate(content, style, shape, job.config, network=network):
+        pictures, network = inputs.load(job), self._loaded(message["values"]).network
+        for progress in api.iterate(
+            pictures.pixels, pictures.styles, shape, job.config, network=network
+        ):
             _at_its_size(progress)
             if progress.painted:
                 return
@@ -152,16 +155,20 @@ class Worker:
         """
         if message["do"] not in ("quick", "run") or not self._preparing:
             return
-        with contextlib.suppress(*USER_ERRORS):  # the run itself will tell of them
+        with contextlib.suppress(UserError):  # the run itself will tell of them
             job = _job(message)
-            content, style = image.load(job.content).pixels, image.load(job.styles[0]).pixels
-            shape = pyramid.fit(*content.shape[:2], job.config.size)
+            shape = inputs.shape_of(job)
             if math.prod(shape) > memory.UNCHECKED_PIXELS:
                 return
-            network = self._network(message["values"])
+            pictures = inputs.load(job)
             report = _Report(message, job, self._send, lambda: 0.0)
             records = api.iterate(
-                content, style, shape, job.config, network=network, on_plan=report.plan
+                pictures.pixels,
+                pictures.styles,
+                shape,
+                job.config,
+                network=self._loaded(message["values"]).network,
+                on_plan=report.plan,
             )
             start = next(records)
             if self._preparing:
@@ -172,12 +179,13 @@ class Worker:
         name = message["id"]
         try:
             job = _job(message)
-            network = self._network(message["values"])
-            report = _Report(message, job, self._send, self._between(message), network)
+            loaded = self._loaded(message["values"])
+            report = _Report(message, job, self._send, self._between(message), loaded.network)
+            named = zip((job.content, *job.styles), message["titles"], strict=True)
             paint.run(
                 job,
-                network,
-                titles={job.content: message["titles"][0], job.styles[0]: message["titles"][1]},
+                loaded,
+                titles={path: title for path, title in named if path is not None},
                 on_plan=report.plan,
                 on_progress=report.progress,
             )
@@ -188,12 +196,11 @@ class Worker:
             if not stopped.interrupted:
                 state, text = (
                     "failed",
-                    "the energy is not finite; try smaller weights"
-                    + (". The last good picture is kept" if painted else ""),
+                    NOT_FINITE + (". The last good picture is kept" if painted else ""),
                 )
         except KeyboardInterrupt:
             state, text = "canceled", ""
-        except USER_ERRORS as error:
+        except UserError as error:
             state, text = "failed", str(error)
         except Exception as error:
             traceback.print_exc()
@@ -228,13 +235,14 @@ class _Report:
         job: Job,
         send: Callable[[Message], None],
         between: Callable[[], float],
-        network: weights.Loaded | None = None,
+        network: Network | None = None,
     ) -> None:
         self._network = network
         self._id, self._job, self._send, self._between = message["id"], job, send, between
         self._preview = Path(message["preview"])
         self._costs: list[float] = []
-        self._plan: Plan | None = None
+        self._counts: list[int] = []
+        self._worth_a_forecast = False
         self._started = time.monotonic()
         self._away = 0.0
         self._level_started = 0.0
@@ -243,9 +251,11 @@ class _Report:
         self._pictures = 0
         self._due = 0.0
 
-    def plan(self, plan: Plan) -> None:
-        self._plan = plan
-        self._costs = runs.level_costs(plan.shapes, self._job.config)
+    def plan(self, planned: Planned) -> None:
+        plan, config = planned.plan, self._job.config
+        self._costs = runs.level_costs(plan.shapes, config)
+        self._counts = runs.steps(plan.iterations, config)
+        self._worth_a_forecast = paint.is_worth_a_forecast(plan.shapes[-1], config)
 
     def progress(self, progress: Progress) -> None:
         """Tells of a record; raises KeyboardInterrupt if the run was canceled."""
@@ -265,16 +275,17 @@ class _Report:
         }
         self._send(told)
         if progress.painted and self._network is not None:
-            self._advise()
+            network, self._network = self._network, None
+            self._advise(network)
         self._away += self._between()
 
-    def _advise(self) -> None:
-        """Tells once what the command line would, but after the first picture is there."""
-        network, self._network = self._network, None
+    def _advise(self, network: Network) -> None:
+        """Tells what the command line would, but after the first picture is there."""
         started = time.monotonic()
-        if paint.is_worth_a_forecast(self._plan.shapes[-1], self._job.config):
-            content, style = (image.load(path) for path in (self._job.content, *self._job.styles))
-            found = api.measure_suitability(content.pixels, style.pixels, self._job.config, network)
+        if self._worth_a_forecast and self._job.content is not None:
+            paths = (self._job.content, *self._job.styles)
+            content, style = (image.load(path).pixels for path in paths)
+            found = planning.measure_suitability(content, style, self._job.config, network)
             text = suitability.advice(found, varied=self._job.config.variety > 0)
             if text is not None:
                 self._send({"told": "advice", "id": self._id, "text": text})
@@ -290,9 +301,9 @@ class _Report:
             cost = (iteration - 1) * self._costs[level]
             self._rate = spent / cost
             self._measured[level] = (spent, cost)
-        counts = runs.steps(self._plan.iterations, self._job.config)
-        todo = runs.product(self._costs[level:], counts[level:]) - iteration * self._costs[level]
-        total = runs.product(self._costs, counts)
+        todo = runs.product(self._costs[level:], self._counts[level:])
+        todo -= iteration * self._costs[level]
+        total = runs.product(self._costs, self._counts)
         left = None
         if self._rate is not None:
             left = todo * self._rate + COMPILE_SECONDS * (progress.levels - 1 - level)

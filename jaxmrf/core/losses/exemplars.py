@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxmrf.core.config import Config
+from jaxmrf.core.config import Shape
+from jaxmrf.core.settings import Program
 
 PROPORTIONS = 0.02
 """How far the proportions of a guide or mask may be from those of its picture, relatively."""
@@ -21,8 +22,8 @@ class Guides(NamedTuple):
       styles: labels of each style picture or copy.
     """
 
-    picture: Float[Array, "_ _ labels"]
-    styles: tuple[Float[Array, "_ _ labels"], ...]
+    picture: Float[Array | np.ndarray, "_ _ labels"]
+    styles: tuple[Float[Array | np.ndarray, "_ _ labels"], ...]
 
 
 class Anchor(NamedTuple):
@@ -55,13 +56,13 @@ class Exemplars(NamedTuple):
 
     maps: tuple[Mapping[str, Float[Array, "_ _ _"]], ...]
     pictures: tuple[Float[Array, "_ _ 3"], ...]
-    sizes: Mapping[str, tuple[int, int]]
+    sizes: Mapping[str, Shape]
     blend: Float[Array, " copies"] | None = None
     guides: Guides | None = None
     anchor: Anchor | None = None
 
 
-def same_proportions(one: tuple[int, int], other: tuple[int, int]) -> bool:
+def same_proportions(one: Shape, other: Shape) -> bool:
     """Returns whether two pictures of (height, width) have the same proportions, nearly.
 
     Example:
@@ -71,23 +72,23 @@ def same_proportions(one: tuple[int, int], other: tuple[int, int]) -> bool:
     return abs(one[0] * other[1] / (one[1] * other[0]) - 1.0) <= PROPORTIONS
 
 
-def margin(config: Config) -> int:
+def margin(program: Program) -> int:
     """Returns by how much the activations of a picture are continued on each side.
 
     Those of a tileable picture go on around its borders, so that every position is
     covered by as many patches as any other.
     """
-    return config.patch_size - 1 if config.tileable else 0
+    return program.patches.patch_size - 1 if program.tileable else 0
 
 
-def within_margin(activations: Float[Array, "_ _ *c"], config: Config) -> Float[Array, "_ _ *c"]:
+def within_margin(activations: Float[Array, "_ _ *c"], program: Program) -> Float[Array, "_ _ *c"]:
     """Returns activations of the picture alone, each position once."""
-    around = margin(config)
+    around = margin(program)
     rows, columns = (slice(around, length - around) for length in activations.shape[:2])
     return activations[rows, columns]
 
 
-def labels_at(labels: Float[Array, "_ _ labels"], shape: tuple[int, int]) -> Int[Array, "h w"]:
+def labels_at(labels: Float[Array | np.ndarray, "_ _ labels"], shape: Shape) -> Int[Array, "h w"]:
     """Returns the label at each position of a feature map of (height, width) `shape`."""
     rows, columns = (
         ((np.arange(count) + 0.5) * length / count).astype(np.int32)

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxmrf.core.config import Config
 from jaxmrf.core.losses.exemplars import Exemplars, within_margin
 from jaxmrf.core.numerics import TINY
+from jaxmrf.core.settings import Program
 
 
 class Target(NamedTuple):
@@ -24,9 +24,9 @@ class Target(NamedTuple):
     scale: dict[str, Float[Array, ""]]
 
 
-def layers(config: Config) -> tuple[str, ...]:
+def layers(program: Program) -> tuple[str, ...]:
     """Returns the layers whose Gram matrices are compared."""
-    return config.gram_layers
+    return program.gram_layers
 
 
 def gram_matrix(features: Float[Array, "h w c"]) -> Float[Array, "c c"]:
@@ -38,43 +38,45 @@ def gram_matrix(features: Float[Array, "h w c"]) -> Float[Array, "c c"]:
     return jnp.matmul(flat.T, flat, precision=lax.Precision.HIGHEST) / flat.shape[0]
 
 
-def prepare(exemplars: Exemplars, config: Config) -> Target:
+def prepare(exemplars: Exemplars, program: Program) -> Target:
     """Returns the Gram matrices of the styles; several styles share one by their weights."""
     count = len(exemplars.maps)
     blend = jnp.ones(count) if exemplars.blend is None else exemplars.blend
     blend = blend / blend.sum()
     matrices = {
-        name: sum(
-            weight * gram_matrix(found[name])
-            for weight, found in zip(blend, exemplars.maps, strict=True)
+        name: jnp.asarray(
+            sum(
+                weight * gram_matrix(found[name])
+                for weight, found in zip(blend, exemplars.maps, strict=True)
+            )
         )
-        for name in config.gram_layers
+        for name in program.gram_layers
     }
-    return Target(matrices, {name: _scale(matrix, config) for name, matrix in matrices.items()})
+    return Target(matrices, {name: _scale(matrix, program) for name, matrix in matrices.items()})
 
 
 def value(
-    activations: Mapping[str, Array], target: Target, memory: None, config: Config
+    activations: Mapping[str, Array], target: Target, state: None, program: Program
 ) -> Float[Array, ""]:
     """Returns the Gram loss, unweighted: its layers weigh the same (equation 5).
 
     Args:
       activations: of the picture by layer, [h, w, C] each.
       target: from `prepare`.
-      memory: None.
-      config: settings.
+      state: None.
+      program: settings of the compiled program.
     """
     terms = (
         target.scale[name]
-        * jnp.sum(jnp.square(gram_matrix(within_margin(activations[name], config)) - matrix))
+        * jnp.sum(jnp.square(gram_matrix(within_margin(activations[name], program)) - matrix))
         for name, matrix in target.matrices.items()
     )
     return sum(terms, jnp.zeros(()))
 
 
-def _scale(matrix: Array, config: Config) -> Array:
+def _scale(matrix: Array, program: Program) -> Array:
     """Returns what a layer is multiplied by: one part of all layers, relative to its style."""
-    if config.normalization == "relative":
-        return 1.0 / (len(config.gram_layers) * jnp.maximum(jnp.sum(jnp.square(matrix)), TINY))
+    if program.normalization == "relative":
+        return 1.0 / (len(program.gram_layers) * jnp.maximum(jnp.sum(jnp.square(matrix)), TINY))
     # Equation 4: 1 / (4 N² M²) of sums over M positions; here they are means.
-    return jnp.asarray(1.0 / (len(config.gram_layers) * 4.0 * matrix.shape[0] ** 2))
+    return jnp.asarray(1.0 / (len(program.gram_layers) * 4.0 * matrix.shape[0] ** 2))

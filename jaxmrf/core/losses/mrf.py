@@ -11,11 +11,12 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from jaxmrf.core import color, numerics, pyramid
-from jaxmrf.core.config import Config
+from jaxmrf.core.config import Shape
 from jaxmrf.core.losses import terms
 from jaxmrf.core.losses.exemplars import Anchor, Exemplars, labels_at, margin
 from jaxmrf.core.matching import matchers, nearest, patches, style_patches, windows
 from jaxmrf.core.matching.style_patches import Match, StylePatches
+from jaxmrf.core.settings import Program
 
 BLEND_STRENGTH = 0.1
 """What a style with e times the weight of another gains in its scores."""
@@ -24,7 +25,7 @@ REUSE_STRENGTH = 0.1
 """What a patch loses in its score, at variety 1, where it was used e - 1 times."""
 
 REUSE_MEMORY = 0.5
-"""Share of the earlier uses that still counts when the matches are renewed; without it
+"""Share of the earlier uses that still counts when the matches are refreshed; without it
 all users of a patch would leave it and come back together."""
 
 
@@ -70,91 +71,94 @@ class Assembled(NamedTuple):
     uses: Float[Array, "rows columns"] | None = None
 
 
-def layers(config: Config) -> tuple[str, ...]:
+def layers(program: Program) -> tuple[str, ...]:
     """Returns the layers whose patches are matched."""
-    return config.layers
+    return program.patches.layers
 
 
-def prepare(exemplars: Exemplars, config: Config) -> Target:
+def prepare(exemplars: Exemplars, program: Program) -> Target:
     """Lists the patches of the styles and what the matcher wants prepared.
 
     Args:
       exemplars: the styles, and the sizes of the picture's activations.
-      config: settings.
+      program: settings of the compiled program.
 
     Raises:
       ValueError: if a patch does not fit into the features of a style copy.
       ConfigError: if there is no such matcher.
     """
-    matcher = matchers.chosen(config)
+    matcher = matchers.chosen(program.patches)
     target = Target(
         {}, {}, {}, color.palette(exemplars.pictures, exemplars.blend), {}, exemplars.anchor
     )
     bias = None if exemplars.blend is None else BLEND_STRENGTH * jnp.log(exemplars.blend)
     guides = exemplars.guides
-    for name in config.layers:
+    for name in program.patches.layers:
         maps = tuple(found[name] for found in exemplars.maps)
         shape = exemplars.sizes[name]
         labels = None
         if guides is not None:
-            target.labels[name] = _picture_labels(guides.picture, shape, config)
+            target.labels[name] = _picture_labels(guides.picture, shape, program)
             labels = tuple(
                 labels_at(styles, found.shape[:2])
                 for styles, found in zip(guides.styles, maps, strict=True)
             )
         style = style_patches.collect(
             maps,
-            config.patch_size,
-            config.style_stride,
-            border=config.style_border,
-            metric=config.metric,
+            program.patches.patch_size,
+            program.patches.style_stride,
+            border=program.patches.style_border,
+            metric=program.patches.metric,
             bias=bias,
             labels=labels,
         )
         sizes = [found.shape[:2] for found in maps]
         starts = style_patches.starts(
-            sizes, config.patch_size, config.style_stride, config.style_border
+            sizes,
+            program.patches.patch_size,
+            program.patches.style_stride,
+            program.patches.style_border,
         )
-        style = style._replace(index=matcher.index(style, starts, shape, config))
+        style = style._replace(index=matcher.index(style, starts, shape, program.patches))
         target.patches[name] = style
         small = (pyramid.small(*each) for each in zip(exemplars.pictures, sizes, strict=True))
         target.colors[name] = windows.stacked(tuple(small))
-        target.scale[name] = jnp.asarray(_scale(style, shape, config), jnp.float32)
+        target.scale[name] = jnp.asarray(_scale(style, shape, program), jnp.float32)
     return target
 
 
-def match(activations: Mapping[str, Array], target: Target, config: Config) -> dict[str, Match]:
+def match(activations: Mapping[str, Array], target: Target, program: Program) -> dict[str, Match]:
     """Returns the nearest style patches by layer; they have no gradient.
 
     Args:
       activations: of the picture by layer, [h, w, C] each.
       target: from `prepare`.
-      config: settings.
+      program: settings of the compiled program.
     """
-    return {name: _match(name, activations[name], target, None, config) for name in target.patches}
+    return {name: _match(name, activations[name], target, None, program) for name in target.patches}
 
 
-def remember(
+def refresh(
     activations: Mapping[str, Array],
     target: Target,
-    memory: dict[str, Assembled] | None,
-    config: Config,
+    state: dict[str, Assembled] | None,
+    program: Program,
 ) -> dict[str, Assembled]:
     """Returns the style features put together at newly found matches, by layer.
 
     Args:
       activations: of the picture by layer, [h, w, C] each.
       target: from `prepare`.
-      memory: of the last call; None at first.
-      config: settings.
+      state: of the last call; None at first.
+      program: settings of the compiled program.
     """
     found = {}
     for name, style in target.patches.items():
         uses = None
-        if config.variety:
-            uses = jnp.zeros_like(style.scale) if memory is None else memory[name].uses
-        matches = _match(name, activations[name], target, uses, config)
-        assembled = assemble(matches, style, activations[name].shape[:2], config)
+        if program.patches.variety:
+            uses = jnp.zeros_like(style.scale) if state is None else state[name].uses
+        matches = _match(name, activations[name], target, uses, program)
+        assembled = assemble(matches, style, activations[name].shape[:2], program)
         found[name] = _with_content(assembled, name, target.anchor)
         if uses is not None:
             new = jnp.zeros(uses.size, uses.dtype).at[matches.position.ravel()].add(1.0)
@@ -163,9 +167,7 @@ def remember(
     return found
 
 
-def assemble(
-    matches: Match, style: StylePatches, shape: tuple[int, int], config: Config
-) -> Assembled:
+def assemble(matches: Match, style: StylePatches, shape: Shape, program: Program) -> Assembled:
     """Returns the style features of one layer, put together at given matches.
 
     A mean of vectors is shorter than they are, and short features are pale pixels: with
@@ -176,14 +178,16 @@ def assemble(
       matches: of every patch of the picture.
       style: the style patches of the layer.
       shape: (height, width) of the picture's activations.
-      config: settings.
+      program: settings of the compiled program.
     """
     squares = jnp.sum(jnp.square(style.sheet), axis=-1, keepdims=True)
     blended, mean_square = (
-        patches.reassemble(sheet, matches.position, shape, config.patch_size, config.stride)
+        patches.reassemble(
+            sheet, matches.position, shape, program.patches.patch_size, program.patches.stride
+        )
         for sheet in (style.sheet, squares)
     )
-    if config.overlap == "rms":
+    if program.patches.overlap == "rms":
         length = jnp.sum(jnp.square(blended), axis=-1, keepdims=True)
         square = jnp.minimum(mean_square / jnp.maximum(length, numerics.TINY), LONGEST_STRETCH**2)
         blended, mean_square = blended * jnp.sqrt(square), mean_square * square
@@ -202,7 +206,9 @@ class Painted(NamedTuple):
     colors: Float[Array, "h w 3"]
 
 
-def painted(activations: Mapping[str, Array], target: Target, config: Config) -> dict[str, Painted]:
+def painted(
+    activations: Mapping[str, Array], target: Target, program: Program
+) -> dict[str, Painted]:
     """Returns features and colors put together at newly found matches, by layer.
 
     The content has its share of both (see `exemplars.Anchor`). A mean of colors is paler
@@ -211,14 +217,18 @@ def painted(activations: Mapping[str, Array], target: Target, config: Config) ->
     Args:
       activations: of the picture by layer, [h, w, C] each.
       target: from `prepare`.
-      config: settings.
+      program: settings of the compiled program.
     """
     found = {}
-    for name, matches in match(activations, target, config).items():
+    for name, matches in match(activations, target, program).items():
         shape = activations[name].shape[:2]
-        assembled = assemble(matches, target.patches[name], shape, config)
+        assembled = assemble(matches, target.patches[name], shape, program)
         colors = patches.reassemble(
-            target.colors[name], matches.position, shape, config.patch_size, config.stride
+            target.colors[name],
+            matches.position,
+            shape,
+            program.patches.patch_size,
+            program.patches.stride,
         )
         if target.anchor is not None:
             share = target.anchor.share
@@ -230,15 +240,15 @@ def painted(activations: Mapping[str, Array], target: Target, config: Config) ->
     return found
 
 
-def blank(
-    layers: Mapping[str, jax.ShapeDtypeStruct], target: Target, config: Config
+def init(
+    layers: Mapping[str, jax.ShapeDtypeStruct], target: Target, program: Program
 ) -> dict[str, Assembled]:
-    """Returns a memory of the right shapes, of no use but to be renewed."""
+    """Returns a state of the right shapes, of no use but to be refreshed."""
     return {
         name: Assembled(
             jnp.zeros(layers[name].shape, layers[name].dtype),
             jnp.zeros(layers[name].shape[:2], layers[name].dtype),
-            jnp.zeros(style.scale.shape, style.scale.dtype) if config.variety else None,
+            jnp.zeros(style.scale.shape, style.scale.dtype) if program.patches.variety else None,
         )
         for name, style in target.patches.items()
     }
@@ -247,8 +257,8 @@ def blank(
 def value(
     activations: Mapping[str, Array],
     target: Target,
-    memory: dict[str, Assembled],
-    config: Config,
+    state: dict[str, Assembled],
+    program: Program,
 ) -> Float[Array, ""]:
     """Returns the MRF term, summed over layers, unweighted.
 
@@ -258,54 +268,57 @@ def value(
     Args:
       activations: of the picture by layer, [h, w, C] each.
       target: from `prepare`.
-      memory: from `remember`.
-      config: settings.
+      state: from `refresh`.
+      program: settings of the compiled program.
     """
-    return sum(
-        scale * _one_layer(activations[name], memory[name], config)
+    terms_of_layers = (
+        scale * _one_layer(activations[name], state[name], program)
         for name, scale in target.scale.items()
     )
+    return jnp.asarray(sum(terms_of_layers))
 
 
 def agreement(
-    activations: Mapping[str, Array], target: Target, config: Config, sample: int = 256
+    activations: Mapping[str, Array], target: Target, program: Program, sample: int = 256
 ) -> dict[str, Float[Array, ""]]:
     """Returns for each layer the share of matches that are the nearest of all, 0 to 1.
 
     Measured on `sample` patches by their likeness alone, see `matching.agreement`.
     """
-    found = match(activations, target, config)
+    found = match(activations, target, program)
     return {
         name: nearest.agreement(
             _anchored(name, activations[name], target.anchor),
             style,
             found[name],
-            config.patch_size,
-            config.stride,
+            program.patches.patch_size,
+            program.patches.stride,
             sample,
         )
         for name, style in target.patches.items()
     }
 
 
-def compares_all(target: Target, config: Config) -> bool:
+def compares_all(target: Target, program: Program) -> bool:
     """Returns whether the matches are the nearest of all because all pairs are compared."""
-    if matchers.chosen(config).nearest is not nearest.match:
+    if matchers.chosen(program.patches).nearest is not nearest.match:
         return False
     return all(style.index is None for style in target.patches.values())
 
 
 def _match(
-    name: str, activations: Array, target: Target, uses: Array | None, config: Config
+    name: str, activations: Array, target: Target, uses: Array | None, program: Program
 ) -> Match:
-    return matchers.chosen(config).nearest(
+    return matchers.chosen(program.patches).nearest(
         lax.stop_gradient(_anchored(name, activations, target.anchor)),
         target.patches[name],
-        config.patch_size,
-        config.stride,
+        program.patches.patch_size,
+        program.patches.stride,
         labels=target.labels.get(name),
-        label_weight=config.guide_weight,
-        penalty=None if uses is None else config.variety * REUSE_STRENGTH * jnp.log1p(uses),
+        label_weight=program.patches.guide_weight,
+        penalty=None
+        if uses is None
+        else program.patches.variety * REUSE_STRENGTH * jnp.log1p(uses),
     )
 
 
@@ -326,28 +339,31 @@ def _with_content(assembled: Assembled, name: str, anchor: Anchor | None) -> Ass
     return Assembled(blended, spread + jnp.sum(jnp.square(blended), axis=-1))
 
 
-def _one_layer(features: Array, assembled: Assembled, config: Config) -> Array:
-    counts = patches.overlap_counts(*features.shape[:2], config.patch_size, config.stride)
-    weight = counts if config.overlap == "sum" else np.minimum(counts, 1.0)
-    around = margin(config)
+def _one_layer(features: Array, assembled: Assembled, program: Program) -> Array:
+    height, width, _ = features.shape
+    counts = patches.overlap_counts(
+        height, width, program.patches.patch_size, program.patches.stride
+    )
+    weight = counts if program.patches.overlap == "sum" else np.minimum(counts, 1.0)
+    around = margin(program)
     weight = np.pad(weight[around : -around or None, around : -around or None], around)
     blended, mean_square, _ = assembled
     return terms.mrf(features, blended, mean_square, jnp.asarray(weight, features.dtype))
 
 
-def _scale(style: StylePatches, shape: tuple[int, int], config: Config) -> Array | float:
-    if config.normalization == "sum":
+def _scale(style: StylePatches, shape: Shape, program: Program) -> Array | float:
+    if program.normalization == "sum":
         return 1.0
-    if config.normalization == "authors":
+    if program.normalization == "authors":
         return 0.5  # mylib/mrf.lua: the gradient is the difference itself
-    positions = math.prod(side - 2 * margin(config) for side in shape)
+    positions = math.prod(side - 2 * margin(program) for side in shape)
     return 1.0 / jnp.maximum(style.mean_square * positions, numerics.TINY)
 
 
 def _picture_labels(
-    labels: Float[Array, "_ _ labels"], shape: tuple[int, int], config: Config
+    labels: Float[Array | np.ndarray, "_ _ labels"], shape: Shape, program: Program
 ) -> Int[Array, "h w"]:
     """Returns the labels of the positions of a layer, wrapped around as its activations."""
-    around = margin(config)
+    around = margin(program)
     found = labels_at(labels, tuple(side - 2 * around for side in shape))
     return jnp.pad(found, around, mode="wrap")

@@ -97,12 +97,16 @@ def _best_of_tile(
 
     inside = scores(_patch_sums(in_block, widths, patch_size), column)
     best = jnp.argmax(inside, axis=-1)[:, None]
-    return tuple(jnp.take_along_axis(found, best, axis=1)[:, 0] for found in (column, inside))
+
+    def at_best(found: Array) -> Array:
+        return jnp.take_along_axis(found, best, axis=1)[:, 0]
+
+    return at_best(column), at_best(inside)
 
 
 def _scores(
     sums: Array,
-    spoken: tuple[Array | None, ...],
+    spoken: tuple[Array, Array | None, Array | None, Array | None],
     unit: Float[Array, "m 1"],
     labels: Int[Array, "m 1"] | None,
     label_weight: float,
@@ -146,9 +150,7 @@ def _tile_rows(
     step = min(height, max(1, math.isqrt(pairs) - patch_size + 1))
     style_step = min(style_rows, max(1, pairs // (step + patch_size - 1) - patch_size + 1))
     # Tiles of equal size leave the least at the end to be padded.
-    return tuple(
-        -(-rows // -(-rows // size)) for rows, size in ((height, step), (style_rows, style_step))
-    )
+    return -(-height // -(-height // step)), -(-style_rows // -(-style_rows // style_step))
 
 
 def _flat_rows(values: Float[Array, "h w c"], step: int, patch_size: int) -> Float[Array, "n c"]:
@@ -175,13 +177,18 @@ def _patch_sums(
       patch_size: side of a patch.
     """
     width, columns = widths
-    return sum(
+    rows = (
         sum(products(i * width + j, i * columns + j) for j in range(patch_size))
         for i in range(patch_size)
     )
+    return jnp.asarray(sum(rows))
 
 
 def _best(index: Int[Array, "tiles m"], score: Float[Array, "tiles m"]) -> tuple[Array, Array]:
     """Returns the best over tiles; the first of equals wins."""
     tile = jnp.argmax(score, axis=0)[None]
-    return tuple(jnp.take_along_axis(found, tile, axis=0)[0] for found in (index, score))
+
+    def at_best(found: Array) -> Array:
+        return jnp.take_along_axis(found, tile, axis=0)[0]
+
+    return at_best(index), at_best(score)

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxmrf.core.config import Config
+from jaxmrf.core.config import Shape
 from jaxmrf.core.matching import clusters, nearest
 from jaxmrf.core.matching.style_patches import Match, StylePatches
+from jaxmrf.core.settings import PatchSettings
 from jaxmrf.errors import ConfigError
 
 EXACT_PAIRS = 2**27
-"""Up to this many pairs of positions ``fast`` compares all of them too."""
+"""Up to this many pairs of positions ``auto`` compares all of them too."""
 
 
 class Matcher(NamedTuple):
@@ -27,41 +28,41 @@ class Matcher(NamedTuple):
       nearest: (features [h, w, C], style patches, patch size, stride, labels=,
         label_weight=, penalty=) → `matching.Match`, see `matching.match`. A matcher that
         pays no attention to what comes by name may say ``**_``.
-      index: (style patches, starts, (h, w), config) → any arrays, prepared once per level
-        and found as ``index`` of the style patches; ``starts``: flat positions of the sheet
-        where patches start, int [n]; (h, w): shape of the features.
+      index: (style patches, starts, (h, w), `PatchSettings`) → any arrays, prepared once per
+        level and found as ``index`` of the style patches; ``starts``: flat positions of the
+        sheet where patches start, int [n]; (h, w): shape of the features.
     """
 
     nearest: Callable[..., Match]
-    index: Callable[[StylePatches, np.ndarray, tuple[int, int], Config], Any] = (
-        lambda style, starts, shape, config: None
+    index: Callable[[StylePatches, np.ndarray, Shape, PatchSettings], Any] = (
+        lambda style, starts, shape, patches: None
     )
 
 
 def _clusters(
-    style: StylePatches, starts: np.ndarray, shape: tuple[int, int], config: Config
+    style: StylePatches, starts: np.ndarray, shape: Shape, patches: PatchSettings
 ) -> clusters.Index | None:
     """Returns clusters where there are many pairs and likeness alone is compared."""
     plain = style.offset is None and style.bias is None and style.labels is None
-    if math.prod(shape) * style.scale.size <= EXACT_PAIRS or not plain or config.variety:
+    if math.prod(shape) * style.scale.size <= EXACT_PAIRS or not plain or patches.variety:
         return None
-    return clusters.make_index(style, starts, config.patch_size)
+    return clusters.make_index(style, starts, patches.patch_size)
 
 
 MATCHERS: dict[str, Matcher] = {
-    "fast": Matcher(nearest.match, _clusters),
+    "auto": Matcher(nearest.match, _clusters),
     "exact": Matcher(nearest.match),
 }
 
 
-def chosen(config: Config) -> Matcher:
-    """Returns the matcher that a config names.
+def chosen(patches: PatchSettings) -> Matcher:
+    """Returns the matcher that settings name.
 
     Raises:
       ConfigError: if there is none of that name.
     """
-    if config.matching not in MATCHERS:
+    if patches.matching not in MATCHERS:
         raise ConfigError(
-            f"there is no matcher {config.matching!r}; choose from {', '.join(MATCHERS)}"
+            f"there is no matcher {patches.matching!r}; choose from {', '.join(MATCHERS)}"
         )
-    return MATCHERS[config.matching]
+    return MATCHERS[patches.matching]

@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jaxmrf.core.config import Shape
+
 
 def positions(length: int, patch_size: int, stride: int) -> np.ndarray:
     """Returns the first index of every patch along an axis, int32 [n], tail included.
@@ -79,7 +81,7 @@ def overlap_counts(height: int, width: int, patch_size: int, stride: int) -> np.
 def reassemble(
     sheet: Float[Array, "rows columns c"],
     position: Int[Array, "m n"],
-    shape: tuple[int, int],
+    shape: Shape,
     patch_size: int,
     stride: int,
 ) -> Float[Array, "h w c"]:
@@ -97,8 +99,8 @@ def reassemble(
       At each position the mean, over the patches that cover it, of the style
       feature that the patch's match puts there; 0 where no patch covers it.
     """
-    vertical = cover(shape[0], patch_size, stride)
-    horizontal = cover(shape[1], patch_size, stride)
+    height, width = shape
+    vertical, horizontal = cover(height, patch_size, stride), cover(width, patch_size, stride)
     columns, channels = sheet.shape[1:]
     pixels = sheet.reshape(-1, channels)
     total = jnp.zeros((*shape, channels), sheet.dtype)
@@ -109,5 +111,5 @@ def reassemble(
             present = np.outer(vertical.present[:, i], horizontal.present[:, j])
             taken = pixels[position[grid] + offset]
             total += jnp.asarray(present, sheet.dtype)[..., None] * taken
-    counts = overlap_counts(*shape, patch_size, stride)
+    counts = overlap_counts(height, width, patch_size, stride)
     return total / jnp.asarray(np.maximum(counts, 1.0), sheet.dtype)[..., None]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxmrf.core.config import Metric
+from jaxmrf.core.config import Metric, Shape
 from jaxmrf.core.matching import patches
 from jaxmrf.core.matching.windows import centers, stacked, window_sums
 from jaxmrf.core.numerics import TINY
@@ -92,15 +92,15 @@ def collect(
                 for one, found in zip(bias, maps, strict=True)
             )
         )[..., 0]
+    of_centers = None
     if labels is not None:
-        labels = centers(stacked(tuple(found[..., None] for found in labels))[..., 0], patch_size)
+        sheet_labels = stacked(tuple(found[..., None] for found in labels))[..., 0]
+        of_centers = centers(sheet_labels, patch_size)
     count = sum(found.shape[0] * found.shape[1] for found in maps)
-    return StylePatches(sheet, scale, offset, bias, labels, jnp.sum(squares) / count)
+    return StylePatches(sheet, scale, offset, bias, of_centers, jnp.sum(squares) / count)
 
 
-def starts(
-    shapes: Sequence[tuple[int, int]], patch_size: int, stride: int, border: int = 0
-) -> np.ndarray:
+def starts(shapes: Sequence[Shape], patch_size: int, stride: int, border: int = 0) -> np.ndarray:
     """Returns the flat positions of the sheet where patches start, int [n], see `collect`.
 
     Patches at the border of a picture have seen the zeros beside it: they are like those at
@@ -118,9 +118,7 @@ def starts(
     return np.flatnonzero(_start_mask(shapes, patch_size, stride, border))
 
 
-def _start_mask(
-    shapes: Sequence[tuple[int, int]], patch_size: int, stride: int, border: int
-) -> np.ndarray:
+def _start_mask(shapes: Sequence[Shape], patch_size: int, stride: int, border: int) -> np.ndarray:
     """Returns where in the sheet a patch starts, bool [rows, columns]."""
     mask = np.zeros((sum(height for height, _ in shapes), max(w for _, w in shapes)), bool)
     first_row = 0

@@ -7,7 +7,7 @@ of spatial frequencies and each opponent color, learned from the steps of the ru
 docs/performance.md has what that saves.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -47,13 +47,13 @@ class LbfgsState(NamedTuple):
     """What L-BFGS remembers; s are differences of pictures, y those of gradients.
 
     Attributes:
-      count: number of accepted pairs.
+      pairs: number of accepted pairs.
       picture: the picture that the next pair starts from, flattened: that of the last call
         or, if its step was taken back, the one before.
       gradient: its gradient, flattened.
       value: its energy; infinite before the first call.
       taken_back: number of steps from this picture that were taken back.
-      steps: the last accepted s, one per row, in the rows count modulo history.
+      steps: the last accepted s, one per row, in the rows pairs modulo history.
       differences: the y that belong to them.
       products: products[i, j] = s_i · y_j.
       scale: s·y / y·y of the last accepted pair.
@@ -61,7 +61,7 @@ class LbfgsState(NamedTuple):
       band_products: sum over all pairs of s·y / ‖y‖² by band and color.
     """
 
-    count: Int[Array, ""]
+    pairs: Int[Array, ""]
     picture: Float[Array, " n"]
     gradient: Float[Array, " n"]
     value: Float[Array, ""]
@@ -95,7 +95,7 @@ def scale_by_lbfgs(
         memory = jnp.zeros((history, image.size), image.dtype)
         bands = jnp.zeros((len(BAND_EDGES) + 1, image.shape[2]), image.dtype)
         return LbfgsState(
-            count=jnp.zeros((), jnp.int32),
+            pairs=jnp.zeros((), jnp.int32),
             picture=flat,
             gradient=flat,
             value=jnp.full((), jnp.inf, image.dtype),
@@ -126,12 +126,15 @@ def scale_by_lbfgs(
             return _scale_bands(flat.reshape(image.shape), state).ravel()
 
         direction = _direction(state.gradient, state, guess).reshape(image.shape)
-        direction = jnp.where(state.count > 0, direction, first)
+        direction = jnp.where(state.pairs > 0, direction, first)
         # The way back to where the step started, and a shorter step from there.
         back = image - state.picture.reshape(image.shape)
         return back + 0.5**state.taken_back * direction, state
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    # To optax a transformation is one of any tree; this one is of a picture.
+    return optax.GradientTransformationExtraArgs(
+        cast(optax.TransformInitFn, init), cast(optax.TransformUpdateExtraArgsFn, update)
+    )
 
 
 def _first_step(gradient: Array, *, taxicab: bool) -> Array:
@@ -149,7 +152,7 @@ def _remember(
     s, y = image.ravel() - state.picture, gradient.ravel() - state.gradient
     curvature, square = dot(s, y), dot(y, y)
     accepted = jnp.isfinite(state.value) & (curvature > CURVATURE_FLOOR)
-    slot = state.count % state.steps.shape[0]
+    slot = state.pairs % state.steps.shape[0]
 
     def put(memory: Array, row: Array) -> Array:
         return memory.at[slot].set(jnp.where(accepted, row, memory[slot]))
@@ -157,7 +160,7 @@ def _remember(
     steps, differences = put(state.steps, s), put(state.differences, y)
     products = put(put(state.products, dot(differences, s)).T, dot(steps, y)).T
     state = state._replace(
-        count=state.count + accepted.astype(jnp.int32),
+        pairs=state.pairs + accepted.astype(jnp.int32),
         steps=steps,
         differences=differences,
         products=products,
@@ -198,8 +201,8 @@ def _direction(gradient: Array, state: LbfgsState, guess: Any) -> Array:
     s_i · y_j in order of age; the second solves Rᵀ (α − β) = D α − Y r, D the diagonal.
     """
     history = state.steps.shape[0]
-    age = jnp.argsort((jnp.arange(history) - state.count) % history)  # oldest slot first
-    used = age < state.count
+    age = jnp.argsort((jnp.arange(history) - state.pairs) % history)  # oldest slot first
+    used = age < state.pairs
     triangle = jnp.triu(state.products[age][:, age]) * jnp.outer(used, used)
     triangle += jnp.diag(jnp.where(used, 0.0, 1.0).astype(triangle.dtype))
     solve = jax.scipy.linalg.solve_triangular

@@ -1,26 +1,26 @@
 """Optimizers by name, and any of them as one init/step pair over optax.
 
-    optimizer = make_optimizer(config)
+    optimizer = make_optimizer(descent)
     state = init(image, optimizer)
     state, record = step(state, params, targets, objective=objective, optimizer=optimizer)
 
 `objective(image, *args)` returns (value, anything else). Everything under `step` is pure.
 Another optimizer is registered as in docs/research.md:
 
-    OPTIMIZERS["lion"] = lambda config: optax.lion(config.learning_rate)
+    OPTIMIZERS["lion"] = lambda descent: optax.lion(descent.learning_rate)
 """
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from jaxmrf.core.config import Config
 from jaxmrf.core.optimize import lbfgs
+from jaxmrf.core.settings import DescentSettings
 from jaxmrf.errors import ConfigError
 
 Objective = Callable[..., tuple[Float[Array, ""], Any]]
@@ -57,13 +57,13 @@ class Record(NamedTuple):
     finite: jax.Array
 
 
-def _lbfgs(config: Config) -> optax.GradientTransformation:
+def _lbfgs(descent: DescentSettings) -> optax.GradientTransformation:
     direction = lbfgs.scale_by_lbfgs(
-        config.history,
-        config.starting(plainly=False).preconditioner,
-        taxicab_first_step=config.taxicab_first_step,
+        descent.history,
+        descent.preconditioner,
+        taxicab_first_step=descent.taxicab_first_step,
     )
-    if config.line_search == "zoom":
+    if descent.line_search == "zoom":
         search = optax.scale_by_zoom_linesearch(
             max_linesearch_steps=20, initial_guess_strategy="one"
         )
@@ -71,32 +71,32 @@ def _lbfgs(config: Config) -> optax.GradientTransformation:
     return optax.chain(direction, optax.scale(-1.0))
 
 
-OPTIMIZERS: dict[str, Callable[[Config], optax.GradientTransformation]] = {
+OPTIMIZERS: dict[str, Callable[[DescentSettings], optax.GradientTransformation]] = {
     "lbfgs": _lbfgs,
-    "adam": lambda config: optax.adam(config.learning_rate),
+    "adam": lambda descent: optax.adam(descent.learning_rate),
 }
-"""Optimizers by name: (config) → optax transformation whose updates are added to the picture."""
+"""Optimizers by name: (`DescentSettings`) → optax transformation whose updates are added."""
 
 
-def make_optimizer(config: Config) -> optax.GradientTransformationExtraArgs:
-    """Returns the optax transformation that `config` asks for.
+def make_optimizer(descent: DescentSettings) -> optax.GradientTransformationExtraArgs:
+    """Returns the optax transformation that `descent` asks for.
 
     Raises:
       ConfigError: if there is none of that name.
     """
-    if config.optimizer not in OPTIMIZERS:
+    if descent.optimizer not in OPTIMIZERS:
         raise ConfigError(
-            f"there is no optimizer {config.optimizer!r}; choose from {', '.join(OPTIMIZERS)}"
+            f"there is no optimizer {descent.optimizer!r}; choose from {', '.join(OPTIMIZERS)}"
         )
-    return _made(OPTIMIZERS[config.optimizer], config)
+    return _made(OPTIMIZERS[descent.optimizer], descent)
 
 
 @functools.lru_cache
 def _made(
-    build: Callable[[Config], optax.GradientTransformation], config: Config
+    build: Callable[[DescentSettings], optax.GradientTransformation], descent: DescentSettings
 ) -> optax.GradientTransformationExtraArgs:
     """Returns one object per setting, so that programs compiled for it are found again."""
-    return optax.with_extra_args_support(build(config))
+    return optax.with_extra_args_support(build(descent))
 
 
 def init(image: Float[Array, "h w c"], optimizer: optax.GradientTransformation) -> State:
@@ -127,7 +127,7 @@ def step(
       it is the old one.
     """
     (value, more), gradient = jax.value_and_grad(objective, has_aux=True)(state.image, *args)
-    updates, optimizer_state = optimizer.update(
+    moves, optimizer_state = optimizer.update(
         gradient,
         state.optimizer,
         state.image,
@@ -135,7 +135,9 @@ def step(
         grad=gradient,
         value_fn=lambda image: objective(image, *args)[0],
     )
+    # To optax these are any trees; of a picture they are one array.
+    moved, move = cast(Array, optax.apply_updates(state.image, moves)), cast(Array, moves)
     norm = jnp.linalg.norm(gradient.ravel())
-    finite = jnp.isfinite(value) & jnp.isfinite(norm) & jnp.isfinite(updates).all()
-    image = jnp.where(finite, optax.apply_updates(state.image, updates), state.image)
+    finite = jnp.isfinite(value) & jnp.isfinite(norm) & jnp.isfinite(move).all()
+    image = jnp.where(finite, moved, state.image)
     return State(image, optimizer_state, state.iteration + 1), Record(value, more, norm, finite)

@@ -1,59 +1,67 @@
-"""Many transfers of one shape as lanes of one vmapped step, spread over devices.
+"""The run of pictures of one shape side by side, coarse to fine: the lanes of one program.
 
-The same functions as in a single run, mapped over a leading lane axis and divided among
-the devices of a mesh with one axis. Lanes do not see each other, so no device waits for
-another: `shard_map` leaves no place for collectives.
+Every function of `step` is mapped over a leading lane axis, which is divided among the devices
+of a mesh. Lanes do not see each other, so no device waits for another: `shard_map` leaves no
+place for collectives. A single picture (`loop`) is one lane without a mesh.
+
+On CPUs the host loops over steps, since a step inside `lax.scan` is slower there
+(docs/design.md); accelerators are given chunks of several steps, so that they need not wait
+for the host.
 """
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, PyTree
 
-from jaxmrf.core import color, energy
-from jaxmrf.core.config import Config
-from jaxmrf.core.decoder import Decoder
-from jaxmrf.core.features import Features
+from jaxmrf.core import color
+from jaxmrf.core.config import Shape
+from jaxmrf.core.energy import Targets
+from jaxmrf.core.features import Network
 from jaxmrf.core.losses.exemplars import Guides
 from jaxmrf.core.optimize import optimizers
 from jaxmrf.core.pyramid import enlarged
-from jaxmrf.core.run.inputs import (
-    LevelInputs,
-    decoder_rounds,
-    initial_picture,
-    level_inputs,
-    make_inputs,
-)
+from jaxmrf.core.run import step
+from jaxmrf.core.run.inputs import LevelPictures, initial_picture, level_pictures, make_pictures
 from jaxmrf.core.run.plan import Plan
 from jaxmrf.core.run.progress import NOTHING_SEEN, Progress
-from jaxmrf.core.run.step import advance, decoded, prepare_level
+from jaxmrf.core.settings import CopySettings, Program, Settings
 
 AXIS = "lane"
 _LANES, _SHARED = PartitionSpec(AXIS), PartitionSpec()
 
+LONGEST_CHUNK = 10
+"""Iterations of a level that an accelerator does in one program, at most."""
+
+CHUNK_PIXELS = 2**22
+"""Pixels of the pictures that such a program hands out, at most: what starts slowly is the
+program of a small picture."""
+
 
 @dataclasses.dataclass(frozen=True)
-class Shape:
-    """What lanes of one program have in common; lanes of equal `Shape` may run together.
+class ProgramKey:
+    """What lanes of one program have in common; lanes of equal key may run together.
 
     Attributes:
       plan: sizes and iterations of the levels.
       has: which pictures and weights there are beside the styles.
-      copies: settings of the style copies, see `Config.copies`.
-      config: settings that programs depend on, see `Config.program`.
+      copies: settings of the style copies.
+      program: settings that compiled programs depend on.
       rounds: rounds of the decoder that a level starts with.
     """
 
     plan: Plan
     has: frozenset[str]
-    copies: Config
-    config: Config
+    copies: CopySettings
+    program: Program
     rounds: int = 0
 
 
@@ -69,10 +77,10 @@ class Lane:
       finish: colors that the finished picture is brought to; None: it keeps its own.
     """
 
-    levels: tuple[LevelInputs, ...]
+    levels: tuple[LevelPictures, ...]
     start: Float[np.ndarray, "h w 3"]
-    original: Float[np.ndarray, "_ _ 3"] | None
-    mask: Float[np.ndarray, "_ _"] | None = None
+    original: Float[Any, "_ _ 3"] | None
+    mask: Float[Any, "_ _"] | None = None
     finish: color.Finish | None = None
 
 
@@ -82,7 +90,7 @@ class Snapshot(NamedTuple):
     Attributes:
       level: pyramid level, 0 is the coarsest.
       iteration: iterations done at this level.
-      arrays: pictures, optimizer states and memories of the matches, in a fixed order.
+      arrays: pictures and states of optimizer and style losses, in a fixed order.
       value: energy that the last iteration of each lane started from, [lanes].
       finite: whether each lane has been finite so far, [lanes].
     """
@@ -96,55 +104,56 @@ class Snapshot(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """All lanes after an iteration.
+    """All lanes when a level starts, after a round of the decoder, or after an iteration.
 
     Attributes:
       level: pyramid level, 0 is the coarsest.
+      decoded: rounds of the decoder done at this level.
       iteration: iterations done at this level.
       images: pictures at the level's size, not clipped, [lanes, h, w, 3].
-      value: energy that the iteration of each lane started from, [lanes].
+      value: energy that the iteration of each lane started from, [lanes]; not a number before.
       terms: weighted terms of that energy by name, each [lanes].
       gradient_norm: norm of its gradient, [lanes].
       finite: whether each lane has been finite so far, [lanes].
-      snapshot: copies the whole state to the host.
+      decodable: whether all that the decoder made of each lane was finite, [lanes].
+      snapshot: copies the whole state to the host; None where there is none to go on from.
+      exact_matches: share of matches of each lane that are the nearest of all, [lanes].
     """
 
     level: int
+    decoded: int
     iteration: int
     images: Float[Array, "lanes h w 3"]
     value: Float[np.ndarray, " lanes"]
     terms: dict[str, Float[np.ndarray, " lanes"]]
     gradient_norm: Float[np.ndarray, " lanes"]
     finite: Bool[np.ndarray, " lanes"]
-    snapshot: Callable[[], Snapshot]
+    decodable: Bool[np.ndarray, " lanes"]
+    snapshot: Callable[[], Snapshot] | None = None
+    exact_matches: Callable[[], Float[np.ndarray, " lanes"]] | None = None
 
 
-def shape_of(
-    plan: Plan,
-    config: Config,
-    *,
-    guided: bool,
-    labeled: bool = False,
-    masked: bool = False,
-    trained: Decoder | None = None,
-) -> Shape:
+def key_of(plan: Plan, settings: Settings, *, labeled: bool, masked: bool) -> ProgramKey:
     """Returns what a transfer has in common with those that can run beside it.
 
     Args:
       plan: of the transfer.
-      config: its settings, from `transfer.settled`.
-      guided: whether there is a content picture.
+      settings: its settings.
       labeled: whether there are guides.
       masked: whether there is a mask.
-      trained: decoder of the network; None: there is none.
     """
-    there = {"content": guided, "guides": labeled, "mask": masked, "blend": config.style_blend}
-    return Shape(
+    given = {
+        "content": settings.has_content,
+        "guides": labeled,
+        "mask": masked,
+        "blend": settings.config.style_blend,
+    }
+    return ProgramKey(
         plan=dataclasses.replace(plan, dropped=0),
-        has=frozenset(name for name, found in there.items() if found),
-        copies=config.copies(),
-        config=config.program(),
-        rounds=decoder_rounds(config, trained),
+        has=frozenset(name for name, present in given.items() if present),
+        copies=settings.copies,
+        program=settings.program,
+        rounds=settings.rounds,
     )
 
 
@@ -152,164 +161,265 @@ def make_lane(
     content: Float[Any, "_ _ 3"] | None,
     styles: Sequence[Float[Any, "_ _ 3"]],
     initial: Float[Any, "_ _ 3"] | None,
-    shape: Shape,
-    config: Config,
+    plan: Plan,
+    settings: Settings,
     *,
     guides: Guides | None = None,
     mask: Float[Any, "_ _"] | None = None,
 ) -> Lane:
-    """Returns a transfer ready to run: pictures resampled and colored as in a single run.
+    """Returns a transfer ready to run: its pictures resampled and colored.
 
     Args:
       content: content picture, sRGB in 0 to 1; None: un-guided synthesis.
       styles: style pictures, sRGB in 0 to 1.
-      initial: picture to start from instead of what ``config.init`` says.
-      shape: from `shape_of`.
-      config: settings, from `transfer.settled`.
+      initial: picture to start from instead of what `Config.init` says.
+      plan: sizes of the levels.
+      settings: of the transfer.
       guides: what is where, in the result and in each style.
       mask: where the result may differ from the content.
     """
-    given = content, mask
+    original, original_mask = content, mask
     content, initial, mask, guides, styles = jax.tree.map(
         jnp.asarray, (content, initial, mask, guides, tuple(styles))
     )
-    inputs = make_inputs(content, styles, config, guides=guides, mask=mask)
+    pictures = make_pictures(content, styles, settings.config, guides=guides, mask=mask)
     levels = tuple(
-        level_inputs(inputs, shape.plan, level, config) for level in range(len(shape.plan.shapes))
+        level_pictures(pictures, plan, level, settings) for level in range(len(plan.shapes))
     )
-    start = initial_picture(inputs, initial, shape.plan, config)
-    levels, start, finish = jax.device_get((levels, start, inputs.finish))
+    start = initial_picture(pictures, initial, plan, settings.config)
+    levels, start, finish = jax.device_get((levels, start, pictures.finish))
     # Numbers as arrays, to be stacked with those of other lanes.
     levels = jax.tree.map(lambda leaf: np.asarray(leaf, getattr(leaf, "dtype", np.float32)), levels)
-    return Lane(levels, start, *given, finish)
+    return Lane(levels, start, original, original_mask, finish)
 
 
-def make_mesh(devices: Sequence[jax.Device]) -> Mesh:
+def make_mesh(
+    devices: Sequence[jax.Device],  # pyright: ignore[reportInvalidTypeForm]  # it has no stub
+) -> Mesh:
     """Returns the mesh whose one axis the lanes are divided along."""
     return Mesh(np.array(devices), (AXIS,))
 
 
 def run(
     lanes: Sequence[Lane],
-    shape: Shape,
-    params: PyTree,
+    key: ProgramKey,
+    network: Network,
     *,
-    features: Features,
-    mesh: Mesh,
+    mesh: Mesh | None = None,
     resume: Snapshot | None = None,
-    trained: Decoder | None = None,
 ) -> Iterator[Stage]:
-    """Runs the pyramid for all lanes, yielding after every iteration.
+    """Runs the pyramid for all lanes.
 
-    A level without iterations yields once, after its rounds of the decoder. A lane that stops
-    being finite stays as it was, and the others go on.
+    A lane that stops being finite stays as it was, and the others go on.
 
     Args:
-      lanes: of equal `shape`; their number is a multiple of the number of devices.
-      shape: from `shape_of`.
-      params: parameters of the network.
-      features: the network.
-      mesh: from `make_mesh`.
+      lanes: of equal `key`; their number is a multiple of the number of devices.
+      key: from `key_of`.
+      network: the network.
+      mesh: from `make_mesh`; None: all lanes on the default device.
       resume: state to go on from instead of the start.
-      trained: decoder of the network; None: there is none.
+
+    Yields:
+      All lanes when a level starts, after each round of the decoder, and after each iteration.
     """
-    params, trained = jax.device_put((params, trained), NamedSharding(mesh, _SHARED))
-    first = 0 if resume is None else resume.level
-    finite = np.ones(len(lanes), bool) if resume is None else resume.finite
-    images = _spread(np.stack([lane.start for lane in lanes]), mesh)
-    for level in range(first, len(shape.plan.shapes)):
-        config = shape.plan.program(level, shape.config)
-        static = {"features": features, "config": config, "mesh": mesh}
-        inputs = [lane.levels[level] for lane in lanes]
-        inputs = _spread(jax.tree.map(lambda *leaves: np.stack(leaves), *inputs), mesh)
-        targets = _prepare(params, inputs, shape=shape.plan.shapes[level], **static)
-        begin = functools.partial(
-            _begin, shape=shape.plan.shapes[level], rounds=shape.rounds, **static
+    network = _placed(network, mesh, _SHARED)
+    images = _placed(np.stack([lane.start for lane in lanes]), mesh, _LANES)
+    nothing = np.full(len(lanes), np.nan, np.float32)
+    good = np.ones(len(lanes), bool)
+    stage = Stage(0, 0, 0, images, nothing, {}, nothing, finite=good, decodable=good)
+    if resume is not None:
+        stage = dataclasses.replace(
+            stage,
+            level=resume.level,
+            decoded=key.rounds,
+            iteration=resume.iteration,
+            images=_placed(resume.arrays[0], mesh, _LANES),
+            value=resume.value,
+            finite=resume.finite,
         )
-        done, iterations = 0, shape.plan.iterations[level]
-        resumed = resume is not None and level == resume.level
-        if resumed:
-            structure = jax.tree.structure(jax.eval_shape(begin, images, params, trained, targets))
-            state, memory = jax.tree.unflatten(structure, resume.arrays)
-            image, optimizer, memory = _spread((state.image, state.optimizer, memory), mesh)
-            state, done = state._replace(image=image, optimizer=optimizer), resume.iteration
-        else:
-            state, memory = begin(images, params, trained, targets)
-        if not (iterations or resumed):
-            unknown = np.full(len(lanes), np.nan, np.float32)
-            yield _stage(state, memory, (level, 0), finite, unknown, {}, unknown)
-        for iteration in range(done, iterations):
-            state, record, memory = _advance(
-                state.image, state.optimizer, state.iteration, memory, params, targets, **static
+    for level in range(stage.level, len(key.plan.shapes)):
+        own = resume if resume is not None and level == resume.level else None
+        # None, if the level was saved at its end: the stage before stays.
+        stages = _run_level(lanes, key, network, mesh, own, stage, level)
+        for stage in stages:
+            yield stage
+
+
+def _run_level(
+    lanes: Sequence[Lane],
+    key: ProgramKey,
+    network: Network,
+    mesh: Mesh | None,
+    resume: Snapshot | None,
+    stage: Stage,
+    level: int,
+) -> Iterator[Stage]:
+    """Yields the stages of a level, see `run`; `stage` is the last one of the level before."""
+    shape, iterations = key.plan.shapes[level], key.plan.iterations[level]
+    static = {"program": key.plan.program(level, key.program), "mesh": mesh}
+    if resume is None:
+        nothing = np.full(len(lanes), np.nan, np.float32)
+        stage = Stage(
+            level,
+            0,
+            0,
+            _enlarge(stage.images, shape=shape, tileable=key.program.tileable, mesh=mesh),
+            nothing,
+            {},
+            nothing,
+            stage.finite,
+            stage.decodable,
+        )
+        yield stage
+    pictures = jax.tree.map(
+        lambda *leaves: np.stack(leaves), *(lane.levels[level] for lane in lanes)
+    )
+    held = [_prepare(network, _placed(pictures, mesh, _LANES), shape=shape, **static)]
+    for decoded in range(1, 1 + (key.rounds if resume is None else 0)):
+        images, finite = _decode(network, stage.images, held[0], **static)
+        decodable = stage.decodable & np.asarray(finite)
+        stage = dataclasses.replace(stage, decoded=decoded, images=images, decodable=decodable)
+        yield stage
+    if resume is not None:
+        begin = functools.partial(_begin, shape=shape, **static)
+        structure = jax.tree.structure(jax.eval_shape(begin, network, held[0]))
+        state, loss_state = jax.tree.unflatten(structure, resume.arrays)
+        image, optimizer, loss_state = _placed(
+            (state.image, state.optimizer, loss_state), mesh, _LANES
+        )
+        state, done = state._replace(image=image, optimizer=optimizer), resume.iteration
+    elif iterations:
+        state, loss_state = _begin(network, held[0], shape=shape, **static)
+        state, done = state._replace(image=stage.images), 0
+    else:
+        return
+    (device, *_) = state.image.devices()
+    lanes_of_device = len(lanes) // (1 if mesh is None else mesh.size)
+    pixels = math.prod(shape) * lanes_of_device
+    count = chunk_length(device.platform, pixels, iterations - done)
+    for first in range(done, iterations, count):
+        state, loss_state, images, records = _steps(
+            network, *state, loss_state, held[0], count=count, **static
+        )
+        records = jax.device_get(records)
+        for place in range(count):
+            record = jax.tree.map(lambda leaf, place=place: leaf[place], records)
+            stage = dataclasses.replace(
+                stage,
+                iteration=first + place + 1,
+                images=images[place],
+                value=record.value,
+                terms=record.more,
+                gradient_norm=record.gradient_norm,
+                finite=stage.finite & record.finite,
+                snapshot=None,
+                exact_matches=lambda images=images[place]: np.asarray(
+                    _exact(network, images, held[0], **static)
+                ),
             )
-            seen = jax.device_get(record)
-            finite = finite & seen.finite
-            position = level, iteration + 1
-            seen = seen.value, seen.more, seen.gradient_norm
-            yield _stage(state, memory, position, finite, *seen)
-        images = state.image
+            if place == count - 1:
+                position = level, first + count
+                saved = functools.partial(_snapshot, (state, loss_state), position, stage)
+                stage = dataclasses.replace(stage, snapshot=saved)
+            yield stage
+    held.clear()  # or a stage would hold the targets while those of the next level are prepared
 
 
-def _stage(
-    state: optimizers.State,
-    memory: Any,
-    position: tuple[int, int],
-    finite: np.ndarray,
-    value: np.ndarray,
-    terms: dict[str, np.ndarray],
-    gradient_norm: np.ndarray,
-) -> Stage:
-    def snapshot() -> Snapshot:
-        leaves = jax.device_get(jax.tree.leaves((state, memory)))
-        return Snapshot(*position, leaves, value, finite)
-
-    return Stage(*position, state.image, value, terms, gradient_norm, finite, snapshot)
+def _snapshot(tree: PyTree, position: tuple[int, int], stage: Stage) -> Snapshot:
+    return Snapshot(*position, jax.device_get(jax.tree.leaves(tree)), stage.value, stage.finite)
 
 
-def program_text(
-    lanes: Sequence[Lane], shape: Shape, params: PyTree, *, features: Features, mesh: Mesh
-) -> str:
-    """Returns the compiled step of the finest level as text, to see what devices exchange."""
-    config = shape.plan.program(-1, shape.config)
-    static = {"features": features, "config": config, "mesh": mesh}
-    inputs = jax.tree.map(lambda *leaves: np.stack(leaves), *[lane.levels[-1] for lane in lanes])
-    inputs = _spread(inputs, mesh)
-    images = _spread(np.zeros((len(lanes), *shape.plan.shapes[-1], 3), np.float32), mesh)
-    finest = {"shape": shape.plan.shapes[-1], **static}
-    targets = _prepare(params, inputs, **finest)
-    state, memory = _begin(images, params, None, targets, rounds=0, **finest)
-    return _advance.lower(*state, memory, params, targets, **static).compile().as_text()
+def chunk_length(platform: str, pixels: int, iterations: int) -> int:
+    """Returns how many iterations of a level go into one program: a divisor of their number.
+
+    Args:
+      platform: of the device.
+      pixels: of the pictures of one iteration.
+      iterations: that are left.
+
+    Example:
+      >>> chunk_length("gpu", 384 * 298, 15), chunk_length("cpu", 384 * 298, 15)
+      (5, 1)
+    """
+    if platform == "cpu":
+        return 1
+    longest = min(LONGEST_CHUNK, CHUNK_PIXELS // pixels)
+    return max((n for n in range(1, longest + 1) if iterations % n == 0), default=1)
 
 
 def finished(
-    image: Float[Any, "h w 3"], lane: Lane, shape: Shape, config: Config
+    image: Float[Any, "h w 3"], lane: Lane, key: ProgramKey, settings: Settings
 ) -> Float[np.ndarray, "height width 3"]:
     """Returns the picture of a lane as it is delivered: sRGB in 0 to 1."""
     progress = Progress(
-        level=len(shape.plan.shapes) - 1,
-        levels=len(shape.plan.shapes),
-        iteration=shape.plan.iterations[-1],
-        iterations=shape.plan.iterations[-1],
-        decoded=shape.rounds,
+        level=len(key.plan.shapes) - 1,
+        levels=len(key.plan.shapes),
+        iteration=key.plan.iterations[-1],
+        iterations=key.plan.iterations[-1],
+        decoded=key.rounds,
         image=jnp.asarray(image),
         original=None if lane.original is None else jnp.asarray(lane.original),
         mask=None if lane.mask is None else jnp.asarray(lane.mask),
-        shape=shape.plan.shapes[-1],
-        config=config,
+        shape=key.plan.shapes[-1],
+        config=settings.config,
         finish=lane.finish,
         **NOTHING_SEEN,
     )
     return np.asarray(progress.picture())
 
 
-def _spread(tree: PyTree, mesh: Mesh) -> PyTree:
-    return jax.device_put(tree, NamedSharding(mesh, _LANES))
+def lowered(key: ProgramKey, pictures: LevelPictures, network: Network) -> list[jax.stages.Lowered]:
+    """Returns the programs that the finest level of a single picture runs, not yet compiled.
+
+    Args:
+      key: from `key_of`.
+      pictures: shapes of what the level is prepared from.
+      network: the network.
+    """
+    shape, iterations = key.plan.shapes[-1], key.plan.iterations[-1]
+    static = {"program": key.plan.program(-1, key.program), "mesh": None}
+    pictures = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct((1, *np.shape(leaf)), np.float32), pictures
+    )
+    images = jax.ShapeDtypeStruct((1, *shape, 3), np.float32)
+    prepare = functools.partial(_prepare, shape=shape, **static)
+    targets = jax.eval_shape(prepare, network, pictures)
+    programs = [_prepare.lower(network, pictures, shape=shape, **static)]
+    if key.rounds:
+        programs.append(_decode.lower(network, images, targets, **static))
+    if iterations:
+        begin = functools.partial(_begin, shape=shape, **static)
+        state, loss_state = jax.eval_shape(begin, network, targets)
+        programs.append(_steps.lower(network, *state, loss_state, targets, count=1, **static))
+    return programs
 
 
-def _over_lanes(function: Callable[..., Any], shared: tuple[bool, ...], mesh: Mesh) -> Any:
+def program_text(
+    lanes: Sequence[Lane], key: ProgramKey, network: Network, mesh: Mesh
+) -> str | None:
+    """Returns the compiled step of the finest level as text, to see what devices exchange.
+
+    None if the compiler does not tell.
+    """
+    shape = key.plan.shapes[-1]
+    static = {"program": key.plan.program(-1, key.program), "mesh": mesh}
+    pictures = jax.tree.map(lambda *leaves: np.stack(leaves), *(lane.levels[-1] for lane in lanes))
+    targets = _prepare(network, _placed(pictures, mesh, _LANES), shape=shape, **static)
+    state, loss_state = _begin(network, targets, shape=shape, **static)
+    steps = _steps.lower(network, *state, loss_state, targets, count=1, **static)
+    return steps.compile().as_text()
+
+
+def _placed(tree: PyTree, mesh: Mesh | None, spec: PartitionSpec) -> PyTree:
+    return jax.device_put(tree, None if mesh is None else NamedSharding(mesh, spec))
+
+
+def _over_lanes(
+    function: Callable[..., Any], shared: tuple[bool, ...], mesh: Mesh | None
+) -> Callable[..., Any]:
     """Maps a function over lanes on all devices; `shared` says which arguments all have.
 
-    A device's only lane is not mapped, so that it computes what a single run does.
+    A device's only lane is not mapped, so that it computes what a single picture does.
     """
     mapped = jax.vmap(function, in_axes=tuple(None if one else 0 for one in shared))
 
@@ -323,85 +433,112 @@ def _over_lanes(function: Callable[..., Any], shared: tuple[bool, ...], mesh: Me
         )
         return jax.tree.map(lambda leaf: leaf[None], function(*alone))
 
+    if mesh is None:
+        return of_device
     specs = tuple(_SHARED if one else _LANES for one in shared)
     return jax.shard_map(of_device, mesh=mesh, in_specs=specs, out_specs=_LANES, check_vma=False)
 
 
-@functools.partial(jax.jit, static_argnames=("shape", "features", "config", "mesh"))
+@functools.partial(jax.jit, static_argnames=("shape", "tileable", "mesh"))
+def _enlarge(
+    images: Array, *, shape: Shape, tileable: bool, mesh: Mesh | None
+) -> Float[Array, "lanes h w 3"]:
+    one = functools.partial(enlarged, shape=shape, tileable=tileable)
+    return _over_lanes(one, (False,), mesh)(images)
+
+
+@functools.partial(jax.jit, static_argnames=("shape", "program", "mesh"))
 def _prepare(
-    params: PyTree,
-    inputs: LevelInputs,
+    network: Network,
+    pictures: LevelPictures,
     *,
-    shape: tuple[int, int],
-    features: Features,
-    config: Config,
-    mesh: Mesh,
-) -> energy.Targets:
-    one = functools.partial(prepare_level, shape=shape, features=features, config=config)
-    return _over_lanes(one, (True, False), mesh)(params, inputs)
+    shape: Shape,
+    program: Program,
+    mesh: Mesh | None,
+) -> Targets:
+    one = functools.partial(step.prepare_level, shape=shape, program=program)
+    return _over_lanes(one, (True, False), mesh)(network, pictures)
 
 
-@functools.partial(jax.jit, static_argnames=("shape", "rounds", "features", "config", "mesh"))
+@functools.partial(jax.jit, static_argnames=("program", "mesh"))
+def _decode(
+    network: Network, images: Array, targets: Targets, *, program: Program, mesh: Mesh | None
+) -> tuple[Float[Array, "lanes h w 3"], Bool[Array, " lanes"]]:
+    one = functools.partial(step.decoded, program=program)
+    return _over_lanes(one, (True, False, False), mesh)(network, images, targets)
+
+
+@functools.partial(jax.jit, static_argnames=("program", "mesh"))
+def _exact(
+    network: Network, images: Array, targets: Targets, *, program: Program, mesh: Mesh | None
+) -> Float[Array, " lanes"]:
+    one = functools.partial(step.exact_matches, program=program)
+    return _over_lanes(one, (True, False, False), mesh)(network, images, targets)
+
+
+@functools.partial(jax.jit, static_argnames=("shape", "program", "mesh"))
 def _begin(
-    images: Array,
-    params: PyTree,
-    trained: Decoder | None,
-    targets: energy.Targets,
+    network: Network,
+    targets: Targets,
     *,
-    shape: tuple[int, int],
-    rounds: int,
-    features: Features,
-    config: Config,
-    mesh: Mesh,
-) -> tuple[optimizers.State, dict[str, Any]]:
-    """Returns the states and memories that a level starts from, after its decoder."""
+    shape: Shape,
+    program: Program,
+    mesh: Mesh | None,
+) -> tuple[optimizers.State, PyTree]:
+    """Returns the states that a level starts from, with a picture of zeros."""
 
-    def one(
-        image: Array, params: PyTree, trained: Decoder | None, targets: energy.Targets
-    ) -> tuple[Any, ...]:
-        image = enlarged(image, shape, config)
-        for _ in range(rounds):
-            image, _ = decoded(image, params, trained, targets, features=features, config=config)
-        state = optimizers.init(image, optimizers.make_optimizer(config))
-        memory = energy.no_memory(image, params, targets, features=features, config=config)
-        return state.image, state.optimizer, memory
+    def one(network: Network, targets: Targets) -> tuple[Any, ...]:
+        image = jnp.zeros((*shape, 3))
+        state, loss_state = step.begin(network, image, targets, program=program)
+        return state.image, state.optimizer, loss_state
 
-    image, optimizer, memory = _over_lanes(one, (False, True, True, False), mesh)(
-        images, params, trained, targets
-    )
-    return optimizers.State(image, optimizer, jnp.zeros((), jnp.int32)), memory
+    image, optimizer, loss_state = _over_lanes(one, (True, False), mesh)(network, targets)
+    return optimizers.State(image, optimizer, jnp.zeros((), jnp.int32)), loss_state
 
 
-# The pictures are not donated: who sees a stage may keep them.
+# The states are donated; the pictures are not: who sees a stage may keep them.
 @functools.partial(
     jax.jit,
-    static_argnames=("features", "config", "mesh"),
-    donate_argnames=("optimizer_state", "memory"),
+    static_argnames=("count", "program", "mesh"),
+    donate_argnames=("optimizer_state", "loss_state"),
 )
-def _advance(
+def _steps(
+    network: Network,
     images: Array,
     optimizer_state: PyTree,
     iteration: Array,
-    memory: dict[str, Any],
-    params: PyTree,
-    targets: energy.Targets,
+    loss_state: PyTree,
+    targets: Targets,
     *,
-    features: Features,
-    config: Config,
-    mesh: Mesh,
-) -> tuple[optimizers.State, optimizers.Record, dict[str, Any]]:
-    """Takes one step in every lane; all are at the same iteration, which is not mapped.
+    count: int,
+    program: Program,
+    mesh: Mesh | None,
+) -> tuple[optimizers.State, PyTree, Array | list[Array], optimizers.Record]:
+    """Takes `count` steps in every lane; all are at the same iteration, which is not mapped.
 
     So whether matches are found anew stays one condition for all, and is not computed
     both ways.
+
+    Returns:
+      The last states, and the pictures and records of each step, [count, lanes, ...].
     """
 
     def one(*arguments: Any) -> tuple[Any, ...]:
-        state, record, memory = advance(*arguments, features=features, config=config)
-        return state.image, state.optimizer, record, memory
+        state, loss_state, record = step.advance(*arguments, program=program)
+        return state.image, state.optimizer, loss_state, record
 
-    shared = (False, False, True, False, True, False)
-    image, optimizer, record, memory = _over_lanes(one, shared, mesh)(
-        images, optimizer_state, iteration, memory, params, targets
-    )
-    return optimizers.State(image, optimizer, iteration + 1), record, memory
+    shared = (True, False, False, True, False, False)
+    over_lanes = _over_lanes(one, shared, mesh)
+
+    def advance(carry: tuple[optimizers.State, PyTree], _: None) -> tuple[Any, Any]:
+        state, loss_state = carry
+        image, optimizer, loss_state, record = over_lanes(network, *state, loss_state, targets)
+        state = optimizers.State(image, optimizer, state.iteration + 1)
+        return (state, loss_state), (image, record)
+
+    carry = optimizers.State(images, optimizer_state, iteration), loss_state
+    if count > 1:
+        (state, loss_state), (images, records) = lax.scan(advance, carry, length=count)
+        return state, loss_state, images, records
+    (state, loss_state), (images, record) = advance(carry, None)
+    return state, loss_state, [images], jax.tree.map(lambda leaf: leaf[None], record)

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-from jaxtyping import PyTree
 
 from jaxmrf.core import pyramid
-from jaxmrf.core.config import Config
-from jaxmrf.core.features import Features
+from jaxmrf.core.config import Config, Shape
+from jaxmrf.core.features import Network
 from jaxmrf.core.losses import style_losses
 from jaxmrf.core.matching import matchers
 from jaxmrf.core.optimize import optimizers
 from jaxmrf.core.pyramid import copies_of_all
+from jaxmrf.core.settings import Program, Settings, program_of
 from jaxmrf.errors import ConfigError
 
 MAX_STYLE_PIXELS = 100_000_000
@@ -37,39 +37,35 @@ class Plan:
       dropped: number of coarse levels left out because no patch fits there.
     """
 
-    shapes: tuple[tuple[int, int], ...]
-    style_shapes: tuple[tuple[tuple[int, int], ...], ...]
+    shapes: tuple[Shape, ...]
+    style_shapes: tuple[tuple[Shape, ...], ...]
     iterations: tuple[int, ...]
     dropped: int
 
-    def program(self, level: int, config: Config) -> Config:
+    def program(self, level: int, program: Program) -> Program:
         """Returns the settings that the compiled programs of a level depend on."""
-        return config.program().for_level(self.iterations[level])
+        return program.for_level(self.iterations[level])
 
 
 def make_plan(
-    shape: tuple[int, int],
-    style_shapes: Sequence[tuple[int, int]],
-    params: PyTree,
-    *,
-    features: Features,
-    config: Config,
-    guided: bool = True,
+    shape: Shape,
+    style_shapes: Sequence[Shape],
+    network: Network,
+    settings: Settings,
 ) -> Plan:
     """Returns the levels of a run, leaving out coarse ones on which no patch fits.
 
     Args:
       shape: (height, width) of the result.
       style_shapes: (height, width) of each style picture as it is.
-      params: parameters of the network.
-      features: the network.
-      config: settings.
-      guided: whether there is a content picture.
+      network: the network.
+      settings: from `settings.resolve`.
 
     Raises:
       ConfigError: if no patch fits at the finest level, the network lacks a layer, the
         styles are too many or too large, or there is no such matcher or optimizer.
     """
+    config = settings.config
     check_settings(config, len(style_shapes))
     levels = pyramid.level_count(shape, config)
     iterations = config.iterations_per_level(levels)
@@ -84,8 +80,8 @@ def make_plan(
             )
     longest = max(1, round(max(shape) * config.style_scale))
     of_each_style = [
-        pyramid.level_shapes(pyramid.fit(*style_shape, longest), levels)
-        for style_shape in style_shapes
+        pyramid.level_shapes(pyramid.fit(height, width, longest), levels)
+        for height, width in style_shapes
     ]
     of_each_level = list(zip(*of_each_style, strict=True))
     for height, width in of_each_level[-1]:
@@ -95,9 +91,7 @@ def make_plan(
             )
     # Levels grow, so all behind the first on which a patch fits have room for one too.
     dropped = 0
-    while not _patches_fit(
-        shapes[dropped], of_each_level[dropped], params, features, config, guided
-    ):
+    while not _patches_fit(shapes[dropped], of_each_level[dropped], network, settings):
         dropped += 1
         if dropped == levels:
             height, width = of_each_level[-1][0]
@@ -125,9 +119,10 @@ def check_settings(config: Config, count: int) -> None:
       ConfigError: if styles and their weights do not go together, or there is no such style
         loss, matcher or optimizer.
     """
-    style_losses.chosen(config)
-    matchers.chosen(config)
-    optimizers.make_optimizer(config)
+    program = program_of(config)
+    style_losses.chosen(program)
+    matchers.chosen(program.patches)
+    optimizers.make_optimizer(program.descent)
     if not 0 < count <= MAX_STYLES:
         raise ConfigError(f"there are {count} styles; give 1 to {MAX_STYLES}")
     if config.style_blend and len(config.style_blend) != count:
@@ -138,24 +133,20 @@ def check_settings(config: Config, count: int) -> None:
 
 
 def _patches_fit(
-    shape: tuple[int, int],
-    style_shapes: Sequence[tuple[int, int]],
-    params: PyTree,
-    features: Features,
-    config: Config,
-    guided: bool,
+    shape: Shape,
+    style_shapes: Sequence[Shape],
+    network: Network,
+    settings: Settings,
 ) -> bool:
-    styles = [jax.ShapeDtypeStruct((*each, 3), np.float32) for each in style_shapes]
-    copies = jax.eval_shape(functools.partial(copies_of_all, config=config.copies()), styles)
+    program = settings.program
+    styles = [jax.ShapeDtypeStruct((*style, 3), np.float32) for style in style_shapes]
+    copies = jax.eval_shape(functools.partial(copies_of_all, settings=settings.copies), styles)
     # If a patch fits on the smallest height and width of all, it fits on every picture.
     smallest = np.min([shape, *(copy.shape[:2] for copy in copies)], axis=0)
-    picture = jax.ShapeDtypeStruct((*smallest, 3), np.float32)
-    layers = jax.eval_shape(features, params, picture)
-    for name in (
-        *style_losses.layers(config),
-        *config.layers,
-        *([config.content_layer] if guided else ()),
-    ):
+    layers = network.shapes(tuple(smallest.tolist()))
+    content_layers = [program.content_layer] if settings.has_content else []
+    for name in (*style_losses.layers(program), *program.patches.layers, *content_layers):
         if name not in layers:
             raise ConfigError(f"the network has no layer {name!r}; it has {', '.join(layers)}")
-    return min(min(layers[name].shape[:2]) for name in config.layers) >= config.patch_size
+    sides = (min(layers[name].shape[:2]) for name in program.patches.layers)
+    return min(sides) >= program.patches.patch_size

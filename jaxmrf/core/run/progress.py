@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxmrf.core import color
-from jaxmrf.core.config import Config
+from jaxmrf.core.config import Config, Shape
 from jaxmrf.core.pyramid import at_size, enlarged, mask_at
 
 
@@ -62,7 +62,7 @@ class Progress:
     exact_matches: float
     original: Float[Array, "_ _ 3"] | None
     mask: Float[Array, "_ _"] | None
-    shape: tuple[int, int]
+    shape: Shape
     config: Config
     finish: color.Finish | None = None
     undecodable: bool = False
@@ -79,7 +79,7 @@ class Progress:
 
     def picture(self) -> Float[Array, "height width 3"]:
         """Returns the picture as it would be delivered now: final size, sRGB in 0 to 1."""
-        image = jnp.clip(enlarged(self.image, self.shape, self.config), 0.0, 1.0)
+        image = jnp.clip(enlarged(self.image, self.shape, tileable=self.config.tileable), 0.0, 1.0)
         if self.original is None:
             return image
         original = at_size(self.original, self.shape)

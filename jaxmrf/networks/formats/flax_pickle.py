@@ -142,7 +142,9 @@ def _member(path: Path) -> bytes:
                 if member.isfile() and member.name.endswith(MEMBER):
                     if member.size > MAX_FILE_BYTES:
                         raise ConversionError(f"{member.name} is larger than VGG weights")
-                    return archive.extractfile(member).read()
+                    file = archive.extractfile(member)
+                    if file is not None:
+                        return file.read()
     except (tarfile.TarError, EOFError, OSError) as error:
         raise ConversionError(f"the archive is damaged: {error}") from None
     raise ConversionError(f"the archive has no {MEMBER}")

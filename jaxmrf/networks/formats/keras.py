@@ -18,6 +18,7 @@ from jaxmrf.networks.formats.common import (
 
 _LAYER = re.compile(r"block(\d)_conv(\d)")
 _MAX_OBJECTS = 1000
+_Object = h5py.Group | h5py.Dataset | h5py.Datatype
 
 
 def recognizes(path: Path) -> bool:
@@ -38,15 +39,14 @@ def read(path: Path) -> Foreign:
     try:
         with h5py.File(path, "r") as file:
             root = _hard(file, "model_weights") if "model_weights" in file else file
+            if not isinstance(root, h5py.Group):
+                raise ConversionError("model_weights is not a group")
             groups = {
                 f"conv{match[1]}_{match[2]}": _hard(root, name)
-                for name in root
+                for name in map(str, root)
                 if (match := _LAYER.fullmatch(name))
             }
             architecture = architecture_of(groups)
-            for name, group in groups.items():
-                if not isinstance(group, h5py.Group):
-                    raise ConversionError(f"{name} is not a group with a kernel and a bias")
             shapes = vgg.kernel_shapes(architecture)
             layers = {name: _layer(name, groups[name], shape) for name, shape in shapes.items()}
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
@@ -58,7 +58,9 @@ def read(path: Path) -> Foreign:
     )
 
 
-def _layer(name: str, group: h5py.Group, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _layer(name: str, group: _Object, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    if not isinstance(group, h5py.Group):
+        raise ConversionError(f"{name} is not a group with a kernel and a bias")
     datasets = _datasets(group)
     kernels = [found for found in datasets if len(found.shape) == 4]
     biases = [found for found in datasets if len(found.shape) == 1]
@@ -74,7 +76,7 @@ def _datasets(group: h5py.Group) -> list[h5py.Dataset]:
     found, waiting, seen = [], [group], 0
     while waiting:
         current = waiting.pop()
-        for name in current:
+        for name in map(str, current):
             seen += 1
             if seen > _MAX_OBJECTS:
                 raise ConversionError(f"{group.name} has too many objects")
@@ -86,7 +88,7 @@ def _datasets(group: h5py.Group) -> list[h5py.Dataset]:
     return found
 
 
-def _hard(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset | h5py.Datatype:
+def _hard(group: h5py.Group, name: str) -> _Object:
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise ConversionError(f"{group.name}/{name} is a link to another place or file")
     return group[name]

@@ -94,22 +94,22 @@ class TensorUnpickler(pickle._Unpickler):
                 f"the pickle asks for {module}.{name}; only tensors are read"
             ) from None
 
-    def persistent_load(self, reference: Any) -> _Storage:
+    def persistent_load(self, pid: Any) -> _Storage:
         """Returns the storage that the pickle refers to.
 
         Raises:
           ConversionError: if the reference is not one of a storage.
         """
         if (
-            isinstance(reference, tuple)
-            and len(reference) >= 5
-            and reference[0] == "storage"
-            and reference[1] in ("<f4", "<f2", "<f8", "<i8")
-            and isinstance(reference[2], str)
-            and isinstance(reference[4], int)
-            and 0 <= reference[4] <= MAX_FILE_BYTES
+            isinstance(pid, tuple)
+            and len(pid) >= 5
+            and pid[0] == "storage"
+            and pid[1] in ("<f4", "<f2", "<f8", "<i8")
+            and isinstance(pid[2], str)
+            and isinstance(pid[4], int)
+            and 0 <= pid[4] <= MAX_FILE_BYTES
         ):
-            return _Storage(reference[2], reference[1], reference[4])
+            return _Storage(pid[2], pid[1], pid[4])
         raise ConversionError("the pickle refers to something that is not a storage")
 
 
