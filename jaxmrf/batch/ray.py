@@ -99,7 +99,9 @@ def run(
       stop: asked every now and then whether to stop.
 
     Raises:
-      ConfigError: if Ray is not installed or cannot be reached.
+      MissingExtraError: if Ray is not installed.
+      AddressError: if the cluster cannot be reached.
+      ConfigError: if there are more workers than accelerators.
       StoppedError: if `stop` said so.
       FullError: if the disk is full.
     """
@@ -128,7 +130,7 @@ def check_address(address: str) -> None:
     """Checks that something listens at ``host:port``; Ray would try for minutes.
 
     Raises:
-      ConfigError: if nothing does.
+      AddressError: if nothing does.
     """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not (host and port.isdecimal()):

@@ -5,8 +5,6 @@ that a batch can be killed at any moment and started again.
 """
 
 import collections
-import contextlib
-import errno
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,14 +18,12 @@ from jaxmrf.batch.events import BatchOptions, Event
 from jaxmrf.batch.groups import group, settings_of
 from jaxmrf.batch.ledger import Ledger
 from jaxmrf.batch.manifest import Line
+from jaxmrf.batch.writer import Prepared, Writer
 from jaxmrf.core.features import Network
 from jaxmrf.core.run import lanes
 from jaxmrf.core.run.lanes import ProgramKey
-from jaxmrf.errors import NOT_FINITE, ConfigError, FullError, ImageError, StoppedError
-from jaxmrf.files import atomic, image
-from jaxmrf.files.image import Picture
+from jaxmrf.errors import ConfigError, ImageError, StoppedError
 from jaxmrf.jobs import inputs
-from jaxmrf.jobs.job import record_of
 from jaxmrf.jobs.paint import opacity
 from jaxmrf.machine import device, memory
 from jaxmrf.networks.weights import Loaded
@@ -53,14 +49,6 @@ class _Chunk(NamedTuple):
     locks: dict[str, filelock.FileLock]
     pictures: list[Future]
     resume: lanes.Snapshot | None
-
-
-class _Prepared(NamedTuple):
-    """A line ready to run, and what its inputs were when they were read."""
-
-    lane: lanes.Lane
-    alpha: np.ndarray | None
-    identity: dict[str, Any] | None
 
 
 class Batch:
@@ -91,8 +79,8 @@ class Batch:
         default = device.chosen()
         self._devices = jax.local_devices(backend=None if default is None else default.platform)
         self._mesh = lanes.make_mesh(self._devices)
-        self._full: OSError | None = None
-        self._finishing: collections.deque[Future] = collections.deque()
+        self._readers, self._writing = ThreadPoolExecutor(THREADS), ThreadPoolExecutor(THREADS)
+        self._writer = Writer(ledger, loaded, on_event, self._writing)
 
     def run(self, lines: Sequence[Line]) -> None:
         """Paints what is missing or changed, and failed lines if they are to be retried.
@@ -104,7 +92,7 @@ class Batch:
 
         def unplanned(line: Line, error: Exception) -> None:
             if not self._skip(line):  # it may have failed before
-                self._fail(line, error)
+                self._writer.fail(line, error)
 
         groups = group(lines, self._loaded, self._options.bucket, unplanned)
         # All that is done is told before anything is painted.
@@ -112,13 +100,11 @@ class Batch:
             collections.deque(line for line in members if not self._skip(line))
             for _, members in groups
         ]
-        with ThreadPoolExecutor(THREADS) as readers, ThreadPoolExecutor(THREADS) as writers:
-            self._readers, self._writers = readers, writers
+        with self._readers, self._writing:
             for (key, members), waiting in zip(groups, left, strict=True):
                 if waiting:
                     self._run_group(key, waiting, len(members))
-        while self._finishing:
-            self._finishing.popleft().result()
+        self._writer.collect(wait=True)
         self._check()
 
     def _run_group(self, key: ProgramKey, waiting: collections.deque[Line], members: int) -> None:
@@ -126,7 +112,7 @@ class Batch:
             network = self._fitting(key, waiting[0])
         except ConfigError as error:
             for line in waiting:
-                self._fail(line, error)
+                self._writer.fail(line, error)
             return
         count = self._lane_count(key, waiting[0], members, network)
         busy: collections.deque[Line] = collections.deque()
@@ -143,7 +129,9 @@ class Batch:
                 self._give_back(chunk)
                 if count <= len(self._devices):
                     for line in chunk.lines:
-                        self._fail(line, MemoryError("there is not enough memory for one picture"))
+                        self._writer.fail(
+                            line, MemoryError("there is not enough memory for one picture")
+                        )
                 else:
                     if following is not None:
                         self._give_back(following)
@@ -211,7 +199,7 @@ class Batch:
             line = candidates.popleft()
             if candidates is not waiting:
                 waiting.remove(line)
-            with self._disk():
+            with self._writer.disk():
                 lock = self._ledger.claim(line)
             if lock is None:
                 busy.append(line)
@@ -230,7 +218,7 @@ class Batch:
         pictures = [self._readers.submit(self._read, line, key) for line in lines]
         return _Chunk(lines, locks, pictures, resume)
 
-    def _read(self, line: Line, key: ProgramKey) -> _Prepared:
+    def _read(self, line: Line, key: ProgramKey) -> Prepared:
         # Before the pictures: what changes after it is seen as changed by the next batch.
         identity = self._ledger.identity(line)
         final, finest = inputs.shape_of(line.job), key.plan.shapes[-1]
@@ -253,16 +241,16 @@ class Batch:
             guides=guides,
             mask=mask,
         )
-        return _Prepared(lane, alpha, identity)
+        return Prepared(lane, alpha, identity)
 
     def _run_chunk(self, key: ProgramKey, chunk: _Chunk, count: int, network: Network) -> None:
         started = time.monotonic()
-        prepared: list[_Prepared | None] = []
+        prepared: list[Prepared | None] = []
         for line, future in zip(chunk.lines, chunk.pictures, strict=True):
             try:
                 prepared.append(future.result())
             except (ImageError, ConfigError) as error:
-                self._fail(line, error)
+                self._writer.fail(line, error)
                 prepared.append(None)
         good = [found for found in prepared if found is not None]
         if good:
@@ -279,7 +267,8 @@ class Batch:
             first = chunk.lines[[found is not None for found in prepared].index(True)]
             last = self._watch(stages, first, chunk, count)
             if last is not None:
-                self._deliver(key, chunk, prepared, last, time.monotonic() - started)
+                seconds = time.monotonic() - started
+                self._writer.deliver(key, chunk.lines, chunk.locks, prepared, last, seconds)
         else:
             self._give_back(chunk)
 
@@ -297,106 +286,15 @@ class Batch:
             stopping = self._stop()
             if stage.snapshot is not None and (stopping or (every and done - saved >= every)):
                 saved = done
-                with self._disk():
+                with self._writer.disk():
                     self._ledger.save_state(first, chunk.lines, count, stage.snapshot())
             if stopping:
                 raise StoppedError
-            while self._finishing and self._finishing[0].done():
-                self._finishing.popleft().result()  # an error of ours ends the batch
-            if self._full is not None:
-                self._check()
+            self._writer.collect()
         return last
 
-    def _deliver(
-        self,
-        key: ProgramKey,
-        chunk: _Chunk,
-        prepared: list[_Prepared | None],
-        last: lanes.Stage | lanes.Snapshot,
-        seconds: float,
-    ) -> None:
-        """Lets the pictures be written while the next chunk is computed."""
-        value, finite = last.value, last.finite
-        terms: dict[str, np.ndarray] = {}
-        if isinstance(last, lanes.Stage):
-            images, terms = np.asarray(last.images), last.terms
-        else:
-            images = last.arrays[0]
-        writes = []
-        for index, (line, found) in enumerate(zip(chunk.lines, prepared, strict=True)):
-            if found is None:
-                chunk.locks[line.name].release()
-            elif not finite[index]:
-                self._fail(line, ArithmeticError(NOT_FINITE))
-                chunk.locks[line.name].release()
-            else:
-                seen = {
-                    "energy": float(value[index]) if np.isfinite(value[index]) else None,
-                    "terms": {name: float(term[index]) for name, term in terms.items()},
-                    "seconds": round(seconds, 3),
-                    "lanes": len(images),
-                }
-                arguments = (line, key, images[index], found, seen, chunk.locks[line.name])
-                writes.append(self._writers.submit(self._write, *arguments))
-        self._finishing.append(self._writers.submit(self._finish, chunk, writes))
-
-    def _write(
-        self,
-        line: Line,
-        key: ProgramKey,
-        pixels: np.ndarray,
-        found: _Prepared,
-        seen: dict[str, Any],
-        lock: filelock.FileLock,
-    ) -> None:
-        """Writes one picture, then its record: with the record it is done."""
-        job = line.job
-        try:
-            final, settings = inputs.shape_of(job), settings_of(line, self._loaded)
-            picture = lanes.finished(pixels, found.lane, key, settings)[: final[0], : final[1]]
-            made_by = record_of(job, self._loaded, final)
-            kind = image.WRITABLE[job.output.suffix.lower()]
-            with self._disk():
-                job.output.parent.mkdir(parents=True, exist_ok=True)
-                with atomic.write(job.output) as file:
-                    file.write(image.encode(Picture(picture, found.alpha), kind, made_by))
-                seen = {**seen, "size": [final[1], final[0]]}
-                record = self._ledger.write(line, seen, found.identity)
-            self._on_event(Event("done", line, record))
-        except FullError:
-            return  # the batch stops by itself, see `_check`
-        except (ImageError, OSError) as error:
-            self._fail(line, error)
-        finally:
-            lock.release()
-
-    def _finish(self, chunk: _Chunk, writes: list[Future]) -> None:
-        """Drops the saved state once all pictures of a chunk are written."""
-        for write in writes:
-            write.result()
-        if self._full is None:
-            for line in chunk.lines:
-                self._ledger.drop_state(line)
-
-    def _fail(self, line: Line, error: Exception) -> None:
-        with contextlib.suppress(FullError), self._disk():
-            record = self._ledger.write_failure(line, str(error))
-            self._on_event(Event("failed", line, record))
-
-    @contextlib.contextmanager
-    def _disk(self) -> Iterator[None]:
-        """Notes that the disk is full, which ends the batch, not only one picture."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            self._full = error
-            raise FullError(self._ledger.folder) from None
-
     def _check(self) -> None:
-        if self._full is not None:
-            raise FullError(self._ledger.folder)
+        self._writer.collect()
         if self._stop():
             raise StoppedError
 

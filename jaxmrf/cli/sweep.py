@@ -67,9 +67,7 @@ def command(
         with _folder(keep) as folder:
             lines = grid.lines(axes, fixed, folder, defaults)
             _check_output(output, lines)
-            places, originals = sheet.plan(
-                axes, lines, [inputs.shape_of(line.job) for line in lines]
-            )
+            places, originals = sheet.plan(axes, lines, grid.shapes(axes, lines))
             image.check_size(output, places.size[::-1])
             loaded = weights.load(network, weights_file)
             devices.choose(device)

@@ -15,8 +15,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from jaxmrf.core.config import Shape
-
 LAYERS = ("relu3_1", "relu4_1")
 """The layers that are decoded, finest first: a quarter and an eighth of the picture's sides."""
 
@@ -48,7 +46,7 @@ class Network(nn.Module):
         fine: Float[Array, "h4 w4 _"],
         coarse: Float[Array, "h8 w8 _"],
         slow: Float[Array, "h8 w8 3"],
-        shapes: tuple[Shape, ...],
+        shapes: tuple[tuple[int, ...], ...],
     ) -> Float[Array, "h w 3"]:
         """Returns what is added to the slow colors.
 
@@ -78,7 +76,7 @@ def decode(
     decoder: Decoder,
     features: Mapping[str, Float[Array, "_ _ _"]],
     slow: Float[Array, "h8 w8 3"],
-    shape: Shape,
+    shape: tuple[int, ...],
 ) -> Float[Array, "height width 3"]:
     """Returns a picture that has the given features and slow colors.
 
@@ -120,7 +118,7 @@ def initial(channels: Mapping[str, int], key: jax.Array) -> PyTree:
     return Network().init(key, fine, coarse, jnp.zeros((2, 2, 3)), shapes)["params"]
 
 
-def _doubled(x: Float[Array, "_ _ c"], shape: Shape) -> Float[Array, "h w c"]:
+def _doubled(x: Float[Array, "_ _ c"], shape: tuple[int, ...]) -> Float[Array, "h w c"]:
     """Returns a map at twice its sides, continued by one position where `shape` is odd."""
     x = jnp.repeat(jnp.repeat(x, 2, axis=0), 2, axis=1)
     after = [(0, wanted - length) for wanted, length in zip(shape, x.shape, strict=False)]

@@ -17,7 +17,7 @@ MALLOC_SETTINGS = {-8: 1, -4: 0, -1: 2**31 - 1}
 nothing outside it, and up to 2 GB at its end are kept when they are freed."""
 
 
-def choose(kind: str) -> jax.Device:  # pyright: ignore[reportInvalidTypeForm]  # it has no stub
+def choose(kind: str) -> jax.Device:  # pyright: ignore[reportInvalidTypeForm]  # no stub
     """Makes the first device of a kind (``auto``, ``cpu``, ``gpu``, ``tpu``) the default.
 
     Raises:
@@ -34,9 +34,9 @@ def choose(kind: str) -> jax.Device:  # pyright: ignore[reportInvalidTypeForm]  
     return device
 
 
-def chosen() -> jax.Device | None:  # pyright: ignore[reportInvalidTypeForm]  # it has no stub
+def chosen() -> jax.Device | None:  # pyright: ignore[reportInvalidTypeForm]  # no stub
     """Returns the device that was made the default; None if none was."""
-    return jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]  # at run time
+    return jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]  # no stub
 
 
 def cache_folder() -> Path:

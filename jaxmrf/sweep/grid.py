@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from jaxmrf.batch import manifest
 from jaxmrf.batch.groups import group
 from jaxmrf.batch.manifest import Line
-from jaxmrf.core.config import Config
+from jaxmrf.core.config import Config, Shape
 from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.jobs import inputs, options
 from jaxmrf.jobs.job import Job
@@ -97,6 +97,28 @@ def lines(
             found.append(manifest.line(number, row, Path(), folder, defaults))
         except ConfigError as error:
             faults[number] = str(error)
+    _refuse(grid, faults)
+    return found
+
+
+def shapes(grid: Sequence[Axis], lines: Sequence[Line]) -> list[Shape]:
+    """Returns (height, width) of the output of every cell; only headers are read.
+
+    Args:
+      grid: options with several values.
+      lines: of all cells.
+
+    Raises:
+      ImageError: if a content cannot be read.
+      ConfigError: if a picture of these sides cannot be tiled; it names the cell, unless all
+        have that fault.
+    """
+    found, faults = [], {}
+    for line in lines:
+        try:
+            found.append(inputs.shape_of(line.job))
+        except ConfigError as error:
+            faults[line.number] = str(error)
     _refuse(grid, faults)
     return found
 

@@ -53,7 +53,7 @@ class LbfgsState(NamedTuple):
       gradient: its gradient, flattened.
       value: its energy; infinite before the first call.
       taken_back: number of steps from this picture that were taken back.
-      steps: the last accepted s, one per row, in the rows pairs modulo history.
+      steps: the last accepted s, one per row, in the rows `pairs` modulo history.
       differences: the y that belong to them.
       products: products[i, j] = s_i · y_j.
       scale: s·y / y·y of the last accepted pair.

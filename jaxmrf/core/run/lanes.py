@@ -12,7 +12,7 @@ for the host.
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -194,7 +194,7 @@ def make_lane(
 
 
 def make_mesh(
-    devices: Sequence[jax.Device],  # pyright: ignore[reportInvalidTypeForm]  # it has no stub
+    devices: Sequence[jax.Device],  # pyright: ignore[reportInvalidTypeForm]  # no stub
 ) -> Mesh:
     """Returns the mesh whose one axis the lanes are divided along."""
     return Mesh(np.array(devices), (AXIS,))
@@ -274,33 +274,27 @@ def _run_level(
     pictures = jax.tree.map(
         lambda *leaves: np.stack(leaves), *(lane.levels[level] for lane in lanes)
     )
-    held = [_prepare(network, _placed(pictures, mesh, _LANES), shape=shape, **static)]
+    # Stages refer to this, and not to what is in it: it is gone when the next level is prepared.
+    held = {"targets": _prepare(network, _placed(pictures, mesh, _LANES), shape=shape, **static)}
     for decoded in range(1, 1 + (key.rounds if resume is None else 0)):
-        images, finite = _decode(network, stage.images, held[0], **static)
+        images, finite = _decode(network, stage.images, held["targets"], **static)
         decodable = stage.decodable & np.asarray(finite)
         stage = dataclasses.replace(stage, decoded=decoded, images=images, decodable=decodable)
         yield stage
-    if resume is not None:
-        begin = functools.partial(_begin, shape=shape, **static)
-        structure = jax.tree.structure(jax.eval_shape(begin, network, held[0]))
-        state, loss_state = jax.tree.unflatten(structure, resume.arrays)
-        image, optimizer, loss_state = _placed(
-            (state.image, state.optimizer, loss_state), mesh, _LANES
-        )
-        state, done = state._replace(image=image, optimizer=optimizer), resume.iteration
-    elif iterations:
-        state, loss_state = _begin(network, held[0], shape=shape, **static)
-        state, done = state._replace(image=stage.images), 0
-    else:
+    if not iterations:
         return
-    (device, *_) = state.image.devices()
+    begin = functools.partial(_begin, network, held["targets"], shape=shape, **static)
+    state, loss_state = begin() if resume is None else _restored(resume, begin, mesh)
+    state, done = state._replace(image=stage.images), stage.iteration
+    (device, *_) = stage.images.devices()
     lanes_of_device = len(lanes) // (1 if mesh is None else mesh.size)
     pixels = math.prod(shape) * lanes_of_device
     count = chunk_length(device.platform, pixels, iterations - done)
     for first in range(done, iterations, count):
         state, loss_state, images, records = _steps(
-            network, *state, loss_state, held[0], count=count, **static
+            network, *state, loss_state, held["targets"], count=count, **static
         )
+        held["states"] = state, loss_state
         records = jax.device_get(records)
         for place in range(count):
             record = jax.tree.map(lambda leaf, place=place: leaf[place], records)
@@ -314,19 +308,29 @@ def _run_level(
                 finite=stage.finite & record.finite,
                 snapshot=None,
                 exact_matches=lambda images=images[place]: np.asarray(
-                    _exact(network, images, held[0], **static)
+                    _exact(network, images, held["targets"], **static)
                 ),
             )
             if place == count - 1:
-                position = level, first + count
-                saved = functools.partial(_snapshot, (state, loss_state), position, stage)
+                saved = functools.partial(_snapshot, held, stage)
                 stage = dataclasses.replace(stage, snapshot=saved)
             yield stage
-    held.clear()  # or a stage would hold the targets while those of the next level are prepared
+    held.clear()
 
 
-def _snapshot(tree: PyTree, position: tuple[int, int], stage: Stage) -> Snapshot:
-    return Snapshot(*position, jax.device_get(jax.tree.leaves(tree)), stage.value, stage.finite)
+def _snapshot(held: Mapping[str, PyTree], stage: Stage) -> Snapshot:
+    arrays = jax.device_get(jax.tree.leaves(held["states"]))
+    return Snapshot(stage.level, stage.iteration, arrays, stage.value, stage.finite)
+
+
+def _restored(
+    resume: Snapshot, begin: Callable[[], tuple[optimizers.State, PyTree]], mesh: Mesh | None
+) -> tuple[optimizers.State, PyTree]:
+    """Returns the saved states of a level, in the structure of those that it would begin with."""
+    structure = jax.tree.structure(jax.eval_shape(begin))
+    state, loss_state = jax.tree.unflatten(structure, resume.arrays)
+    optimizer, loss_state = _placed((state.optimizer, loss_state), mesh, _LANES)
+    return state._replace(optimizer=optimizer), loss_state
 
 
 def chunk_length(platform: str, pixels: int, iterations: int) -> int:

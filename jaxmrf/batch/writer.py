@@ -1,0 +1,163 @@
+"""Finished pictures and failures on their way to disk, beside the computing."""
+
+import collections
+import contextlib
+import errno
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import filelock
+import numpy as np
+
+from jaxmrf.batch.events import Event
+from jaxmrf.batch.groups import settings_of
+from jaxmrf.batch.ledger import Ledger
+from jaxmrf.batch.manifest import Line
+from jaxmrf.core.run import lanes
+from jaxmrf.core.run.lanes import ProgramKey
+from jaxmrf.errors import NOT_FINITE, FullError, ImageError
+from jaxmrf.files import atomic, image
+from jaxmrf.files.image import Picture
+from jaxmrf.jobs import inputs
+from jaxmrf.jobs.job import record_of
+from jaxmrf.networks.weights import Loaded
+
+
+class Prepared(NamedTuple):
+    """A line ready to run, and what its inputs were when they were read."""
+
+    lane: lanes.Lane
+    alpha: np.ndarray | None
+    identity: dict[str, Any] | None
+
+
+class Writer:
+    """Writes pictures and records of a batch; a full disk ends all of it, not one picture.
+
+    Args:
+      ledger: of the folder of outputs.
+      loaded: from `weights.load`.
+      on_event: called, from any thread, for every line.
+      pool: threads that write.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        loaded: Loaded,
+        on_event: Callable[[Event], Any],
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self._ledger, self._loaded, self._on_event, self._pool = ledger, loaded, on_event, pool
+        self._finishing: collections.deque[Future] = collections.deque()
+        self._full = False
+
+    def collect(self, *, wait: bool = False) -> None:
+        """Raises what went wrong while writing: errors of ours, or that the disk is full.
+
+        Args:
+          wait: whether to wait until everything is written.
+        """
+        while self._finishing and (wait or self._finishing[0].done()):
+            self._finishing.popleft().result()
+        if self._full:
+            raise FullError(self._ledger.folder)
+
+    def deliver(
+        self,
+        key: ProgramKey,
+        lines: list[Line],
+        locks: dict[str, filelock.FileLock],
+        prepared: list[Prepared | None],
+        last: lanes.Stage | lanes.Snapshot,
+        seconds: float,
+    ) -> None:
+        """Lets the pictures be written while the next chunk is computed.
+
+        Args:
+          key: of the lanes.
+          lines: a line for each lane that is not idle.
+          locks: of the lines by name; they are released.
+          prepared: what the lanes were made of; None of a line that failed.
+          last: the lanes at their end.
+          seconds: that they took.
+        """
+        value, finite = last.value, last.finite
+        terms: dict[str, np.ndarray] = {}
+        if isinstance(last, lanes.Stage):
+            images, terms = np.asarray(last.images), last.terms
+        else:
+            images = last.arrays[0]
+        writes = []
+        for index, (line, found) in enumerate(zip(lines, prepared, strict=True)):
+            if found is None:
+                locks[line.name].release()
+            elif not finite[index]:
+                self.fail(line, ArithmeticError(NOT_FINITE))
+                locks[line.name].release()
+            else:
+                seen = {
+                    "energy": float(value[index]) if np.isfinite(value[index]) else None,
+                    "terms": {name: float(term[index]) for name, term in terms.items()},
+                    "seconds": round(seconds, 3),
+                    "lanes": len(images),
+                }
+                arguments = (line, key, images[index], found, seen, locks[line.name])
+                writes.append(self._pool.submit(self._write, *arguments))
+        self._finishing.append(self._pool.submit(self._finish, lines, writes))
+
+    def _write(
+        self,
+        line: Line,
+        key: ProgramKey,
+        pixels: np.ndarray,
+        found: Prepared,
+        seen: dict[str, Any],
+        lock: filelock.FileLock,
+    ) -> None:
+        """Writes one picture, then its record: with the record it is done."""
+        job = line.job
+        try:
+            final, settings = inputs.shape_of(job), settings_of(line, self._loaded)
+            picture = lanes.finished(pixels, found.lane, key, settings)[: final[0], : final[1]]
+            made_by = record_of(job, self._loaded, final)
+            kind = image.WRITABLE[job.output.suffix.lower()]
+            with self.disk():
+                job.output.parent.mkdir(parents=True, exist_ok=True)
+                with atomic.write(job.output) as file:
+                    file.write(image.encode(Picture(picture, found.alpha), kind, made_by))
+                seen = {**seen, "size": [final[1], final[0]]}
+                record = self._ledger.write(line, seen, found.identity)
+            self._on_event(Event("done", line, record))
+        except FullError:
+            return  # the batch stops by itself, see `collect`
+        except (ImageError, OSError) as error:
+            self.fail(line, error)
+        finally:
+            lock.release()
+
+    def _finish(self, lines: list[Line], writes: list[Future]) -> None:
+        """Drops the saved state once all pictures of a chunk are written."""
+        for write in writes:
+            write.result()
+        if not self._full:
+            for line in lines:
+                self._ledger.drop_state(line)
+
+    def fail(self, line: Line, error: Exception) -> None:
+        """Records that a line failed, and why."""
+        with contextlib.suppress(FullError), self.disk():
+            record = self._ledger.write_failure(line, str(error))
+            self._on_event(Event("failed", line, record))
+
+    @contextlib.contextmanager
+    def disk(self) -> Iterator[None]:
+        """Notes that the disk is full, which ends the batch, not only one picture."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            self._full = True
+            raise FullError(self._ledger.folder) from None
