@@ -136,7 +136,7 @@ def iterate(
       guides: what is where, in the result and in each style.
       mask: where the result may differ from the content (above 0.5).
       network: ``weights.load(...).network``, or ``Network(features, params)`` with a network
-        of your own, whose layers `config` names; None loads the best that is there.
+        of your own, whose layers `config` names; None loads the best of this machine.
       memory_budget: bytes; None: large pictures are checked against what the device has
         (see `memory.fit`).
       judge_matches: whether to find the share of exact matches (see `loop.run`).
@@ -148,13 +148,13 @@ def iterate(
     """
     styles = (style,) if isinstance(style, np.ndarray) else tuple(style)
     named = {"content": content, "initial": initial}
-    for name, pixels in (*named.items(), *(("style", each) for each in styles)):
+    for name, pixels in (*named.items(), *(("style", picture) for picture in styles)):
         if pixels is not None:
             check_pixels(name, pixels)
     if mask is not None:
         _check_mask(mask, content, shape)
     if guides is not None:
-        _check_guides(guides, shape, [each.shape[:2] for each in styles])
+        _check_guides(guides, shape, [picture.shape[:2] for picture in styles])
     planned = planning.plan_run(
         shape,
         [style.shape[:2] for style in styles],
@@ -197,9 +197,12 @@ def _check_mask(mask: np.ndarray, content: np.ndarray | None, shape: Shape) -> N
 def _check_guides(guides: Guides, shape: Shape, style_shapes: Sequence[Shape]) -> None:
     if len(guides.styles) != len(style_shapes):
         raise ConfigError(f"{len(guides.styles)} style guide(s) for {len(style_shapes)} style(s)")
-    found = (guides.picture, *guides.styles)
-    if any(each.ndim != 3 for each in found) or len({each.shape[2] for each in found}) > 1:
-        shapes = ", ".join(str(each.shape) for each in found)
+    all_labels = (guides.picture, *guides.styles)
+    if (
+        any(labels.ndim != 3 for labels in all_labels)
+        or len({labels.shape[2] for labels in all_labels}) > 1
+    ):
+        shapes = ", ".join(str(labels.shape) for labels in all_labels)
         raise ConfigError(
             f"the guides have shapes {shapes}; each must be [height, width, labels], with as "
             "many labels as the others"
@@ -209,9 +212,9 @@ def _check_guides(guides: Guides, shape: Shape, style_shapes: Sequence[Shape]) -
         _check_proportions(f"the guide of style {number}", guide.shape, style)
 
 
-def _check_proportions(name: str, found: tuple[int, ...], shape: Shape) -> None:
-    if not same_proportions(found[:2], shape):
+def _check_proportions(name: str, shape: tuple[int, ...], picture_shape: Shape) -> None:
+    if not same_proportions(shape[:2], picture_shape):
         raise ConfigError(
-            f"{name} has {found[1]}×{found[0]} pixels, its picture {shape[1]}×{shape[0]}; "
-            "they must have the same proportions"
+            f"{name} has {shape[1]}×{shape[0]} pixels, its picture "
+            f"{picture_shape[1]}×{picture_shape[0]}; they must have the same proportions"
         )

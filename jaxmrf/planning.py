@@ -1,4 +1,4 @@
-"""Network, settings and plan of a run, from what a caller gave: in one place."""
+"""Network, settings and plan of a run, from pictures' shapes and a config."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ UNCHECKED = -1
 
 
 class Planned(NamedTuple):
-    """What a run is computed with.
+    """Network, settings and plan that a run is computed with.
 
     Attributes:
-      network: with the pooling that was asked for, in strips where memory is short.
+      network: with the pooling of the settings, in strips where memory is short.
       settings: with every choice made.
       plan: sizes and iterations of the levels.
     """
@@ -49,7 +49,7 @@ def plan_run(
     has_start: bool = False,
     memory_budget: int | None = UNCHECKED,
 ) -> Planned:
-    """Returns what a run is computed with.
+    """Returns the network, settings and plan that a run is computed with.
 
     Args:
       shape: (height, width) of the result.
@@ -74,7 +74,7 @@ def plan_run(
 def resolved(
     config: Config, network: Network, *, has_content: bool = True, has_start: bool = False
 ) -> tuple[Network, Settings]:
-    """Returns the network with the pooling that was asked for, and the settings for it.
+    """Returns the network with the pooling that `config` asks for, and the settings for it.
 
     Args:
       config: what the user chose.

@@ -244,7 +244,7 @@ def test_a_gigabyte_is_refused_without_being_stored(server):
     assert server.files() == before
     assert most < 2 * uploads.MAX_BYTES
     assert server.memory() < memory + 200e6
-    assert server.memory("decoder") < 500e6  # its libraries take 200
+    assert server.memory("reader") < 500e6  # its libraries take 200
 
 
 def bomb_png():
@@ -620,7 +620,7 @@ class Sink:
 
 @pytest.fixture
 def queue(tmp_path):
-    store = uploads.Pictures(tmp_path / "pictures", plenty, reader.Decoder(), app.example_paths())
+    store = uploads.Pictures(tmp_path / "pictures", plenty, reader.Reader(), app.example_paths())
     settings = {"weights": None, "device": None}
     made = Queue(runs.Archive(tmp_path / "runs"), store, form.controls(), settings)
     made._process = Sink()
@@ -748,14 +748,14 @@ def receive(store, *bodies):
         try:
             return [await store.receive(chunks(body), "a.png") for body in bodies]
         finally:
-            await store.decoder.stop()
+            await store.reader.stop()
 
     return asyncio.run(together())
 
 
 def test_pictures_without_a_run_go_after_a_day(paths, tmp_path):
     folder = tmp_path / "pictures"
-    store = uploads.Pictures(folder, plenty, reader.Decoder(), {})
+    store = uploads.Pictures(folder, plenty, reader.Reader(), {})
     kept, gone = receive(store, *[paths[0].read_bytes()] * 2)
     store.used = lambda: {kept.id}
     store.reap()
@@ -769,13 +769,13 @@ def test_pictures_without_a_run_go_after_a_day(paths, tmp_path):
     assert store.find(kept.id)
     assert not store.find(gone.id)
     assert len(list(folder.iterdir())) == 3
-    again = uploads.Pictures(folder, plenty, reader.Decoder(), {})
+    again = uploads.Pictures(folder, plenty, reader.Reader(), {})
     assert again.find(kept.id).path == kept.path
     assert not again.find(gone.id)
 
 
 def test_a_full_disk_is_told(tmp_path):
-    store = uploads.Pictures(tmp_path, lambda *, fresh=False: 0, reader.Decoder(), {})
+    store = uploads.Pictures(tmp_path, lambda *, fresh=False: 0, reader.Reader(), {})
     with pytest.raises(uploads.UploadError, match="delete runs from the gallery"):
         receive(store, b"x")
     assert not list(tmp_path.iterdir())
@@ -788,7 +788,7 @@ def test_unused_pictures_make_room_the_oldest_first(paths, tmp_path):
     def room(*, fresh=False):
         return limit - uploads.MAX_BYTES * len(list(folder.glob("*.json")))
 
-    store = uploads.Pictures(folder, room, reader.Decoder(), {})
+    store = uploads.Pictures(folder, room, reader.Reader(), {})
     found = receive(store, *[paths[0].read_bytes()] * 4)
     with pytest.raises(uploads.UploadError, match="delete runs from the gallery"):
         store.make_room(1)  # all are younger than an hour
@@ -807,7 +807,7 @@ def test_what_a_picture_takes_after_encoding_counts(paths, tmp_path):
         encoded = sum(path.stat().st_size for path in folder.glob("picture-*"))
         return uploads.MAX_BYTES if not encoded else -1
 
-    store = uploads.Pictures(folder, room, reader.Decoder(), {})
+    store = uploads.Pictures(folder, room, reader.Reader(), {})
     with pytest.raises(uploads.UploadError, match="delete runs from the gallery"):
         receive(store, paths[0].read_bytes())
     assert not list(folder.iterdir())
@@ -834,7 +834,7 @@ def test_pictures_that_nobody_uses_go_when_the_server_starts(tmp_path):
 
 
 def test_a_decoder_that_hangs_is_replaced(paths, tmp_path, monkeypatch):
-    store = uploads.Pictures(tmp_path / "pictures", plenty, reader.Decoder(), {})
+    store = uploads.Pictures(tmp_path / "pictures", plenty, reader.Reader(), {})
     monkeypatch.setattr(reader, "SECONDS", 0.0)
     with pytest.raises(uploads.UploadError, match="too much time or memory"):
         receive(store, paths[0].read_bytes())

@@ -1,1 +1,1 @@
-"""What matches, labels and layers can tell, beside painting; pure."""
+"""Analyses of matches, labels and layers, beside painting; pure."""

@@ -32,18 +32,18 @@ def unmatched(
       network: the network.
       patch_settings: of the matching.
     """
-    found = {}
+    finest_levels = {}
     for level, shape in enumerate(plan.shapes):
         centers = functools.partial(_centers, network=network, patch_size=patch_settings.patch_size)
-        wanted = centers(guides.picture, shape, stride=patch_settings.stride)
-        offered = [
-            centers(*each, stride=patch_settings.style_stride)
-            for each in zip(guides.styles, plan.style_shapes[level], strict=True)
+        of_picture = centers(guides.picture, shape, stride=patch_settings.stride)
+        of_styles = [
+            centers(*labels_and_shape, stride=patch_settings.style_stride)
+            for labels_and_shape in zip(guides.styles, plan.style_shapes[level], strict=True)
         ]
         for name in patch_settings.layers:
-            missing = wanted[name].difference(*(labels[name] for labels in offered))
-            found |= dict.fromkeys(missing, level)
-    return found
+            missing = of_picture[name].difference(*(labels[name] for labels in of_styles))
+            finest_levels |= dict.fromkeys(missing, level)
+    return finest_levels
 
 
 def _centers(
@@ -57,12 +57,12 @@ def _centers(
     """Returns the labels at the centers of the patches of each layer."""
     sized = at_size(jnp.asarray(labels), shape)
     layers = network.shapes(shape)
-    found = {}
+    at_centers = {}
     for name, layer in layers.items():
         size = layer.shape[:2]
         if min(size) >= patch_size:
             rows, columns = (
                 patches.positions(side, patch_size, stride) + (patch_size - 1) // 2 for side in size
             )
-            found[name] = set(np.unique(labels_at(sized, size)[rows][:, columns]).tolist())
-    return found
+            at_centers[name] = set(np.unique(labels_at(sized, size)[rows][:, columns]).tolist())
+    return at_centers

@@ -42,7 +42,7 @@ class Copy(NamedTuple):
 
 
 class MatchMap(NamedTuple):
-    """What the positions of one layer took.
+    """The matches of the positions of one layer.
 
     A position belongs to several patches; here it goes with the one whose center is nearest.
 

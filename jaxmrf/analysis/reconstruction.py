@@ -69,5 +69,5 @@ def reconstruct(
 def likeness(rebuilt: Float[Array, "h w 3"], picture: Float[Array, "_ _ 3"]) -> float:
     """Returns the correlation of the pixels of a reconstruction with those of the picture."""
     original = jnp.clip(pyramid.resize(picture, rebuilt.shape[:2]), 0.0, 1.0)
-    flat, expected = (np.asarray(each, np.float64).ravel() for each in (rebuilt, original))
+    flat, expected = (np.asarray(pixels, np.float64).ravel() for pixels in (rebuilt, original))
     return float(np.corrcoef(flat, expected)[0, 1])

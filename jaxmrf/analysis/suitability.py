@@ -104,13 +104,13 @@ def measure(
       styles: style pictures of any size, sRGB in 0 to 1.
       layers: of the style, for networks that do not have `LAYER`.
     """
-    found = _measure(
+    numbers = _measure(
         network,
         at_size(content, (SIDE, SIDE)),
         tuple(at_size(style, (SIDE, SIDE)) for style in styles),
         layers=tuple(layers),
     )
-    return Suitability(*(number.item() for number in jax.device_get(found)))
+    return Suitability(*(number.item() for number in jax.device_get(numbers)))
 
 
 @functools.partial(jax.jit, static_argnames="layers")
@@ -125,12 +125,16 @@ def _measure(
     pictures = jnp.stack([color.match_distribution(content, styles, None), *styles])
     activations = lax.map(lambda picture: _activations(network, picture, layers), pictures)
     style = style_patches.collect(tuple(activations[1:]), PATCH_SIZE, 1)
-    found = nearest.match(activations[0], style, PATCH_SIZE, 1)
-    used = jnp.zeros(style.scale.size, bool).at[found.position.ravel()].set(True)
-    possible = jnp.minimum(found.score.size, jnp.sum(style.scale >= 0))
-    return jnp.median(found.score), jnp.sum(used) / possible, jnp.asarray(found.score.size)
+    matches = nearest.match(activations[0], style, PATCH_SIZE, 1)
+    used = jnp.zeros(style.scale.size, bool).at[matches.position.ravel()].set(True)
+    possible = jnp.minimum(matches.score.size, jnp.sum(style.scale >= 0))
+    return jnp.median(matches.score), jnp.sum(used) / possible, jnp.asarray(matches.score.size)
 
 
 def _activations(network: Network, picture: Array, layers: tuple[str, ...]) -> Array:
-    found = network(picture)
-    return found[LAYER] if LAYER in found else found[[n for n in found if n in layers][-1]]
+    activations = network(picture)
+    return (
+        activations[LAYER]
+        if LAYER in activations
+        else activations[[n for n in activations if n in layers][-1]]
+    )

@@ -66,16 +66,16 @@ class Ledger:
         The record of an output that is gone or not the one that was written does not count.
         """
         try:
-            found = json.loads(self._record(line.name).read_text(encoding="utf-8"))
-            if found["identity_sha256"] != self._identity_sha256(line):
+            record = json.loads(self._record(line.name).read_text(encoding="utf-8"))
+            if record["identity_sha256"] != self._identity_sha256(line):
                 return None
-            if "error" not in found and (
-                atomic.digest(line.job.output, "sha256") != found["output_sha256"]
+            if "error" not in record and (
+                atomic.digest(line.job.output, "sha256") != record["output_sha256"]
             ):
                 return None
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return found
+        return record
 
     def write(
         self, line: Line, seen: Mapping[str, Any], identity: Mapping[str, Any] | None
@@ -90,19 +90,19 @@ class Ledger:
         Raises:
           OSError: if it cannot be written.
         """
-        found = {
+        record = {
             "output": line.name,
             "line": line.number,
             "jaxmrf": __version__,
             **seen,
         }
         if identity is not None:
-            found |= {"identity_sha256": _sha256(identity), **identity}
+            record |= {"identity_sha256": _sha256(identity), **identity}
         if "error" not in seen:
-            found["output_sha256"] = atomic.digest(line.job.output, "sha256")
+            record["output_sha256"] = atomic.digest(line.job.output, "sha256")
         with atomic.write(self._record(line.name)) as file:
-            file.write(json.dumps(found, indent=1, sort_keys=True).encode() + b"\n")
-        return found
+            file.write(json.dumps(record, indent=1, sort_keys=True).encode() + b"\n")
+        return record
 
     def write_failure(self, line: Line, error: str) -> dict[str, Any]:
         """Writes the record of a failure, with the inputs as they are now, and returns it.
@@ -206,7 +206,7 @@ class Ledger:
         return about["lines"] if about.get("lanes") == lanes else []
 
     def _about(self, name: str) -> dict[str, Any]:
-        """Returns of what lines and lanes the state under a name is; empty if there is none."""
+        """Returns the lines and lanes of the state under a name; empty if there is none."""
         try:
             with np.load(self._state(name), allow_pickle=False) as file:
                 return json.loads(file["about"].tobytes())

@@ -24,7 +24,7 @@ REFUSED = ("trace", "preview_every", "memory", "shape")
 """Options of one run that a line of a batch cannot have."""
 
 STYLE_SEPARATOR = ";"
-"""Between the styles of one cell of a CSV file."""
+"""What is between the styles of one cell of a CSV file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Line:
             "content_guide": job.content_guide,
             "mask": job.mask,
         }
-        given = {name: [path] for name, path in single.items() if path is not None}
+        pictures = {name: [path] for name, path in single.items() if path is not None}
         lists = {"style": job.styles, "style_guide": job.style_guides}
-        return given | {name: list(paths) for name, paths in lists.items() if paths}
+        return pictures | {name: list(paths) for name, paths in lists.items() if paths}
 
 
 def read(
@@ -101,9 +101,9 @@ def pairs(
                 f"the outputs would be the next inputs of {inputs}; choose another --out"
             )
     rows = [
-        {"content": str(one), "style": str(other), "output": f"{name}-{style_name}.png"}
-        for one, name in _pictures(contents).items()
-        for other, style_name in _pictures(styles).items()
+        {"content": str(content), "style": str(style), "output": f"{name}-{style_name}.png"}
+        for content, name in _pictures(contents).items()
+        for style, style_name in _pictures(styles).items()
     ]
     source = "the pairs of the folders"
     return _checked(enumerate(rows, 1), Path(), folder, defaults, layers, source)
@@ -152,12 +152,12 @@ def line(
     _check_layers(job, layers)
     check_guides(job)
     name = _inside(folder, values["output"])
-    found = Line(number, name, dataclasses.replace(job, output=folder / name, preview_every=0))
-    inputs = [path for paths in found.inputs.values() for path in paths]
+    transfer = Line(number, name, dataclasses.replace(job, output=folder / name, preview_every=0))
+    inputs = [path for paths in transfer.inputs.values() for path in paths]
     missing = [path for path in inputs if not path.is_file()]
     if missing:
         raise ConfigError(f"there is no file {missing[0]}")
-    return found
+    return transfer
 
 
 def shard(lines: Sequence[Line], index: int, count: int) -> list[Line]:
@@ -200,17 +200,17 @@ def _pictures(folder: Path) -> dict[Path, str]:
     """Returns the pictures of a folder, each with a name of its own."""
     if not folder.is_dir():
         raise ConfigError(f"there is no folder {folder}")
-    found = sorted(
+    paths = sorted(
         path
         for path in folder.iterdir()
         if path.suffix.lower() in image.WRITABLE
         and not path.name.startswith(".")
         and not path.name.endswith(guides.ENDING)
     )
-    if not found:
+    if not paths:
         raise ConfigError(f"there are no pictures in {folder}")
-    stems = collections.Counter(path.stem for path in found)
-    return {path: path.stem if stems[path.stem] == 1 else path.name for path in found}
+    stems = collections.Counter(path.stem for path in paths)
+    return {path: path.stem if stems[path.stem] == 1 else path.name for path in paths}
 
 
 def _json_rows(text: str) -> Iterator[tuple[int, Any]]:
@@ -253,11 +253,13 @@ def _checked(
     first: dict[str, int] = {}
     for number, row in rows:
         try:
-            found = line(number, row, base, folder, defaults, layers)
-            if found.name in first:
-                raise ConfigError(f"output {found.name!r} is that of line {first[found.name]} too")
-            first[found.name] = number
-            lines.append(found)
+            transfer = line(number, row, base, folder, defaults, layers)
+            if transfer.name in first:
+                raise ConfigError(
+                    f"output {transfer.name!r} is that of line {first[transfer.name]} too"
+                )
+            first[transfer.name] = number
+            lines.append(transfer)
         except (ConfigError, OSError, UnicodeEncodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             faults.append(f"line {number}: {reason}")
@@ -271,16 +273,16 @@ def _checked(
 
 def _clashes(lines: Sequence[Line]) -> Iterator[str]:
     """Yields where the output of a line is in the way of another one."""
-    numbers = {each.job.output.resolve(): each.number for each in lines}
-    for each in lines:
-        for path in (path for paths in each.inputs.values() for path in paths):
+    numbers = {line.job.output.resolve(): line.number for line in lines}
+    for line in lines:
+        for path in (path for paths in line.inputs.values() for path in paths):
             number = numbers.get(path.resolve())
             if number is not None:
-                reader = "" if number == each.number else f", which line {each.number} reads"
+                reader = "" if number == line.number else f", which line {line.number} reads"
                 yield f"line {number}: the output would overwrite {path}{reader}"
-        for number in (numbers.get(folder) for folder in each.job.output.resolve().parents):
+        for number in (numbers.get(folder) for folder in line.job.output.resolve().parents):
             if number is not None:
-                yield f"line {number}: the output is the name of a folder of line {each.number}"
+                yield f"line {number}: the output is the name of a folder of line {line.number}"
 
 
 def _inside(folder: Path, output: str) -> str:

@@ -23,7 +23,7 @@ from jaxmrf.networks import weights
 from jaxmrf.networks.weights import Loaded
 
 LINES_AT_ONCE = 4
-"""Times the number of lanes: what an actor is handed, so that it can read ahead."""
+"""Lines that an actor is handed for each of its lanes, so that it can read ahead."""
 
 MOST_DEATHS = 3
 """Deaths of actors over the same lines until those lines fail."""
@@ -31,11 +31,11 @@ MOST_DEATHS = 3
 POLL_SECONDS = 0.5
 
 CONNECT_SECONDS = 10
-"""Until a cluster that does not answer counts as not there."""
+"""Time until a cluster that does not answer counts as not there."""
 
 
 class Worker:
-    """What runs in an actor."""
+    """The part of a batch that runs in an actor."""
 
     def __init__(self, folder: str, weights_file: str, bucket: int, device: str) -> None:
         """Loads the network once for all lines to come."""
@@ -52,7 +52,7 @@ class Worker:
         return os.getpid()
 
     def paint(
-        self, lines: list[Line], settings: BatchOptions
+        self, lines: list[Line], options: BatchOptions
     ) -> tuple[list[Event], list[str], str | None]:
         """Paints lines; returns what happened, messages, and what ended it early, if so."""
         events: list[Event] = []
@@ -60,7 +60,7 @@ class Worker:
         run = runner.Batch(
             self._ledger,
             self._loaded,
-            settings,
+            options,
             on_event=events.append,
             on_message=messages.append,
         )
@@ -75,7 +75,7 @@ def run(
     lines: Sequence[Line],
     ledger: Ledger,
     loaded: Loaded,
-    settings: BatchOptions,
+    options: BatchOptions,
     *,
     device: str = "auto",
     address: str | None = None,
@@ -90,7 +90,7 @@ def run(
       lines: of the batch; their paths and `ledger`'s folder are seen by all machines.
       ledger: of the folder of outputs.
       loaded: from `weights.load`; its file is read by every actor.
-      settings: as of a local batch; the number of lanes is that of each actor.
+      options: as of a local batch; the number of lanes is that of each actor.
       device: kind of device, as for `device.choose`.
       address: of a cluster; None starts Ray on this machine.
       workers: number of actors; None: one for each accelerator of the cluster, or one.
@@ -119,7 +119,7 @@ def run(
     except ConnectionError as error:
         raise AddressError(f"cannot reach the Ray cluster {address}: {error}") from None
     try:
-        _Engine(ray, ledger, loaded, settings, device, on_event, on_message).run(
+        _Engine(ray, ledger, loaded, options, device, on_event, on_message).run(
             lines, workers, stop
         )
     finally:
@@ -142,20 +142,22 @@ def check_address(address: str) -> None:
 
 
 class _Engine:
+    """The part of a batch that hands lines to actors and hears what becomes of them."""
+
     def __init__(
         self,
         ray: Any,
         ledger: Ledger,
         loaded: Loaded,
-        settings: BatchOptions,
+        options: BatchOptions,
         device: str,
         on_event: Callable[[Event], Any],
         on_message: Callable[[str], Any],
     ) -> None:
-        self._ray, self._settings, self._ledger = ray, settings, ledger
+        self._ray, self._options, self._ledger = ray, options, ledger
         self._loaded, self._on_event, self._say = loaded, on_event, on_message
         self._arguments = (
-            str(ledger.folder.resolve()), str(loaded.path.resolve()), settings.bucket, device,
+            str(ledger.folder.resolve()), str(loaded.path.resolve()), options.bucket, device,
         )  # fmt: skip
         resources = ray.cluster_resources()
         self._cpus = resources.get("CPU", 1)
@@ -178,7 +180,7 @@ class _Engine:
             while waiting and idle:
                 part, deaths = waiting.popleft()
                 actor = idle.pop()
-                future = actor.paint.remote(part, self._settings)
+                future = actor.paint.remote(part, self._options)
                 running[future] = (actor, part, deaths)
             ready, _ = self._ray.wait(list(running), timeout=POLL_SECONDS)
             for future in ready:
@@ -203,14 +205,14 @@ class _Engine:
         """Returns the lines of each shape in parts for one actor each."""
 
         def fail(line: Line, error: Exception) -> None:
-            found = self._ledger.record(line)
-            if found is not None and not self._settings.retry:
-                self._on_event(Event("skipped", line, found))
+            record = self._ledger.record(line)
+            if record is not None and not self._options.retry:
+                self._on_event(Event("skipped", line, record))
             else:
                 self._fail(line, str(error))
 
-        size = LINES_AT_ONCE * (self._settings.lanes or LINES_AT_ONCE)
-        groups = group(lines, self._loaded, self._settings.bucket, fail)
+        size = LINES_AT_ONCE * (self._options.lanes or LINES_AT_ONCE)
+        groups = group(lines, self._loaded, self._options.bucket, fail)
         return [
             (members[start : start + size], 0)
             for _, members in groups
@@ -223,9 +225,9 @@ class _Engine:
             waiting.appendleft((part, deaths))
             return
         for line in part:
-            found = self._ledger.record(line)
-            if found is not None and "error" not in found:
-                self._on_event(Event("done", line, found))
+            record = self._ledger.record(line)
+            if record is not None and "error" not in record:
+                self._on_event(Event("done", line, record))
             else:
                 self._fail(line, f"{deaths} Ray workers died over it")
 
@@ -235,12 +237,12 @@ class _Engine:
 
     def _actor(self) -> Any:
         # More actors than processors share them, or the last ones would wait for ever.
-        options: dict[str, Any] = {
+        actor_options: dict[str, Any] = {
             "num_cpus": min(1, self._cpus / self._workers),
             "max_restarts": 0,
         }
         if self._accelerators["GPU"]:
-            options["num_gpus"] = 1
+            actor_options["num_gpus"] = 1
         elif self._accelerators["TPU"]:
-            options["resources"] = {"TPU": 1}
-        return self._ray.remote(**options)(Worker).remote(*self._arguments)
+            actor_options["resources"] = {"TPU": 1}
+        return self._ray.remote(**actor_options)(Worker).remote(*self._arguments)

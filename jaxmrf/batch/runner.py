@@ -30,16 +30,16 @@ from jaxmrf.networks.weights import Loaded
 from jaxmrf.planning import with_pooling
 
 THREADS = 4
-"""That read and write pictures; decoding and encoding let go of Python's lock."""
+"""Threads that read pictures, and that write them: both let go of Python's lock."""
 
 MOST_LANES = 64
 """Lanes of a device that ``--lanes auto`` goes up to; more gain nothing on an accelerator."""
 
 SHARE = 0.8
-"""Of the device's memory that the lanes of ``--lanes auto`` may take by the estimate."""
+"""Share of the device's memory that the lanes of ``--lanes auto`` may take by the estimate."""
 
 BUSY_SECONDS = 0.3
-"""Between looks at pictures that another batch is painting."""
+"""Time between looks at pictures that another batch is painting."""
 
 
 class _Chunk(NamedTuple):
@@ -155,12 +155,12 @@ class Batch:
                 following = self._next(key, waiting, busy, count)
 
     def _skip(self, line: Line) -> bool:
-        """Whether a line needs no painting; says so then."""
-        found = self._ledger.record(line)
-        if found is None or ("error" in found and self._options.retry):
+        """Returns whether a line needs no painting, and tells of it then."""
+        record = self._ledger.record(line)
+        if record is None or ("error" in record and self._options.retry):
             return False
         self._ledger.drop_state(line)
-        self._on_event(Event("skipped", line, found))
+        self._on_event(Event("skipped", line, record))
         return True
 
     def _fitting(self, key: ProgramKey, line: Line) -> Network:
@@ -252,19 +252,21 @@ class Batch:
             except (ImageError, ConfigError) as error:
                 self._writer.fail(line, error)
                 prepared.append(None)
-        good = [found for found in prepared if found is not None]
+        good = [prepared_line for prepared_line in prepared if prepared_line is not None]
         if good:
             # Idle lanes are copies: a picture's bytes are those of the program of all lanes.
-            full = [found or good[0] for found in prepared]
+            full = [prepared_line or good[0] for prepared_line in prepared]
             full += [good[0]] * (count - len(full))
             stages = lanes.run(
-                [found.lane for found in full],
+                [prepared_line.lane for prepared_line in full],
                 key,
                 network,
                 mesh=self._mesh,
                 resume=chunk.resume,
             )
-            first = chunk.lines[[found is not None for found in prepared].index(True)]
+            first = chunk.lines[
+                [prepared_line is not None for prepared_line in prepared].index(True)
+            ]
             last = self._watch(stages, first, chunk, count)
             if last is not None:
                 seconds = time.monotonic() - started
@@ -280,11 +282,11 @@ class Batch:
         Returns:
           The last stage, or the saved state if it was the last.
         """
-        last, saved, every = chunk.resume, 0, self._options.checkpoint_every
+        last, saved, interval = chunk.resume, 0, self._options.checkpoint_every
         for done, stage in enumerate(stages, 1):
             last = stage
             stopping = self._stop()
-            if stage.snapshot is not None and (stopping or (every and done - saved >= every)):
+            if stage.snapshot is not None and (stopping or (interval and done - saved >= interval)):
                 saved = done
                 with self._writer.disk():
                     self._ledger.save_state(first, chunk.lines, count, stage.snapshot())

@@ -90,8 +90,8 @@ class Writer:
         else:
             images = last.arrays[0]
         writes = []
-        for index, (line, found) in enumerate(zip(lines, prepared, strict=True)):
-            if found is None:
+        for index, (line, prepared_line) in enumerate(zip(lines, prepared, strict=True)):
+            if prepared_line is None:
                 locks[line.name].release()
             elif not finite[index]:
                 self.fail(line, ArithmeticError(NOT_FINITE))
@@ -103,7 +103,7 @@ class Writer:
                     "seconds": round(seconds, 3),
                     "lanes": len(images),
                 }
-                arguments = (line, key, images[index], found, seen, locks[line.name])
+                arguments = (line, key, images[index], prepared_line, seen, locks[line.name])
                 writes.append(self._pool.submit(self._write, *arguments))
         self._finishing.append(self._pool.submit(self._finish, lines, writes))
 
@@ -112,7 +112,7 @@ class Writer:
         line: Line,
         key: ProgramKey,
         pixels: np.ndarray,
-        found: Prepared,
+        prepared: Prepared,
         seen: dict[str, Any],
         lock: filelock.FileLock,
     ) -> None:
@@ -120,15 +120,15 @@ class Writer:
         job = line.job
         try:
             final, settings = inputs.shape_of(job), settings_of(line, self._loaded)
-            picture = lanes.finished(pixels, found.lane, key, settings)[: final[0], : final[1]]
+            picture = lanes.finished(pixels, prepared.lane, key, settings)[: final[0], : final[1]]
             made_by = record_of(job, self._loaded, final)
             kind = image.WRITABLE[job.output.suffix.lower()]
             with self.disk():
                 job.output.parent.mkdir(parents=True, exist_ok=True)
                 with atomic.write(job.output) as file:
-                    file.write(image.encode(Picture(picture, found.alpha), kind, made_by))
+                    file.write(image.encode(Picture(picture, prepared.alpha), kind, made_by))
                 seen = {**seen, "size": [final[1], final[0]]}
-                record = self._ledger.write(line, seen, found.identity)
+                record = self._ledger.write(line, seen, prepared.identity)
             self._on_event(Event("done", line, record))
         except FullError:
             return  # the batch stops by itself, see `collect`

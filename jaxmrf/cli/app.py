@@ -92,14 +92,14 @@ def info() -> None:
         for package in ("jax", "jaxlib", "flax", "optax", "numpy", "pillow"):
             print(f"{package} {importlib.metadata.version(package)}")
         print(f"python {sys.version.split()[0]}")
-        for found in jax.devices():
-            print(f"device {found.platform}:{found.id} {found.device_kind}")
-        for path, found in weights.verify().items():
-            if isinstance(found, WeightsError):
-                print(f"weights {found}")
+        for device in jax.devices():
+            print(f"device {device.platform}:{device.id} {device.device_kind}")
+        for path, result in weights.verify().items():
+            if isinstance(result, WeightsError):
+                print(f"weights {result}")
                 continue
-            print(f"weights {found.name} {path} SHA-256 {found.sha256}")
-            print(f"  {found.about}")
+            print(f"weights {result.name} {path} SHA-256 {result.sha256}")
+            print(f"  {result.about}")
         print(f"compiled programs {devices.cache_folder()}")
 
 
@@ -147,9 +147,9 @@ def _run(context: typer.Context) -> None:
         say(f"wrote {job.output}")
 
 
-def _advise(job: Job, found: Suitability) -> None:
+def _advise(job: Job, measured: Suitability) -> None:
     """Says beforehand that a picture will come out poorly, and what may help."""
-    text = suitability.advice(found, varied=job.config.variety > 0)
+    text = suitability.advice(measured, varied=job.config.variety > 0)
     if text is not None:
         say(f"advice: {text}")
 
@@ -160,7 +160,7 @@ def _options(context: typer.Context) -> dict[str, Any]:
     values = {name: value for name, value in context.params.items() if name not in apart}
     if context.params["config_file"] is None:
         return values
-    given = {
+    chosen = {
         name: value
         for name, value in values.items()
         if (source := context.get_parameter_source(name)) and source.name == "COMMANDLINE"
@@ -169,4 +169,4 @@ def _options(context: typer.Context) -> dict[str, Any]:
     read = options.read_toml(file)
     if "content" in read and "content" not in context.params:
         raise ConfigError(f"{file} has a content; use jaxmrf transfer, or take it out")
-    return values | read | given
+    return values | read | chosen

@@ -59,7 +59,7 @@ def with_options(*, has_content: bool) -> Callable[[Callable[..., None]], Callab
         ]
         parameters += [_parameter(row) for row in rows]
         command.__signature__ = inspect.Signature(parameters)
-        command.__annotations__ = {one.name: one.annotation for one in parameters}
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return command
 
     return decorate
@@ -82,7 +82,7 @@ def _parameter(row: Row) -> inspect.Parameter:
         help_text += f" (default preset: {shown(row)})"
     panel = None if row.name in COMMON else row.option.group
     least = None if of_preset or row.option.minimum < 0 else int(row.option.minimum)
-    given = typer.Option(
+    option = typer.Option(
         row.flag if row.kind is not bool else f"{row.flag}/--no-{row.flag[2:]}",
         help=help_text,
         metavar="INIT" if row.name == "init" else row.metavar or None,
@@ -95,7 +95,7 @@ def _parameter(row: Row) -> inspect.Parameter:
     return inspect.Parameter(
         PARAMETERS.get(row.name, row.name),
         inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        annotation=Annotated[kind, given],
+        annotation=Annotated[kind, option],
         default=default,
     )
 

@@ -33,7 +33,7 @@ ARGUMENTS = {
     "options_metavar": "[MANIFEST] [OPTIONS]",
     "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True},
 }
-"""Of the command: the manifest and options of `transfer` pass through."""
+"""Arguments of the command: the manifest and options of `transfer` pass through."""
 
 
 def command(
@@ -91,7 +91,7 @@ def command(
             read = functools.partial(manifest.pairs, contents, styles)
         else:
             raise ConfigError("--contents and --styles belong together")
-        settings = BatchOptions(lane_count(lanes), bucket, checkpoint_every, retry)
+        batch_options = BatchOptions(lane_count(lanes), bucket, checkpoint_every, retry)
         if workers is not None and workers < 1:
             raise ConfigError(f"workers is {workers}; it must be at least 1")
         if config_file is not None:
@@ -110,11 +110,11 @@ def command(
         except OSError as error:
             raise FolderError(f"cannot write to the folder {out}: {error.strerror}") from None
         if engine == "local":
-            code = run_locally(lines, ledger, loaded, settings)
+            code = run_locally(lines, ledger, loaded, batch_options)
         else:
             from jaxmrf.batch import ray
 
-            code = _ray(ray, lines, ledger, loaded, settings, device, address, workers)
+            code = _ray(ray, lines, ledger, loaded, batch_options, device, address, workers)
     raise typer.Exit(code)
 
 
@@ -122,7 +122,7 @@ def run_locally(
     lines: list[Line],
     ledger: Ledger,
     loaded: weights.Loaded,
-    settings: BatchOptions,
+    options: BatchOptions,
     *,
     kept: bool = True,
 ) -> int:
@@ -135,7 +135,7 @@ def run_locally(
         run = runner.Batch(
             ledger,
             loaded,
-            settings,
+            options,
             on_event=display.event,
             on_message=display.say,
             stop=lambda: bool(received),
@@ -148,7 +148,7 @@ def _ray(
     lines: list[Line],
     ledger: Ledger,
     loaded: weights.Loaded,
-    settings: BatchOptions,
+    options: BatchOptions,
     device: str,
     address: str | None,
     workers: int | None,
@@ -160,7 +160,7 @@ def _ray(
                 lines,
                 ledger,
                 loaded,
-                settings,
+                options,
                 device=device,
                 address=address,
                 workers=workers,
@@ -202,10 +202,11 @@ def _report(
     lines: list[Line], failures: list[dict[str, Any]], ledger: Ledger, display: "_Display"
 ) -> int:
     """Writes report and failures; returns an exit code if that cannot be done."""
-    listed = [{key: one[key] for key in ("line", "output", "error")} for one in failures]
+    listed = [{key: failure[key] for key in ("line", "output", "error")} for failure in failures]
     try:
         text = "".join(
-            json.dumps(one) + "\n" for one in sorted(listed, key=lambda one: one["line"])
+            json.dumps(failure) + "\n"
+            for failure in sorted(listed, key=lambda failure: failure["line"])
         )
         ledger.publish(FAILURES, text.encode())
         ledger.publish(REPORT, report.render(lines, display.records))

@@ -62,11 +62,11 @@ def command(
     device: Device = "auto",
 ) -> None:
     """Shows why PICTURE is as it is: what each position took, what each layer keeps."""
-    given = (content, style, content_guide, style_guide, mask)
+    inputs = (content, style, content_guide, style_guide, mask)
     request = Request(
         picture,
         output,
-        dict(zip(inspect.INPUTS, given, strict=True)),
+        dict(zip(inspect.INPUTS, inputs, strict=True)),
         trace,
         reconstructions,
         tuple((layers or "").replace(",", " ").split()),

@@ -53,11 +53,11 @@ def command(
 
             token = secrets.token_urlsafe(24)
             address = _url(host, listening.getsockname()[1], token)
-            settings = {
+            worker_options = {
                 "weights": None if weights_file is None else str(weights_file.resolve()),
                 "device": None if device == "auto" else device,
             }
-            site = server.Site(host, listening, place, int(disk * 1e9), token, settings)
+            site = server.Site(host, listening, place, int(disk * 1e9), token, worker_options)
             say(f"pictures and runs are kept in {place}")
             print(f"open {address}", flush=True)
             if open_browser:

@@ -30,7 +30,7 @@ ARGUMENTS = {
     "options_metavar": "CONTENT STYLE... [OPTIONS]",
     "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True},
 }
-"""Of the command: pictures and options of `transfer` pass through."""
+"""Arguments of the command: pictures and options of `transfer` pass through."""
 
 NOT_PAINTED = "not painted"
 
@@ -57,11 +57,11 @@ def command(
     the pictures: "night.jpg;bridge.jpg".
     """
     with user_errors():
-        words, given = options.from_arguments(context.args, batch.known(context))
+        words, texts = options.from_arguments(context.args, batch.known(context))
         if len(words) < 2:
             raise ConfigError("give a CONTENT and at least one STYLE")
-        fixed, axes = grid.axes({"content": words[0], "style": words[1:], **given})
-        settings = BatchOptions(batch.lane_count(lanes), retry=True)
+        fixed, axes = grid.axes({"content": words[0], "style": words[1:], **texts})
+        batch_options = BatchOptions(batch.lane_count(lanes), retry=True)
         defaults = {} if config_file is None else options.read_toml(config_file)
         _check_effects({**defaults, **fixed}, axes)
         with _folder(keep) as folder:
@@ -71,14 +71,14 @@ def command(
             image.check_size(output, places.size[::-1])
             loaded = weights.load(network, weights_file)
             devices.choose(device)
-            grid.check(axes, lines, loaded, settings.bucket)
+            grid.check(axes, lines, loaded, batch_options.bucket)
             for note in _notes(lines, {**defaults, **fixed, **dict(axes)}, loaded):
                 say(note)
             try:
-                ledger = Ledger(folder, loaded, settings.bucket)
+                ledger = Ledger(folder, loaded, batch_options.bucket)
             except OSError as error:
                 raise FolderError(f"cannot write to {folder}: {error.strerror}") from None
-            code = batch.run_locally(lines, ledger, loaded, settings, kept=keep is not None)
+            code = batch.run_locally(lines, ledger, loaded, batch_options, kept=keep is not None)
             records = [ledger.record(line) for line in lines]
             if any(records):
                 outputs = [
@@ -86,38 +86,38 @@ def command(
                     for line, record in zip(lines, records, strict=True)
                 ]
                 paper = sheet.draw(axes, places, outputs, originals)
-                written = record_of(lines[0].job, loaded, places.size[::-1])
-                written["sweep"] = {axis.name: axis.values for axis in axes}
-                image.save(output, Picture(np.asarray(paper, np.float32) / 255), written)
+                sheet_record = record_of(lines[0].job, loaded, places.size[::-1])
+                sheet_record["sweep"] = {axis.name: axis.values for axis in axes}
+                image.save(output, Picture(np.asarray(paper, np.float32) / 255), sheet_record)
                 own = {"network": network, "weights": weights_file, "config": config_file}
                 say(f"wrote {output}")
                 say(f"its first cell: {_transfer({**fixed, **next(grid.cells(axes)), **own})}")
     raise typer.Exit(code)
 
 
-def _check_effects(given: Mapping[str, Any], axes: Sequence[grid.Axis]) -> None:
+def _check_effects(shared: Mapping[str, Any], axes: Sequence[grid.Axis]) -> None:
     """Checks that no option is without effect in all cells."""
-    found = []
+    reasons_by_cell = []
     for cell in grid.cells(axes):
-        values = {**given, **cell, "output": "cell.png"}
-        found.append(options.without_effect(values, options.job(values)))
-    for name, reason in found[0].items():
-        if all(name in each for each in found):
+        values = {**shared, **cell, "output": "cell.png"}
+        reasons_by_cell.append(options.without_effect(values, options.job(values)))
+    for name, reason in reasons_by_cell[0].items():
+        if all(name in reasons for reasons in reasons_by_cell):
             raise ConfigError(f"{name} has no effect: {reason}; leave it out")
 
 
 def _notes(
-    lines: Sequence[Line], given: Mapping[str, Any], loaded: weights.Loaded
+    lines: Sequence[Line], values: Mapping[str, Any], loaded: weights.Loaded
 ) -> dict[str, None]:
-    """Returns, each once, what is done that nobody asked for."""
-    found = {}
+    """Returns lines that say what is done that nobody asked for, each once."""
+    notes = {}
     for line in lines:
-        if line.job.content_guide is not None and "content_guide" not in given:
-            found[guides_found(line.job)] = None
+        if line.job.content_guide is not None and "content_guide" not in values:
+            notes[guides_found(line.job)] = None
         has_content = line.job.content is not None
         _, settings = resolved(line.job.config, loaded.network, has_content=has_content)
-        found |= dict.fromkeys(inputs.left_out(line.job, settings))
-    return found
+        notes |= dict.fromkeys(inputs.left_out(line.job, settings))
+    return notes
 
 
 def _transfer(values: Mapping[str, Any]) -> str:

@@ -26,14 +26,14 @@ def list_networks() -> None:
             used.add(loaded.path)
             if loaded.network.decoder is not None:
                 used.add(weights.find_decoder(loaded.features.architecture))
-        for path, found in weights.verify().items():
-            if isinstance(found, WeightsError):
-                _entry("", "damaged", "", str(found))
+        for path, result in weights.verify().items():
+            if isinstance(result, WeightsError):
+                _entry("", "damaged", "", str(result))
                 continue
             size = f"{path.stat().st_size / 1e6:.1f} MB"
             mark = "in use" if path in used else "here"
-            _entry(found.name, mark, size, str(path))
-            _entry("", "", "", f"{found.about}; {found.license}")
+            _entry(result.name, mark, size, str(path))
+            _entry("", "", "", f"{result.about}; {result.license}")
         for place in weights.PUBLISHED:
             how = "load it, then: jaxmrf weights convert FILE"
             if place.fetchable:
@@ -106,10 +106,10 @@ def convert_file(
 def verify() -> None:
     """Compares the digests of all weight files that are there."""
     with user_errors():
-        found = weights.verify()
-        for path, one in found.items():
-            if not isinstance(one, WeightsError):
-                print(f"{one.name} {path} SHA-256 {one.sha256} good")
-        damaged = [str(one) for one in found.values() if isinstance(one, WeightsError)]
+        results = weights.verify()
+        for path, result in results.items():
+            if not isinstance(result, WeightsError):
+                print(f"{result.name} {path} SHA-256 {result.sha256} good")
+        damaged = [str(result) for result in results.values() if isinstance(result, WeightsError)]
         if damaged:
             raise WeightsError("; ".join(damaged))

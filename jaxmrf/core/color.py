@@ -122,9 +122,9 @@ def palette(
 
     `blend` weighs them; None: all the same.
     """
-    found = [_statistics(reference) for reference in references]
+    statistics = [_statistics(reference) for reference in references]
     shares = _shares(references, blend)
-    means, covariances = (jnp.stack(values) for values in zip(*found, strict=True))
+    means, covariances = (jnp.stack(values) for values in zip(*statistics, strict=True))
     mean = shares @ means
     apart = means - mean
     return Palette(mean, jnp.tensordot(shares, covariances, 1) + (apart.T * shares) @ apart)
@@ -145,17 +145,17 @@ def match_histogram(
     shares = _shares(references, blend)
     at = jnp.linspace(0.0, 1.0, QUANTILES)
 
-    def one_channel(channel: int) -> Array:
-        found = jnp.quantile(image[..., channel], at)
-        wanted = sum(
+    def mapped(channel: int) -> Array:
+        quantiles = jnp.quantile(image[..., channel], at)
+        target = sum(
             share * jnp.quantile(reference[..., channel], at)
             for share, reference in zip(shares, references, strict=True)
         )
         # Equal quantiles, of a flat picture, would make the map ambiguous.
-        found = found + jnp.arange(QUANTILES) * 1e-7
-        return jnp.interp(image[..., channel], found, wanted)
+        quantiles = quantiles + jnp.arange(QUANTILES) * 1e-7
+        return jnp.interp(image[..., channel], quantiles, target)
 
-    channels = [one_channel(channel) for channel in range(image.shape[-1])]
+    channels = [mapped(channel) for channel in range(image.shape[-1])]
     return jnp.clip(jnp.stack(channels, axis=-1), 0.0, 1.0)
 
 

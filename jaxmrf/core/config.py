@@ -9,9 +9,9 @@ from jaxmrf.errors import ConfigError
 
 Normalization = Literal["relative", "authors", "sum"]
 Overlap = Literal["mean", "rms", "sum"]
-Matching = Literal["auto", "exact"]  # those that come along; `matchers.MATCHERS` has all
+Matching = Literal["auto", "exact"]  # built in; `matchers.MATCHERS` has all
 Initialization = Literal["content", "noise", "shuffle"]
-Optimizer = Literal["lbfgs", "adam"]  # those that come along; `optimizers.OPTIMIZERS` has all
+Optimizer = Literal["lbfgs", "adam"]  # built in; `optimizers.OPTIMIZERS` has all
 LineSearch = Literal["none", "zoom"]
 Preconditioner = Literal["auto", "none", "spectral"]
 Color = Literal["match", "histogram", "keep", "none"]
@@ -60,7 +60,7 @@ class Option(NamedTuple):
       minimum: least value, of each part of a list.
       above: bound below its values.
       maximum: largest value.
-      choices: the values that come along where others can be registered.
+      choices: the built-in values where others can be registered.
     """
 
     help: str = ""

@@ -48,7 +48,7 @@ class Network(nn.Module):
         slow: Float[Array, "h8 w8 3"],
         shapes: tuple[tuple[int, ...], ...],
     ) -> Float[Array, "h w 3"]:
-        """Returns what is added to the slow colors.
+        """Returns the colors that are added to the slow ones.
 
         Args:
           fine: features of the finer layer, about one in square mean.
@@ -121,7 +121,7 @@ def initial(channels: Mapping[str, int], key: jax.Array) -> PyTree:
 def _doubled(x: Float[Array, "_ _ c"], shape: tuple[int, ...]) -> Float[Array, "h w c"]:
     """Returns a map at twice its sides, continued by one position where `shape` is odd."""
     x = jnp.repeat(jnp.repeat(x, 2, axis=0), 2, axis=1)
-    after = [(0, wanted - length) for wanted, length in zip(shape, x.shape, strict=False)]
+    after = [(0, side - length) for side, length in zip(shape, x.shape, strict=False)]
     return jnp.pad(x, (*after, (0, 0)), mode="edge")
 
 
@@ -131,5 +131,5 @@ def _continued(x: Float[Array, "_ _ c"], by: int) -> Float[Array, "_ _ c"]:
 
 
 def _inner(x: Float[Array, "_ _ c"], by: int) -> Float[Array, "_ _ c"]:
-    """Returns a map without what `_continued` added."""
+    """Returns a map without the border that `_continued` added."""
     return x[by:-by, by:-by]

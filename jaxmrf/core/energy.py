@@ -43,7 +43,7 @@ class Region(NamedTuple):
 
 
 class Factors(NamedTuple):
-    """What the terms are multiplied by: weights with the normalization.
+    """Factors of the terms of the energy: weights with the normalization.
 
     Attributes:
       content: of the content term.
@@ -57,7 +57,7 @@ class Factors(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """What the picture of one pyramid level is compared with.
+    """Targets of one pyramid level, which its picture is compared with.
 
     Attributes:
       content: content features [h, w, C], None for un-guided synthesis.
@@ -167,7 +167,7 @@ def total_and_state(
     *,
     program: Program,
 ) -> tuple[Float[Array, ""], tuple[dict[str, Float[Array, ""]], dict[str, Any]]]:
-    """Returns what `total` does, with the state of an earlier call unless `refresh`.
+    """Returns energy and terms as `total`, with the state of an earlier call unless `refresh`.
 
     Args:
       network: the network.

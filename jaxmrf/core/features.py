@@ -1,4 +1,4 @@
-"""What a network has to be for the energy: a function to named layers, and its parameters."""
+"""Networks as the energy takes them: a function to named layers, and its parameters."""
 
 import dataclasses
 from collections.abc import Mapping

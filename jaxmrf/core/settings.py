@@ -27,7 +27,7 @@ Group = TypeVar("Group")
 
 @dataclasses.dataclass(frozen=True)
 class CopySettings:
-    """Of the rotated and scaled copies of a style; the fields are those of `Config`."""
+    """Settings of the rotated and scaled copies of a style; the fields are those of `Config`."""
 
     rotations: int = Config.rotations
     rotation_step: float = Config.rotation_step
@@ -37,7 +37,7 @@ class CopySettings:
 
 @dataclasses.dataclass(frozen=True)
 class PatchSettings:
-    """Of patches and of how they are matched; the fields are those of `Config`."""
+    """Settings of patches and of their matching; the fields are those of `Config`."""
 
     layers: tuple[str, ...] = Config.layers
     patch_size: int = Config.patch_size
@@ -53,7 +53,7 @@ class PatchSettings:
 
 @dataclasses.dataclass(frozen=True)
 class DescentSettings:
-    """Of the optimizer; the fields are those of `Config`, the preconditioner is chosen."""
+    """Settings of the optimizer: the fields of `Config`, with the preconditioner chosen."""
 
     optimizer: str = Config.optimizer
     line_search: str = Config.line_search

@@ -27,7 +27,7 @@ SMALLEST_SHARE = 0.001
 
 
 ENDING = "_sem.png"
-"""Of the name of a guide beside its picture, as in the code of Champandard 2016."""
+"""End of the name of a guide beside its picture, as in the code of Champandard 2016."""
 
 
 def beside(picture: Path) -> Path | None:
@@ -58,14 +58,14 @@ def load(
     if len(styles) != len(style_shapes):
         raise ConfigError(f"{len(styles)} style guide(s) for {len(style_shapes)} style(s)")
     pictures = [
-        _load(*each) for each in zip((content, *styles), (shape, *style_shapes), strict=True)
+        _load(*guide) for guide in zip((content, *styles), (shape, *style_shapes), strict=True)
     ]
     palette = np.zeros((0, 3), np.float32)
     for path, pixels in zip((content, *styles), pictures, strict=True):
         palette = _with_colors_of(pixels, palette, path)
     channels = [_channels(pixels, palette) for pixels in pictures]
     in_content = channels[0].sum(axis=(0, 1)) > 0
-    in_styles = sum(found.sum(axis=(0, 1)) for found in channels[1:]) > 0
+    in_styles = sum(labels.sum(axis=(0, 1)) for labels in channels[1:]) > 0
     for color in palette[(in_content & ~in_styles)[: len(palette)]]:
         raise ConfigError(f"the label {code(color)} of {content} is in no style guide")
     return Guides(channels[0], tuple(channels[1:]))

@@ -177,24 +177,24 @@ def check_size(path: Path, shape: Shape) -> None:
         raise ImageError(f"{path.suffix} holds at most {limit} pixels a side; choose .png or .tif")
 
 
-def save(path: Path, picture: Picture, settings: Mapping[str, object]) -> None:
+def save(path: Path, picture: Picture, record: Mapping[str, object]) -> None:
     """Writes a picture; the format follows from the suffix, TIFF has 16 bits.
 
-    Alpha is written where the format has it. The same picture and settings give the
+    Alpha is written where the format has it. The same picture and record give the
     same bytes.
 
     Args:
       path: a name in `WRITABLE`.
       picture: what to write.
-      settings: stored in the file as JSON (PNG text ``jaxmrf``, else the EXIF or TIFF
-        image description).
+      record: how it was made, stored in the file as JSON (PNG text ``jaxmrf``, else the EXIF
+        or TIFF image description).
 
     Raises:
       ImageError: if the file cannot be written.
     """
     check_output(path)
     check_size(path, picture.pixels.shape[:2])
-    content = encode(picture, WRITABLE[path.suffix.lower()], settings)
+    content = encode(picture, WRITABLE[path.suffix.lower()], record)
     try:
         with atomic.write(path) as temporary:
             temporary.write(content)
@@ -202,11 +202,11 @@ def save(path: Path, picture: Picture, settings: Mapping[str, object]) -> None:
         raise ImageError(f"cannot write {path}: {error.strerror}") from None
 
 
-def encode(picture: Picture, format_name: str, settings: Mapping[str, object]) -> bytes:
+def encode(picture: Picture, format_name: str, record: Mapping[str, object]) -> bytes:
     """Returns the content of a file of a format in `WRITABLE`."""
     import tifffile  # loaded when needed: it takes long
 
-    description = json.dumps(settings, sort_keys=True)
+    description = json.dumps(record, sort_keys=True)
     buffer = io.BytesIO()
     layers = [picture.pixels]
     if picture.alpha is not None and format_name != "JPEG":
@@ -241,7 +241,7 @@ def encode(picture: Picture, format_name: str, settings: Mapping[str, object]) -
 
 
 def read_settings(path: Path) -> dict[str, object]:
-    """Returns the settings that `save` stored in a picture.
+    """Returns the record that `save` stored in a picture.
 
     Raises:
       ImageError: if the file cannot be read or has none.

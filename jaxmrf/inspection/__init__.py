@@ -1,1 +1,1 @@
-"""What a run did, in pictures."""
+"""Inspections: what a run did, in pictures."""

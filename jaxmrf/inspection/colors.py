@@ -39,10 +39,10 @@ def colored(
 
 
 def keys(shapes: Sequence[Shape]) -> list[Float[np.ndarray, "_ _ 3"]]:
-    """Returns for styles of these (height, width) a picture with the color of each place."""
-    found = []
+    """Returns a picture with the color of each place, for styles of these (height, width)."""
+    pictures = []
     for number, (height, width) in enumerate(shapes):
         rows, columns = (np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width
         place = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).astype(np.float32)
-        found.append(colored(place, np.full((height, width), number), shapes))
-    return found
+        pictures.append(colored(place, np.full((height, width), number), shapes))
+    return pictures

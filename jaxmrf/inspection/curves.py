@@ -12,7 +12,7 @@ SIZE, DOTS_PER_INCH = (8.0, 4.5), 120
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Returns the records of a trace, see `paint.Job.trace`.
+    """Returns the records of a trace, see `Job.trace`.
 
     Raises:
       ConfigError: if the file cannot be read, holds none, or something else.
@@ -52,10 +52,10 @@ def series(records: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     A term that a record lacks is not a number there.
     """
     names = dict.fromkeys(name for record in records for name in record["terms"])
-    found = {"energy": [record["energy"] for record in records]}
+    curves = {"energy": [record["energy"] for record in records]}
     for name in names:
-        found[name] = [record["terms"].get(name, float("nan")) for record in records]
-    return found
+        curves[name] = [record["terms"].get(name, float("nan")) for record in records]
+    return curves
 
 
 def draw(records: Sequence[Mapping[str, Any]]) -> bytes:

@@ -32,7 +32,7 @@ PAGE = "index.html"
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What to show of a picture.
+    """A picture to inspect, and what to show of it.
 
     Attributes:
       picture: the finished picture, an output of jaxmrf.
@@ -92,7 +92,7 @@ INPUTS = ("content", "style", "content_guide", "style_guide", "mask")
 """Inputs of a run, by the names of their options."""
 
 _STORED = {"style_guide": "style_guides"}
-"""What the settings of a picture call an input, where that is not the name of its option."""
+"""What the record of a picture calls an input, where that is not the name of its option."""
 
 
 def write_report(
@@ -146,19 +146,19 @@ def job_of(request: Request) -> Job:
       ImageError: if the file is no picture that jaxmrf made.
       ConfigError: if an input is not found.
     """
-    written = image.read_settings(request.picture)
-    config = written.get("config")
-    if not isinstance(config, dict) or not {"style", "command", "width", "height"} <= set(written):
+    record = image.read_settings(request.picture)
+    config = record.get("config")
+    if not isinstance(config, dict) or not {"style", "command", "width", "height"} <= set(record):
         raise ConfigError(f"{request.picture} does not say how it was made")
     values = {name: value for name, value in config.items() if value is not None}
-    if written["command"] == "synthesize":
-        values["size"] = f"{written['width']}x{written['height']}"
+    if record["command"] == "synthesize":
+        values["size"] = f"{record['width']}x{record['height']}"
     for name in INPUTS:
-        stored = written.get(_STORED.get(name, name))
+        stored = record.get(_STORED.get(name, name))
         if stored:
             values[name] = _input(name, stored, request)
     job = options.job({**values, "output": request.picture})
-    shape, expected = image.shape_of(request.picture), (written["height"], written["width"])
+    shape, expected = image.shape_of(request.picture), (record["height"], record["width"])
     if shape != expected:
         raise ConfigError(
             f"{request.picture} has {shape[1]}×{shape[0]} pixels and was painted with "
@@ -170,17 +170,19 @@ def job_of(request: Request) -> Job:
 def _input(name: str, stored: Any, request: Request) -> Any:
     """Returns the file or the files of an input, those that the user names first."""
     option = "--" + name.replace("_", "-")
-    given = request.inputs.get(name)
+    named = request.inputs.get(name)
     if not isinstance(stored, list):
-        return given or _found(str(stored), option, request.picture)
-    if given and len(given) != len(stored):
+        return named or _find_input(str(stored), option, request.picture)
+    if named and len(named) != len(stored):
         raise ConfigError(
-            f"{request.picture} was made with {len(stored)} of {option}, here are {len(given)}"
+            f"{request.picture} was made with {len(stored)} of {option}, here are {len(named)}"
         )
-    return list(given or [_found(str(each), option, request.picture) for each in stored])
+    return list(
+        named or [_find_input(str(stored_name), option, request.picture) for stored_name in stored]
+    )
 
 
-def _found(stored: str, option: str, picture: Path) -> Path:
+def _find_input(stored: str, option: str, picture: Path) -> Path:
     name = Path(stored).name
     for path in (picture.parent / name, Path(name)):
         if path.is_file():
@@ -198,8 +200,8 @@ def network_of(picture: Path, file: Path | None) -> weights.Loaded:
       ImageError: if the file is no picture that jaxmrf made.
       WeightsError: if it is not there, or the weights are others.
     """
-    written = image.read_settings(picture)
-    name, digest = str(written.get("network")), written.get("weights_sha256")
+    record = image.read_settings(picture)
+    name, digest = str(record.get("network")), record.get("weights_sha256")
     loaded = weights.load(name if name in ("vgg16", "vgg19") else "auto", file)
     if loaded.sha256 != digest:
         raise WeightsError(
@@ -210,13 +212,13 @@ def network_of(picture: Path, file: Path | None) -> weights.Loaded:
 
 
 class _Folder:
-    """Where the files go, each of them whole or not at all; made with the first of them."""
+    """The folder of the files, each of them whole or not at all; made with the first of them."""
 
     def __init__(self, request: Request, job: Job, on_file: Callable[[Path], Any]) -> None:
         self._path, self._on_file = request.folder, on_file
-        given = (job.output, job.content, *job.styles, job.content_guide, *job.style_guides)
-        given = (*given, job.mask, request.trace)
-        self._inputs = {path.resolve() for path in given if path is not None}
+        paths = (job.output, job.content, *job.styles, job.content_guide, *job.style_guides)
+        paths = (*paths, job.mask, request.trace)
+        self._inputs = {path.resolve() for path in paths if path is not None}
         existing = self._path
         while not existing.exists():
             existing = existing.parent
@@ -274,12 +276,12 @@ def _matches(
     beside = _beside(pictures.styles, colors.keys(shapes), longest)
     colored = [folder.figure("key.png", beside, "the style, and the color of each place", "PNG")]
     assembled = []
-    for name, found in maps.items():
-        places = colors.colored(found.place, style_of_copy[found.copy], shapes)
-        places = places.repeat(found.step, axis=0).repeat(found.step, axis=1)
-        caption = f"{name}: {_taken(found, copies)}"
+    for name, matches in maps.items():
+        places = colors.colored(matches.place, style_of_copy[matches.copy], shapes)
+        places = places.repeat(matches.step, axis=0).repeat(matches.step, axis=1)
+        caption = f"{name}: {_taken(matches, copies)}"
         colored.append(folder.figure(f"matches-{name}.png", places, caption, "PNG"))
-        assembled.append(folder.figure(f"assembled-{name}.png", found.assembled, name))
+        assembled.append(folder.figure(f"assembled-{name}.png", matches.assembled, name))
     return [
         Section("Where each position found its match", MATCHES, tuple(colored)),
         Section("The style put together at the matches", ASSEMBLED, tuple(assembled)),
@@ -318,7 +320,7 @@ def _beside(
     for pair in zip(styles, keys, strict=True):
         height, width, _ = pair[0].shape
         shape = pyramid.fit(height, width, longest)
-        style, key = (np.asarray(at_size(jnp.asarray(each), shape)) for each in pair)
+        style, key = (np.asarray(at_size(jnp.asarray(picture), shape)) for picture in pair)
         pairs.append(np.concatenate([style, np.ones((shape[0], GAP, 3), np.float32), key], axis=1))
     width = max(pair.shape[1] for pair in pairs)
     return np.concatenate(
@@ -329,12 +331,12 @@ def _beside(
     )[:-GAP]
 
 
-def _taken(found: match_map.MatchMap, copies: list[match_map.Copy]) -> str:
+def _taken(matches: match_map.MatchMap, copies: list[match_map.Copy]) -> str:
     """Returns how alike the matches are, and from which copies they come where there are many."""
-    text = f"mean score {found.score.mean():.2f}"
+    text = f"mean score {matches.score.mean():.2f}"
     if len(copies) == 1:
         return text
-    shares = match_map.shares(found, len(copies))
+    shares = match_map.shares(matches, len(copies))
     order = np.argsort(-shares, kind="stable")[:MOST_TAKEN]
     named = [f"{shares[index]:.0%} from {_name(copies[index], copies)}" for index in order]
     return ", ".join([text, *named])
@@ -342,9 +344,9 @@ def _taken(found: match_map.MatchMap, copies: list[match_map.Copy]) -> str:
 
 def _name(copy: match_map.Copy, copies: list[match_map.Copy]) -> str:
     parts = [f"style {copy.style + 1}"] if copies[-1].style else []
-    if any(each.degrees for each in copies):
+    if any(other.degrees for other in copies):
         parts.append(f"turned {copy.degrees:g}°")
-    if any(each.ratio != 1.0 for each in copies):
+    if any(other.ratio != 1.0 for other in copies):
         parts.append(f"×{copy.ratio:.3g}")
     return " ".join(parts)
 

@@ -16,7 +16,7 @@ from jaxmrf.planning import resolved
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What to paint.
+    """A picture to paint.
 
     Attributes:
       styles: the paintings.
@@ -55,15 +55,22 @@ class Job:
 def check_files(job: Job) -> None:
     """Checks before a long run that outputs can be written and take no input's place."""
     image.check_output(job.output)
-    given = (job.content, *job.styles, job.initial, job.content_guide, *job.style_guides, job.mask)
-    inputs = {path.resolve() for path in given if path is not None}
+    pictures = (
+        job.content,
+        *job.styles,
+        job.initial,
+        job.content_guide,
+        *job.style_guides,
+        job.mask,
+    )
+    inputs = {path.resolve() for path in pictures if path is not None}
     written = {"preview": job.preview if job.preview_every else None, "trace": job.trace}
     for name, path in written.items():
         if path is not None and path.resolve() in {*inputs, job.output.resolve()}:
             raise ImageError(f"the {name} would overwrite {path}; choose another name")
     if job.trace is not None:
-        there = job.trace if job.trace.exists() else job.trace.parent
-        if job.trace.is_dir() or not os.access(there, os.W_OK):
+        place = job.trace if job.trace.exists() else job.trace.parent
+        if job.trace.is_dir() or not os.access(place, os.W_OK):
             raise ImageError(
                 f"cannot write the trace {job.trace}: no such folder, or no permission"
             )
@@ -78,16 +85,18 @@ def with_guides(job: Job) -> Job:
         return job
     if not job.config.guide_weight or not job.config.matches_patches():
         return job
-    found = [guides.beside(path) for path in (job.content, *job.styles)]
-    if None in found:
+    guide_paths = [guides.beside(path) for path in (job.content, *job.styles)]
+    if None in guide_paths:
         return job
-    return dataclasses.replace(job, content_guide=found[0], style_guides=tuple(found[1:]))
+    return dataclasses.replace(
+        job, content_guide=guide_paths[0], style_guides=tuple(guide_paths[1:])
+    )
 
 
 def guides_found(job: Job) -> str:
     """Returns a line that says which guides were taken without being asked for."""
-    found = (job.content_guide, *job.style_guides)
-    names = ", ".join(path.name for path in found if path is not None)
+    guide_paths = (job.content_guide, *job.style_guides)
+    names = ", ".join(path.name for path in guide_paths if path is not None)
     return f"guides found beside the pictures: {names} (--guide-weight 0 leaves them out)"
 
 

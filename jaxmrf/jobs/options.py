@@ -9,9 +9,8 @@ from typing import Any, get_args, get_origin
 
 import tomli_w
 
-from jaxmrf.core import config as settings
 from jaxmrf.core import presets
-from jaxmrf.core.config import Config
+from jaxmrf.core.config import Config, Initialization
 from jaxmrf.errors import ConfigError
 from jaxmrf.jobs.job import Job, with_guides
 from jaxmrf.jobs.option_table import acting_on, nearest
@@ -78,7 +77,7 @@ def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
             "such as 512"
         )
     initial = None
-    if "init" in values and values["init"] not in get_args(settings.Initialization):
+    if "init" in values and values["init"] not in get_args(Initialization):
         initial = values.pop("init")
     chosen = {
         name: _converted(name, _CONFIG[name], value)
@@ -119,20 +118,20 @@ def without_effect(values: Mapping[str, Any], job: Job) -> dict[str, str]:
         list do not count.
       job: what `job` made of them.
     """
-    given = {
+    chosen = {
         name.replace("-", "_"): value
         for name, value in values.items()
         if value not in (None, [], ())
     }
     idle = _idle(job.config, job.content is not None)
-    found = {name: idle[name] for name in given if name in idle}
-    if job.content is None and given.get("init") == "content":
-        found["init content"] = NO_CONTENT
+    reasons = {name: idle[name] for name in chosen if name in idle}
+    if job.content is None and chosen.get("init") == "content":
+        reasons["init content"] = NO_CONTENT
     guided = with_guides(job)
-    weighs = "guide_weight" in given and job.config.guide_weight
+    weighs = "guide_weight" in chosen and job.config.guide_weight
     if weighs and not (guided.content_guide or guided.style_guides):
-        found.setdefault("guide_weight", "there are no guides")
-    return found
+        reasons.setdefault("guide_weight", "there are no guides")
+    return reasons
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -150,33 +149,33 @@ def read_toml(path: Path) -> dict[str, Any]:
     values = {name.replace("-", "_"): value for name, value in values.items()}
     for name, value in values.items():
         _check_name(name)
-        if name in _INPUTS and not (name == "init" and value in get_args(settings.Initialization)):
-            found = [_beside(path, one) for one in _listed(value)]
-            values[name] = found if isinstance(value, list) else found[0]
+        if name in _INPUTS and not (name == "init" and value in get_args(Initialization)):
+            paths = [_beside(path, file_name) for file_name in _listed(value)]
+            values[name] = paths if isinstance(value, list) else paths[0]
     return values
 
 
-def to_toml(written: Mapping[str, Any]) -> str:
+def to_toml(record: Mapping[str, Any]) -> str:
     """Returns the options that made a picture as TOML, to be given back to `read_toml`.
 
     Args:
-      written: what is stored in the picture, see `paint.run`.
+      record: what is stored in the picture, see `job.record_of`.
     """
-    values = {name: value for name, value in written["config"].items() if value is not None}
-    synthesis = written["command"] == "synthesize"
+    values = {name: value for name, value in record["config"].items() if value is not None}
+    synthesis = record["command"] == "synthesize"
     deciding = {name: values[name] for name in ("color", "tileable") if name in values}
     idle = set(_idle(Config(style_loss=tuple(values["style_loss"]), **deciding), not synthesis))
-    if not written.get("content_guide") and values.get("guide_weight"):
+    if not record.get("content_guide") and values.get("guide_weight"):
         idle.add("guide_weight")
     if synthesis:
-        values["size"] = f"{written['width']}x{written['height']}"
+        values["size"] = f"{record['width']}x{record['height']}"
         if values["init"] == "content":  # what a run is called that starts from noise here
             idle.add("init")
     values = {name: value for name, value in values.items() if name not in idle}
     files = {"content_guide": "content_guide", "style_guide": "style_guides", "mask": "mask"}
     for name, stored in {**files, "init": "initial"}.items():
-        if written.get(stored):
-            values[name] = written[stored]
+        if record.get(stored):
+            values[name] = record[stored]
     return tomli_w.dumps(values)
 
 
@@ -201,7 +200,7 @@ def from_arguments(
       >>> from_arguments(["a.png", "--tv-weight=0.1", "--tileable", "b.png"])
       (['a.png', 'b.png'], {'tv_weight': '0.1', 'tileable': 'true'})
     """
-    words, found, rest = [], {}, list(arguments)
+    words, texts, rest = [], {}, list(arguments)
     while rest:
         flag, separator, value = rest.pop(0).partition("=")
         if not flag.startswith("-"):
@@ -222,8 +221,8 @@ def from_arguments(
             if not rest:
                 raise ConfigError(f"the option {flag} needs a value")
             value = rest.pop(0)
-        found[name] = [*found.get(name, ()), value] if name in _PATH_LISTS else value
-    return words, found
+        texts[name] = [*texts.get(name, ()), value] if name in _PATH_LISTS else value
+    return words, texts
 
 
 def to_arguments(values: Mapping[str, Any]) -> list[str]:
@@ -293,9 +292,9 @@ def _beside(file: Path, value: Any) -> Any:
 
 
 def _check_numbers(own: Mapping[str, Any]) -> None:
-    every, memory = own.get("preview_every", 0), own.get("memory", 1.0)
-    if not isinstance(every, int) or isinstance(every, bool) or every < 0:
-        raise ConfigError(f"preview_every is {every!r}; it must be a whole number, 0 for none")
+    interval, memory = own.get("preview_every", 0), own.get("memory", 1.0)
+    if not isinstance(interval, int) or isinstance(interval, bool) or interval < 0:
+        raise ConfigError(f"preview_every is {interval!r}; it must be a whole number, 0 for none")
     if not isinstance(memory, int | float) or isinstance(memory, bool):
         raise ConfigError(f"memory is {memory!r}; it must be a number of gigabytes")
 
@@ -337,7 +336,7 @@ def parse_shape(text: str) -> tuple[int, int]:
     Raises:
       ConfigError: if it is something else.
     """
-    found = re.fullmatch(r"(\d{1,6})[x×](\d{1,6})", text.strip())
-    if not found or not int(found[1]) or not int(found[2]):
+    sides = re.fullmatch(r"(\d{1,6})[x×](\d{1,6})", text.strip())
+    if not sides or not int(sides[1]) or not int(sides[2]):
         raise ConfigError(f"size is {text!r}; give width and height, such as 640x480")
-    return int(found[2]), int(found[1])
+    return int(sides[2]), int(sides[1])

@@ -77,9 +77,13 @@ def run(
     warned = False
     watch = Watch(job, record, on_warning)
 
-    def planned(found: Planned) -> None:
-        on_plan(found)
-        for note in (*notes, *inputs.left_out(job, found.settings), *_loose(job, pictures, found)):
+    def announce(planned: Planned) -> None:
+        on_plan(planned)
+        for note in (
+            *notes,
+            *inputs.left_out(job, planned.settings),
+            *_loose(job, pictures, planned),
+        ):
             on_warning(note)
         worth_it = is_worth_a_forecast(shape, job.config)
         if on_suitability is not None and pictures.content is not None and worth_it:
@@ -99,7 +103,7 @@ def run(
         network=loaded.network,
         memory_budget=None if job.memory is None else int(job.memory * 1e9),
         judge_matches=job.trace is not None,
-        on_plan=planned,
+        on_plan=announce,
     )
     with contextlib.closing(watch):
         try:

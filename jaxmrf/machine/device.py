@@ -28,8 +28,8 @@ def choose(kind: str) -> jax.Device:  # pyright: ignore[reportInvalidTypeForm]  
     try:
         device = jax.devices(kind)[0]
     except RuntimeError:
-        found = ", ".join(sorted({device.platform for device in jax.devices()}))
-        raise DeviceError(f"there is no device {kind!r}; found: {found}") from None
+        platforms = ", ".join(sorted({device.platform for device in jax.devices()}))
+        raise DeviceError(f"there is no device {kind!r}; found: {platforms}") from None
     jax.config.update("jax_default_device", device)
     return device
 

@@ -28,7 +28,7 @@ def download(
     max_bytes: int,
     on_progress: Callable[[int, int | None], None] = lambda done, total: None,
 ) -> None:
-    """Downloads `url` to the file `part`, continuing what is there already.
+    """Downloads `url` to the file `part`, continuing a download that broke off.
 
     What was loaded stays in `part` if the connection breaks, for the next call.
 
@@ -38,7 +38,7 @@ def download(
       algorithm: of the digest, ``md5`` or ``sha256``.
       digest: expected digest in hexadecimal, or its beginning.
       max_bytes: more than this is not loaded.
-      on_progress: called with the bytes there and the bytes in all, if known.
+      on_progress: called with the bytes loaded and the bytes in all, if known.
 
     Raises:
       FetchError: if the server refuses, the connection keeps breaking, or the digest is
@@ -69,47 +69,49 @@ def download(
             f"cannot load {url}: {failure}; call again to continue, or load the file "
             "yourself and give it to: jaxmrf weights convert FILE"
         )
-    found = atomic.digest(part, algorithm)
-    if not found.startswith(digest):
+    file_digest = atomic.digest(part, algorithm)
+    if not file_digest.startswith(digest):
         part.unlink()
-        raise FetchError(f"{url} was altered or damaged: {algorithm} is {found}, expected {digest}")
+        raise FetchError(
+            f"{url} was altered or damaged: {algorithm} is {file_digest}, expected {digest}"
+        )
 
 
 def _load(
     url: str, part: Path, max_bytes: int, on_progress: Callable[[int, int | None], None]
 ) -> None:
-    """Loads what is missing; raises if the connection ends before the last byte."""
-    there = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={there}-"} if there else {})
+    """Loads the missing bytes; raises if the connection ends before the last one."""
+    loaded = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={loaded}-"} if loaded else {})
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
         if response.status != 206:
-            there = 0  # the server sends the whole file
+            loaded = 0  # the server sends the whole file
         length = response.headers.get("Content-Length")
-        total = there + int(length) if length is not None and length.isdecimal() else None
+        total = loaded + int(length) if length is not None and length.isdecimal() else None
         if total is not None and total > max_bytes:
             raise FetchError(f"{url} has {total} bytes, more than VGG weights can have")
-        with part.open("r+b" if there else "wb") as file:
-            file.seek(there)
-            _copy(response, file, there, total, max_bytes, on_progress)
+        with part.open("r+b" if loaded else "wb") as file:
+            file.seek(loaded)
+            _copy(response, file, loaded, total, max_bytes, on_progress)
 
 
 def _copy(
     response: http.client.HTTPResponse,
     file: BinaryIO,
-    there: int,
+    loaded: int,
     total: int | None,
     max_bytes: int,
     on_progress: Callable[[int, int | None], None],
 ) -> None:
-    on_progress(there, total)
+    on_progress(loaded, total)
     while data := response.read(CHUNK):
         file.write(data)
-        there += len(data)
-        if there > max_bytes:
+        loaded += len(data)
+        if loaded > max_bytes:
             raise FetchError(f"{response.url} sends more bytes than VGG weights can have")
-        on_progress(there, total)
-    if total is not None and there < total:
-        raise ConnectionError(f"the connection broke after {there} of {total} bytes")
+        on_progress(loaded, total)
+    if total is not None and loaded < total:
+        raise ConnectionError(f"the connection broke after {loaded} of {total} bytes")
 
 
 def _is_about_files(error: Exception) -> bool:

@@ -67,7 +67,7 @@ def load(name: str = "auto", file: Path | None = None) -> Loaded:
 
     Args:
       name: ``vgg16``, ``vgg19``, or ``auto``: VGG-19 if it was fetched or converted, else
-        the VGG-16 that comes along.
+        the VGG-16 of this package.
       file: weight file of any known format; takes the place of every other, as does the
         environment variable JAXMRF_WEIGHTS.
 
@@ -129,7 +129,7 @@ def load_file(path: Path, *, sha256: str | None = None, architecture: str | None
 
 
 def load_decoder(network: vgg.VGGFeatures) -> Decoder | None:
-    """Loads the decoder of a network: one of your own, else the one that comes along.
+    """Loads the decoder of a network: one of your own, else that of this package.
 
     Returns:
       None if there is none that was trained for this network.
@@ -287,7 +287,7 @@ class Verified(NamedTuple):
 
 
 def verify() -> dict[Path, Verified | WeightsError]:
-    """Reads every weight file that is there, which compares its digests.
+    """Reads all weight files that `load` may take, which compares their digests.
 
     Returns:
       By path what it holds, or what is wrong with the file.
@@ -299,14 +299,14 @@ def verify() -> dict[Path, Verified | WeightsError]:
                 files_of_kind[stored_file(stored)] = None
     if os.environ.get(ENVIRONMENT):
         networks[Path(os.environ[ENVIRONMENT])] = None
-    found: dict[Path, Verified | WeightsError] = {}
+    results: dict[Path, Verified | WeightsError] = {}
     for digests, check in ((networks, _verified_network), (decoders, _verified_decoder)):
         for path, digest in digests.items():
             try:
-                found[path] = check(path, digest)
+                results[path] = check(path, digest)
             except WeightsError as error:
-                found[path] = error
-    return found
+                results[path] = error
+    return results
 
 
 def _verified_network(path: Path, sha256: str | None) -> Verified:
@@ -345,7 +345,7 @@ def check_name(name: str, known: tuple[str, ...]) -> None:
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
-    """Returns what changes when a file is replaced, None if it is not there."""
+    """Returns inode and time of a file, which change when it is replaced; None if there is none."""
     if not path.exists():
         return None
     status = path.stat()

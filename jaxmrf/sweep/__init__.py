@@ -1,1 +1,1 @@
-"""The same pictures with a grid of settings, on one sheet."""
+"""Sweeps: the same pictures with a grid of options, on one sheet."""

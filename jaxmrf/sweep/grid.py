@@ -34,7 +34,7 @@ class Axis(NamedTuple):
     values: tuple[Any, ...]
 
 
-def axes(given: Mapping[str, str | Sequence[str]]) -> tuple[dict[str, Any], list[Axis]]:
+def axes(texts: Mapping[str, str | Sequence[str]]) -> tuple[dict[str, Any], list[Axis]]:
     """Divides options by name into those with one value and those with several.
 
     See `options.alternatives` for what is between values. Where an option is given several
@@ -47,24 +47,24 @@ def axes(given: Mapping[str, str | Sequence[str]]) -> tuple[dict[str, Any], list
       >>> axes({"seed": "1,2", "size": "256", "iterations": "60,30;20"})[1]
       [Axis(name='seed', values=('1', '2')), Axis(name='iterations', values=('60,30', '20'))]
     """
-    fixed, found = {}, []
-    for name, value in given.items():
+    fixed, grid = {}, []
+    for name, value in texts.items():
         if isinstance(value, str):
             values = options.alternatives(name, value)
         else:
-            values = list(itertools.product(*(options.alternatives(name, one) for one in value)))
+            values = list(itertools.product(*(options.alternatives(name, text) for text in value)))
         if len(values) > 1:
-            found.append(Axis(name, tuple(values)))
+            grid.append(Axis(name, tuple(values)))
         else:
             fixed[name] = values[0]
-    if not found:
+    if not grid:
         raise ConfigError(
             "no option has several values; give one, such as --content-weight 0.1,0.3"
         )
-    count = math.prod(len(axis.values) for axis in found)
+    count = math.prod(len(axis.values) for axis in grid)
     if count > MOST_CELLS:
         raise ConfigError(f"the grid has {count} cells; it may have {MOST_CELLS}")
-    return fixed, found
+    return fixed, grid
 
 
 def cells(grid: Sequence[Axis]) -> Iterator[dict[str, Any]]:
@@ -90,15 +90,15 @@ def lines(
     Raises:
       ConfigError: if an option cannot be used.
     """
-    found, faults = [], {}
+    cell_lines, faults = [], {}
     for number, cell in enumerate(cells(grid), 1):
         row = {**fixed, **cell, "output": _name(cell)}
         try:
-            found.append(manifest.line(number, row, Path(), folder, defaults))
+            cell_lines.append(manifest.line(number, row, Path(), folder, defaults))
         except ConfigError as error:
             faults[number] = str(error)
     _refuse(grid, faults)
-    return found
+    return cell_lines
 
 
 def shapes(grid: Sequence[Axis], lines: Sequence[Line]) -> list[Shape]:
@@ -113,14 +113,14 @@ def shapes(grid: Sequence[Axis], lines: Sequence[Line]) -> list[Shape]:
       ConfigError: if a picture of these sides cannot be tiled; it names the cell, unless all
         have that fault.
     """
-    found, faults = [], {}
+    cell_shapes, faults = [], {}
     for line in lines:
         try:
-            found.append(inputs.shape_of(line.job))
+            cell_shapes.append(inputs.shape_of(line.job))
         except ConfigError as error:
             faults[line.number] = str(error)
     _refuse(grid, faults)
-    return found
+    return cell_shapes
 
 
 def check(grid: Sequence[Axis], lines: Sequence[Line], loaded: Loaded, bucket: int) -> None:
@@ -153,16 +153,16 @@ def check(grid: Sequence[Axis], lines: Sequence[Line], loaded: Loaded, bucket: i
 
 def _refuse(grid: Sequence[Axis], faults: Mapping[int, str]) -> None:
     """Raises the first fault, if there is one, with its cell unless all cells have it."""
-    every = list(cells(grid))
-    alike = len(faults) == len(every) and len(set(faults.values())) == 1
-    for number, cell in enumerate(every, 1):
+    all_cells = list(cells(grid))
+    alike = len(faults) == len(all_cells) and len(set(faults.values())) == 1
+    for number, cell in enumerate(all_cells, 1):
         if number in faults:
             named = ", ".join(f"{flag_of(name)} {text_of(value)}" for name, value in cell.items())
             raise ConfigError(faults[number] if alike else f"the cell {named}: {faults[number]}")
 
 
 def _files_of(job: Job) -> Job:
-    """Returns a job that has the files of another, and of its settings those of its size."""
+    """Returns a job with the files of another, and those of its options that its size needs."""
     config = Config(size=job.config.size, tileable=job.config.tileable)
     return dataclasses.replace(job, output=Path(), config=config)
 

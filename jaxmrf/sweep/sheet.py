@@ -25,7 +25,7 @@ INPUT_SHARE = 0.4
 """Height of the content and the styles in the corner, of that of a cell."""
 
 MOST_LETTERS = 32
-"""Of a value on the sheet; of longer ones the middle is left out."""
+"""Letters of a value on the sheet; of longer ones the middle is left out."""
 
 PAPER, INK, FAULT = "white", "#222222", "#aa0000"
 
@@ -110,9 +110,10 @@ def plan(
     ]
     height = max(1, round(INPUT_SHARE * cell[1]))
     small = [
-        one.resize((max(1, round(one.width * height / one.height)), height)) for one in pictures
+        picture.resize((max(1, round(picture.width * height / picture.height)), height))
+        for picture in pictures
     ]
-    return layout(grid, cell, [one.size for one in small]), small
+    return layout(grid, cell, [picture.size for picture in small]), small
 
 
 def draw(

@@ -86,9 +86,9 @@ def make_app(
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         tasks = [asyncio.create_task(queue.serve()), asyncio.create_task(_reap(store))]
-        await store.decoder.start()
+        await store.reader.start()
         yield
-        await store.decoder.stop()
+        await store.reader.stop()
         for task in tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -153,7 +153,9 @@ def file_names(content: str, style: str, *, same: bool = False) -> tuple[str, st
         stem, dot, suffix = (stem, dot, suffix) if stem else (title, "", "")
         numbered = (f"{stem}-{number}{dot}{suffix}" for number in itertools.count(2))
         name = next(
-            one for one in (title, *itertools.islice(numbered, 3)) if one.lower() not in taken
+            candidate
+            for candidate in (title, *itertools.islice(numbered, 3))
+            if candidate.lower() not in taken
         )
         taken.add(name.lower())
         names.append(name)

@@ -75,7 +75,7 @@ class Queue:
       archive: where runs are kept.
       pictures: what they are made of.
       controls: of the page.
-      settings: ``weights`` and ``device`` of the process that computes.
+      worker_options: ``weights`` and ``device`` of the process that computes.
     """
 
     def __init__(
@@ -83,10 +83,10 @@ class Queue:
         archive: Archive,
         pictures: Pictures,
         controls: Sequence[form.Control],
-        settings: Mapping[str, str | None],
+        worker_options: Mapping[str, str | None],
     ) -> None:
         self._archive, self._pictures, self._controls = archive, pictures, controls
-        self._settings = dict(settings)
+        self._worker_options = dict(worker_options)
         pictures.used = self._used
         self._process: asyncio.subprocess.Process | None = None
         self._active: list[Run] = []
@@ -203,7 +203,7 @@ class Queue:
                     stdout=subprocess.PIPE,
                     start_new_session=True,  # Ctrl-C is for the server
                 )
-                self._send(self._settings)
+                self._send(self._worker_options)
                 self._warm_up()
                 self._dispatch()
                 if process.stdout is not None:
@@ -225,10 +225,10 @@ class Queue:
         job = options.job(names | files)
         shape = result_shape((content.height, content.width), job.config)
         image.check_size(job.output, shape)
-        checks.check_network(accepted.get("network", "auto"), self._settings["weights"])
+        checks.check_network(accepted.get("network", "auto"), self._worker_options["weights"])
         checks.check_fit(job.config, (content.height, content.width), (style.height, style.width))
         titles = form.file_names(content.title, style.title, same=content.id == style.id)
-        more = [f"--{name}={value}" for name, value in self._settings.items() if value]
+        more = [f"--{name}={value}" for name, value in self._worker_options.items() if value]
         return Run(
             id=runs.new_id(),
             created=time.time(),

@@ -33,8 +33,8 @@ SECONDS = 90.0
 """Time that decoding a picture may take."""
 
 
-class Decoder:
-    """The other end: hands files to the process, one at a time."""
+class Reader:
+    """Hands uploads to the process that decodes them, one at a time."""
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
@@ -51,7 +51,7 @@ class Decoder:
             )
 
     async def stop(self) -> None:
-        """Ends the process."""
+        """Ends the process that decodes uploads."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.communicate()
@@ -138,7 +138,7 @@ def _answer(source: Path, target: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Runs the process."""
+    """Runs the process that decodes uploads."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints must not come between the messages
     with contextlib.suppress(ImportError):

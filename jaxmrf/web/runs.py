@@ -108,11 +108,11 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether nothing more will happen to the run."""
         return self.state in ENDED
 
     def forget_progress(self) -> None:
-        """Puts it back to where it was before it was started."""
+        """Puts the run back to where it was before it was started."""
         fresh = {field.name: field for field in dataclasses.fields(self)}
         for name in (
             *("level", "levels", "iteration", "iterations", "all_iterations"),

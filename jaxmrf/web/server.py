@@ -15,7 +15,7 @@ import uvicorn
 from jaxmrf.web import addresses, form, security
 from jaxmrf.web.app import example_paths, make_app
 from jaxmrf.web.queue import Queue
-from jaxmrf.web.reader import Decoder
+from jaxmrf.web.reader import Reader
 from jaxmrf.web.runs import Archive
 from jaxmrf.web.uploads import Pictures
 
@@ -28,7 +28,7 @@ SPARE_BYTES = 500_000_000
 
 @dataclasses.dataclass(frozen=True)
 class Site:
-    """What a server is told.
+    """A server to be: its address, its folder, and what it was told.
 
     Attributes:
       host: address it is bound to, as it was asked for.
@@ -36,7 +36,7 @@ class Site:
       folder: where pictures and runs are kept.
       disk: bytes that they may take.
       token: of the printed URL.
-      settings: ``weights`` and ``device`` of the process that computes, None at default.
+      worker_options: ``weights`` and ``device`` of the process that computes, None at default.
     """
 
     host: str
@@ -44,7 +44,7 @@ class Site:
     folder: Path
     disk: int
     token: str
-    settings: Mapping[str, str | None]
+    worker_options: Mapping[str, str | None]
 
 
 def serve(site: Site) -> None:
@@ -52,8 +52,8 @@ def serve(site: Site) -> None:
     controls = form.controls()
     room = _Room(site.folder, site.disk)
     closing = asyncio.Event()
-    store = Pictures(site.folder / "pictures", room, Decoder(), example_paths())
-    queue = Queue(Archive(site.folder / "runs"), store, controls, site.settings)
+    store = Pictures(site.folder / "pictures", room, Reader(), example_paths())
+    queue = Queue(Archive(site.folder / "runs"), store, controls, site.worker_options)
     guarded = security.Guard(
         make_app(store, queue, controls, closing),
         port=site.listening.getsockname()[1],

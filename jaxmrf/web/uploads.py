@@ -17,7 +17,7 @@ from PIL import Image
 
 from jaxmrf.errors import ImageError
 from jaxmrf.files import atomic
-from jaxmrf.web.reader import Decoder, view_of
+from jaxmrf.web.reader import Reader, view_of
 
 MAX_BYTES = 64_000_000
 """Bytes of an upload."""
@@ -35,7 +35,7 @@ ORPHAN_SECONDS = 24 * 3600.0
 """A picture that no run uses goes when nobody has wanted it for this time."""
 
 FORM_SECONDS = 3600.0
-"""For this time it stays even where space is wanted: an open form may use it."""
+"""Time that a picture stays even where space is wanted: an open form may use it."""
 
 FULL = "the disk space of this server is used up; delete runs from the gallery"
 
@@ -92,7 +92,7 @@ class Pictures:
     Args:
       folder: where they are kept.
       room: returns how many bytes may still be written; looks anew if told so.
-      decoder: decodes and encodes them.
+      reader: decodes and encodes them.
       examples: pictures that are always there, by title.
 
     Attributes:
@@ -103,11 +103,11 @@ class Pictures:
         self,
         folder: Path,
         room: Room,
-        decoder: Decoder,
+        reader: Reader,
         examples: Mapping[str, Path],
     ) -> None:
         self.used: Callable[[], set[str]] = set
-        self._folder, self._room, self.decoder = folder, room, decoder
+        self._folder, self._room, self.reader = folder, room, reader
         self._gate = asyncio.Semaphore(AT_ONCE)
         folder.mkdir(parents=True, exist_ok=True)
         self._uploads: dict[str, Upload] = {}
@@ -151,7 +151,7 @@ class Pictures:
                 name = secrets.token_urlsafe(12)
                 target = self._folder / f"{_PREFIX}{name}"
                 try:
-                    path, size = await self.decoder.decode(temporary, target)
+                    path, size = await self.reader.decode(temporary, target)
                 except ImageError as error:
                     raise UploadError(422, str(error)) from None
         view = view_of(target)

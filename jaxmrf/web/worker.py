@@ -285,8 +285,8 @@ class _Report:
         if self._worth_a_forecast and self._job.content is not None:
             paths = (self._job.content, *self._job.styles)
             content, style = (image.load(path).pixels for path in paths)
-            found = planning.measure_suitability(content, style, self._job.config, network)
-            text = suitability.advice(found, varied=self._job.config.variety > 0)
+            measured = planning.measure_suitability(content, style, self._job.config, network)
+            text = suitability.advice(measured, varied=self._job.config.variety > 0)
             if text is not None:
                 self._send({"told": "advice", "id": self._id, "text": text})
         self._away += time.monotonic() - started
@@ -353,7 +353,7 @@ def _write_thumbnail(output: Path) -> None:
 
 
 def main() -> None:
-    """Runs the process; the first line has the settings of the server."""
+    """Runs the process that computes; the first line has its options, see `Queue`."""
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     one_at_a_time = threading.Lock()
     os.dup2(2, 1)  # whatever a library prints must not come between the messages

@@ -1,4 +1,4 @@
-"""What a style loss is prepared from: features of the styles, their weights and labels."""
+"""Exemplars of a style loss: features of the styles, their weights and labels."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -15,7 +15,7 @@ PROPORTIONS = 0.02
 
 
 class Guides(NamedTuple):
-    """What is where, in picture and styles: one channel per label, in 0 to 1.
+    """Labels of the positions of picture and styles: one channel per label, in 0 to 1.
 
     Attributes:
       picture: labels of the picture that is made.

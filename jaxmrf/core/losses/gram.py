@@ -13,7 +13,7 @@ from jaxmrf.core.settings import Program
 
 
 class Target(NamedTuple):
-    """What the Gram loss compares with.
+    """Targets of the Gram loss.
 
     Attributes:
       matrices: Gram matrix of the styles by layer.
@@ -46,8 +46,8 @@ def prepare(exemplars: Exemplars, program: Program) -> Target:
     matrices = {
         name: jnp.asarray(
             sum(
-                weight * gram_matrix(found[name])
-                for weight, found in zip(blend, exemplars.maps, strict=True)
+                weight * gram_matrix(activations[name])
+                for weight, activations in zip(blend, exemplars.maps, strict=True)
             )
         )
         for name in program.gram_layers
@@ -75,7 +75,7 @@ def value(
 
 
 def _scale(matrix: Array, program: Program) -> Array:
-    """Returns what a layer is multiplied by: one part of all layers, relative to its style."""
+    """Returns the factor of a layer: one part of all layers, relative to its style."""
     if program.normalization == "relative":
         return 1.0 / (len(program.gram_layers) * jnp.maximum(jnp.sum(jnp.square(matrix)), TINY))
     # Equation 4: 1 / (4 N² M²) of sums over M positions; here they are means.

@@ -24,7 +24,7 @@ BLEND_STRENGTH = 0.1
 REUSE_STRENGTH = 0.1
 """What a patch loses in its score, at variety 1, where it was used e - 1 times."""
 
-REUSE_MEMORY = 0.5
+REUSE_KEPT = 0.5
 """Share of the earlier uses that still counts when the matches are refreshed; without it
 all users of a patch would leave it and come back together."""
 
@@ -38,7 +38,7 @@ NEARLY_FLAT = 1e-3
 
 
 class Target(NamedTuple):
-    """What the MRF loss of one pyramid level compares with.
+    """Targets of the MRF loss of one pyramid level.
 
     Attributes:
       patches: style patches by layer.
@@ -58,7 +58,7 @@ class Target(NamedTuple):
 
 
 class Assembled(NamedTuple):
-    """What the features of a layer are pulled to: those of the style at the matches.
+    """The style features at the matches, which those of a layer are pulled to.
 
     Attributes:
       blended: mean of what the matches put at each position, see `assemble`.
@@ -77,7 +77,7 @@ def layers(program: Program) -> tuple[str, ...]:
 
 
 def prepare(exemplars: Exemplars, program: Program) -> Target:
-    """Lists the patches of the styles and what the matcher wants prepared.
+    """Lists the patches of the styles and makes the matcher's index of them.
 
     Args:
       exemplars: the styles, and the sizes of the picture's activations.
@@ -94,14 +94,14 @@ def prepare(exemplars: Exemplars, program: Program) -> Target:
     bias = None if exemplars.blend is None else BLEND_STRENGTH * jnp.log(exemplars.blend)
     guides = exemplars.guides
     for name in program.patches.layers:
-        maps = tuple(found[name] for found in exemplars.maps)
+        maps = tuple(activations[name] for activations in exemplars.maps)
         shape = exemplars.sizes[name]
         labels = None
         if guides is not None:
             target.labels[name] = _picture_labels(guides.picture, shape, program)
             labels = tuple(
-                labels_at(styles, found.shape[:2])
-                for styles, found in zip(guides.styles, maps, strict=True)
+                labels_at(guide, features.shape[:2])
+                for guide, features in zip(guides.styles, maps, strict=True)
             )
         style = style_patches.collect(
             maps,
@@ -112,7 +112,7 @@ def prepare(exemplars: Exemplars, program: Program) -> Target:
             bias=bias,
             labels=labels,
         )
-        sizes = [found.shape[:2] for found in maps]
+        sizes = [features.shape[:2] for features in maps]
         starts = style_patches.starts(
             sizes,
             program.patches.patch_size,
@@ -121,7 +121,10 @@ def prepare(exemplars: Exemplars, program: Program) -> Target:
         )
         style = style._replace(index=matcher.index(style, starts, shape, program.patches))
         target.patches[name] = style
-        small = (pyramid.small(*each) for each in zip(exemplars.pictures, sizes, strict=True))
+        small = (
+            pyramid.small(*picture_and_size)
+            for picture_and_size in zip(exemplars.pictures, sizes, strict=True)
+        )
         target.colors[name] = windows.stacked(tuple(small))
         target.scale[name] = jnp.asarray(_scale(style, shape, program), jnp.float32)
     return target
@@ -152,19 +155,19 @@ def refresh(
       state: of the last call; None at first.
       program: settings of the compiled program.
     """
-    found = {}
+    refreshed = {}
     for name, style in target.patches.items():
         uses = None
         if program.patches.variety:
             uses = jnp.zeros_like(style.scale) if state is None else state[name].uses
         matches = _match(name, activations[name], target, uses, program)
         assembled = assemble(matches, style, activations[name].shape[:2], program)
-        found[name] = _with_content(assembled, name, target.anchor)
+        refreshed[name] = _with_content(assembled, name, target.anchor)
         if uses is not None:
             new = jnp.zeros(uses.size, uses.dtype).at[matches.position.ravel()].add(1.0)
-            uses = REUSE_MEMORY * uses + (1.0 - REUSE_MEMORY) * new.reshape(uses.shape)
-            found[name] = found[name]._replace(uses=uses)
-    return found
+            uses = REUSE_KEPT * uses + (1.0 - REUSE_KEPT) * new.reshape(uses.shape)
+            refreshed[name] = refreshed[name]._replace(uses=uses)
+    return refreshed
 
 
 def assemble(matches: Match, style: StylePatches, shape: Shape, program: Program) -> Assembled:
@@ -195,7 +198,7 @@ def assemble(matches: Match, style: StylePatches, shape: Shape, program: Program
 
 
 class Painted(NamedTuple):
-    """What a decoder paints from, of one layer.
+    """Features and colors of one layer, which a decoder paints from.
 
     Attributes:
       features: put together at the matches, see `assemble`.
@@ -219,7 +222,7 @@ def painted(
       target: from `prepare`.
       program: settings of the compiled program.
     """
-    found = {}
+    painted_layers = {}
     for name, matches in match(activations, target, program).items():
         shape = activations[name].shape[:2]
         assembled = assemble(matches, target.patches[name], shape, program)
@@ -236,8 +239,8 @@ def painted(
         colors = color.with_palette(colors, target.palette, floor=NEARLY_FLAT)
         colors = jnp.clip(colors, 0.0, 1.0)
         assembled = _with_content(assembled, name, target.anchor)
-        found[name] = Painted(assembled.blended, colors)
-    return found
+        painted_layers[name] = Painted(assembled.blended, colors)
+    return painted_layers
 
 
 def init(
@@ -285,12 +288,12 @@ def agreement(
 
     Measured on `sample` patches by their likeness alone, see `matching.agreement`.
     """
-    found = match(activations, target, program)
+    matches = match(activations, target, program)
     return {
         name: nearest.agreement(
             _anchored(name, activations[name], target.anchor),
             style,
-            found[name],
+            matches[name],
             program.patches.patch_size,
             program.patches.stride,
             sample,
@@ -323,7 +326,7 @@ def _match(
 
 
 def _anchored(name: str, activations: Array, anchor: Anchor | None) -> Array:
-    """Returns what is matched: (1 − a) F(x) + a F(content), so that matches stay in place."""
+    """Returns the features to match: (1 − a) F(x) + a F(content), so that matches stay in place."""
     if anchor is None:
         return activations
     return (1.0 - anchor.weight) * activations + anchor.weight * anchor.features[name]
@@ -365,5 +368,5 @@ def _picture_labels(
 ) -> Int[Array, "h w"]:
     """Returns the labels of the positions of a layer, wrapped around as its activations."""
     around = margin(program)
-    found = labels_at(labels, tuple(side - 2 * around for side in shape))
-    return jnp.pad(found, around, mode="wrap")
+    inside = labels_at(labels, tuple(side - 2 * around for side in shape))
+    return jnp.pad(inside, around, mode="wrap")

@@ -96,14 +96,14 @@ def _halve(unit: Float[Array, "m d"]) -> Int[Array, "n size"]:
     size = -(-len(unit) // 2**depth)
     cluster = (jnp.arange(size * 2**depth, dtype=jnp.int32) % len(unit))[None]
     for _ in range(depth):
-        found = unit[cluster]
-        found = found - found.mean(axis=1, keepdims=True)
-        direction = jnp.ones((found.shape[0], 1, found.shape[2]), found.dtype)
+        rows = unit[cluster]
+        rows = rows - rows.mean(axis=1, keepdims=True)
+        direction = jnp.ones((rows.shape[0], 1, rows.shape[2]), rows.dtype)
         for _ in range(4):
-            along = jnp.sum(found * direction, axis=2, keepdims=True)
-            direction = jnp.sum(found * along, axis=1, keepdims=True)
+            along = jnp.sum(rows * direction, axis=2, keepdims=True)
+            direction = jnp.sum(rows * along, axis=1, keepdims=True)
             direction /= jnp.maximum(jnp.linalg.norm(direction, axis=2, keepdims=True), TINY)
-        order = jnp.argsort(jnp.sum(found * direction, axis=2), axis=1)
+        order = jnp.argsort(jnp.sum(rows * direction, axis=2), axis=1)
         cluster = jnp.take_along_axis(cluster, order, axis=1)
         cluster = cluster.reshape(2 * cluster.shape[0], -1)
     return cluster

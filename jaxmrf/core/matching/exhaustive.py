@@ -49,8 +49,8 @@ def nearest_of_all(
             products = dot(pixels, style_pixels.T)
 
             def scores(sums: Array, column: Array | slice) -> Array:
-                there = jax.tree.map(lambda values: values[column], of_style)
-                return _scores(sums, there, unit, labels, label_weight)
+                of_columns = jax.tree.map(lambda values: values[column], of_style)
+                return _scores(sums, of_columns, unit, labels, label_weight)
 
             column, score = _best_of_tile(products, scores, size, (width, columns), patch_size)
             return first + column, score
@@ -98,8 +98,8 @@ def _best_of_tile(
     inside = scores(_patch_sums(in_block, widths, patch_size), column)
     best = jnp.argmax(inside, axis=-1)[:, None]
 
-    def at_best(found: Array) -> Array:
-        return jnp.take_along_axis(found, best, axis=1)[:, 0]
+    def at_best(values: Array) -> Array:
+        return jnp.take_along_axis(values, best, axis=1)[:, 0]
 
     return at_best(column), at_best(inside)
 
@@ -122,14 +122,14 @@ def _scores(
       label_weight: what the same label adds.
     """
     scale, offset, bias, style_labels = spoken
-    found = scale * sums
+    scores = scale * sums
     if offset is not None:
-        found += offset
+        scores += offset
     if bias is not None:
-        found += unit * bias
+        scores += unit * bias
     if style_labels is not None and labels is not None:
-        found += jnp.where(labels == style_labels, label_weight * unit, 0.0)
-    return jnp.where(scale < 0, -jnp.inf, found)
+        scores += jnp.where(labels == style_labels, label_weight * unit, 0.0)
+    return jnp.where(scale < 0, -jnp.inf, scores)
 
 
 def _tiles(values: Array, step: int, multiple: int = 1) -> Array:
@@ -188,7 +188,7 @@ def _best(index: Int[Array, "tiles m"], score: Float[Array, "tiles m"]) -> tuple
     """Returns the best over tiles; the first of equals wins."""
     tile = jnp.argmax(score, axis=0)[None]
 
-    def at_best(found: Array) -> Array:
-        return jnp.take_along_axis(found, tile, axis=0)[0]
+    def at_best(values: Array) -> Array:
+        return jnp.take_along_axis(values, tile, axis=0)[0]
 
     return at_best(index), at_best(score)

@@ -60,7 +60,7 @@ def match(
         position, score = nearest_of_all(
             features, style._replace(bias=bias), unit, same, patch_size
         )
-        position, score = (found[rows][:, columns] for found in (position, score))
+        position, score = (values[rows][:, columns] for values in (position, score))
     else:
         grid = (rows[:, None] * features.shape[1] + columns).ravel()
         position, score = nearest_of_clusters(features, style, style.index, grid, patch_size)
@@ -96,6 +96,6 @@ def agreement(
     if style.offset is not None:
         scores += style.offset[..., None]
     scores = jnp.where(style.scale[..., None] < 0, -jnp.inf, scores).reshape(-1, len(picked))
-    found = scores[match.position.ravel()[picked], jnp.arange(len(picked))]
+    matched = scores[match.position.ravel()[picked], jnp.arange(len(picked))]
     best = scores.max(axis=0)
-    return jnp.mean((found >= best - ROUNDING * jnp.abs(best)).astype(jnp.float32))
+    return jnp.mean((matched >= best - ROUNDING * jnp.abs(best)).astype(jnp.float32))

@@ -1,4 +1,4 @@
-"""All patches of a style layer in one sheet, and what is found for a patch among them."""
+"""All patches of a style layer in one sheet, and the match of a patch among them."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -77,7 +77,7 @@ def collect(
       ValueError: if no patch fits into one of the maps.
     """
     sheet = stacked(maps)
-    starts = _start_mask([found.shape[:2] for found in maps], patch_size, stride, border)
+    starts = _start_mask([features.shape[:2] for features in maps], patch_size, stride, border)
     squares = jnp.sum(jnp.square(sheet), axis=-1)
     square_norm = window_sums(squares, patch_size)
     if metric == "cosine":
@@ -88,15 +88,15 @@ def collect(
     if bias is not None:
         bias = stacked(
             tuple(
-                jnp.broadcast_to(one, (*found.shape[:2], 1))
-                for one, found in zip(bias, maps, strict=True)
+                jnp.broadcast_to(map_bias, (*features.shape[:2], 1))
+                for map_bias, features in zip(bias, maps, strict=True)
             )
         )[..., 0]
     of_centers = None
     if labels is not None:
-        sheet_labels = stacked(tuple(found[..., None] for found in labels))[..., 0]
+        sheet_labels = stacked(tuple(map_labels[..., None] for map_labels in labels))[..., 0]
         of_centers = centers(sheet_labels, patch_size)
-    count = sum(found.shape[0] * found.shape[1] for found in maps)
+    count = sum(features.shape[0] * features.shape[1] for features in maps)
     return StylePatches(sheet, scale, offset, bias, of_centers, jnp.sum(squares) / count)
 
 
@@ -125,8 +125,10 @@ def _start_mask(shapes: Sequence[Shape], patch_size: int, stride: int, border: i
     for height, width in shapes:
         rows, columns = (patches.positions(side, patch_size, stride) for side in (height, width))
         rows, columns = (
-            found[border : len(found) - border] if len(found) >= 4 * border else found
-            for found in (rows, columns)
+            positions[border : len(positions) - border]
+            if len(positions) >= 4 * border
+            else positions
+            for positions in (rows, columns)
         )
         mask[np.ix_(first_row + rows, columns)] = True
         first_row += height

@@ -21,9 +21,9 @@ def window_sums(values: Float[Array, "h w"], size: int) -> Float[Array, "h w"]:
 
 def stacked(maps: tuple[Array, ...]) -> Array:
     """Returns maps one below the other, zeros on the right of the narrower ones."""
-    columns = max(found.shape[1] for found in maps)
+    columns = max(values.shape[1] for values in maps)
     return jnp.concatenate(
-        [jnp.pad(found, ((0, 0), (0, columns - found.shape[1]), (0, 0))) for found in maps]
+        [jnp.pad(values, ((0, 0), (0, columns - values.shape[1]), (0, 0))) for values in maps]
     )
 
 

@@ -44,7 +44,7 @@ BAND_RANGE = 30.0
 
 
 class LbfgsState(NamedTuple):
-    """What L-BFGS remembers; s are differences of pictures, y those of gradients.
+    """The state of L-BFGS; s are differences of pictures, y those of gradients.
 
     Attributes:
       pairs: number of accepted pairs.
@@ -80,10 +80,10 @@ def scale_by_lbfgs(
     """Multiplies gradients by the L-BFGS approximation of the inverse Hessian.
 
     Nocedal & Wright 2006, algorithm 7.4, its two loops solved as triangular systems of the
-    inner products, so that the memory is read four times by matrix products.
+    inner products, so that the kept pairs are read four times by matrix products.
 
     Args:
-      history: number of pairs that are remembered.
+      history: number of pairs that are kept.
       preconditioner: ``none``: the first guess is s·y / y·y of the last pair (Nocedal &
         Wright 2006, equation 7.20). ``spectral``: one number per band and color.
       taxicab_first_step: the first step is min(1, 1/‖g‖₁) times the gradient as the authors'
@@ -92,7 +92,7 @@ def scale_by_lbfgs(
 
     def init(image: Float[Array, "h w c"]) -> LbfgsState:
         flat = jnp.zeros(image.size, image.dtype)
-        memory = jnp.zeros((history, image.size), image.dtype)
+        rows = jnp.zeros((history, image.size), image.dtype)
         bands = jnp.zeros((len(BAND_EDGES) + 1, image.shape[2]), image.dtype)
         return LbfgsState(
             pairs=jnp.zeros((), jnp.int32),
@@ -100,8 +100,8 @@ def scale_by_lbfgs(
             gradient=flat,
             value=jnp.full((), jnp.inf, image.dtype),
             taken_back=jnp.zeros((), jnp.int32),
-            steps=memory,
-            differences=memory,
+            steps=rows,
+            differences=rows,
             products=jnp.zeros((history, history), image.dtype),
             scale=jnp.ones((), image.dtype),
             band_steps=bands,
@@ -116,7 +116,7 @@ def scale_by_lbfgs(
         value: Float[Array, ""],
         **_: Any,
     ) -> tuple[Float[Array, "h w c"], LbfgsState]:
-        state = _remember(state, image, gradient, preconditioner)
+        state = _with_last_step(state, image, gradient, preconditioner)
         state = _move_on(state, image, gradient, value, careful=preconditioner != "none")
         first = _first_step(gradient, taxicab=taxicab_first_step)
 
@@ -138,24 +138,24 @@ def scale_by_lbfgs(
 
 
 def _first_step(gradient: Array, *, taxicab: bool) -> Array:
-    """Returns the gradient, scaled for a step before there is any memory."""
+    """Returns the gradient, scaled for a step before there is any pair."""
     if taxicab:
         return jnp.minimum(1.0, 1.0 / jnp.sum(jnp.abs(gradient))) * gradient
     size = jnp.sqrt(jnp.mean(jnp.square(gradient)))
     return jnp.where(size > 0, FIRST_STEP / size, 0.0) * gradient
 
 
-def _remember(
+def _with_last_step(
     state: LbfgsState, image: Array, gradient: Array, preconditioner: Preconditioner
 ) -> LbfgsState:
-    """Takes the last step into the memory, if it saw enough curvature."""
+    """Returns the state with the pair of the last step, if that saw enough curvature."""
     s, y = image.ravel() - state.picture, gradient.ravel() - state.gradient
     curvature, square = dot(s, y), dot(y, y)
     accepted = jnp.isfinite(state.value) & (curvature > CURVATURE_FLOOR)
     slot = state.pairs % state.steps.shape[0]
 
-    def put(memory: Array, row: Array) -> Array:
-        return memory.at[slot].set(jnp.where(accepted, row, memory[slot]))
+    def put(rows: Array, row: Array) -> Array:
+        return rows.at[slot].set(jnp.where(accepted, row, rows[slot]))
 
     steps, differences = put(state.steps, s), put(state.differences, y)
     products = put(put(state.products, dot(differences, s)).T, dot(steps, y)).T
@@ -214,7 +214,7 @@ def _direction(gradient: Array, state: LbfgsState, guess: Any) -> Array:
 
 
 def _by_slot(values: Array, age: Array) -> Array:
-    """Returns values in order of age in the order of the memory's rows."""
+    """Returns values that are in order of age in the order of the slots of `LbfgsState.steps`."""
     return jnp.zeros_like(values).at[age].set(values)
 
 

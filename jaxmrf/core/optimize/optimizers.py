@@ -27,7 +27,7 @@ Objective = Callable[..., tuple[Float[Array, ""], Any]]
 
 
 class State(NamedTuple):
-    """The picture and what the optimizer remembers.
+    """The picture and the state of the optimizer.
 
     Attributes:
       image: the picture, float32 [H, W, 3].
@@ -41,7 +41,7 @@ class State(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What one step saw, before it moved.
+    """Energy and gradient that one step saw, before it moved.
 
     Attributes:
       value: the energy.
@@ -101,10 +101,10 @@ def _made(
 
 def init(image: Float[Array, "h w c"], optimizer: optax.GradientTransformation) -> State:
     """Returns the state that starts from `image`."""
-    # optax starts several memories from one array; those of a program are apart, so that
-    # they can be donated one by one.
-    memory = jax.jit(optimizer.init)(image)
-    return State(image, memory, jnp.zeros((), jnp.int32))
+    # optax starts several parts of a state from one array; those of a program are apart, so
+    # that they can be donated one by one.
+    optimizer_state = jax.jit(optimizer.init)(image)
+    return State(image, optimizer_state, jnp.zeros((), jnp.int32))
 
 
 def step(

@@ -67,7 +67,7 @@ def make_pictures(
 
 
 class LevelPictures(NamedTuple):
-    """What the targets of one pyramid level are prepared from, see `energy.prepare`."""
+    """Pictures and weights of one pyramid level, for its targets (`energy.prepare`)."""
 
     content: Float[Array, "*_ h w 3"] | None
     styles: tuple[Float[Array, "*_ _ _ 3"], ...]
@@ -80,7 +80,7 @@ class LevelPictures(NamedTuple):
 def level_pictures(
     pictures: RunPictures, plan: Plan, level: int, settings: Settings
 ) -> LevelPictures:
-    """Returns what the targets of a pyramid level are prepared from, at its size.
+    """Returns the pictures and weights of a pyramid level, at its size.
 
     Args:
       pictures: from `make_pictures`.
@@ -91,7 +91,9 @@ def level_pictures(
     shape, style_shapes = plan.shapes[level], plan.style_shapes[level]
 
     def copies_of(styles: Sequence[Array | np.ndarray]) -> tuple[Array, ...]:
-        sized = (at_size(*each) for each in zip(styles, style_shapes, strict=True))
+        sized = (
+            at_size(*style_and_shape) for style_and_shape in zip(styles, style_shapes, strict=True)
+        )
         return tuple(copies_of_all(list(sized), settings=settings.copies))
 
     styles = copies_of(pictures.styles)
@@ -150,7 +152,10 @@ def initial_picture(
         return at_size(initial, shape)
     if pictures.content is not None and config.init == "content":
         return at_size(pictures.content, shape)
-    styles = [at_size(*each) for each in zip(pictures.styles, plan.style_shapes[0], strict=True)]
+    styles = [
+        at_size(*style_and_shape)
+        for style_and_shape in zip(pictures.styles, plan.style_shapes[0], strict=True)
+    ]
     if config.init == "shuffle":
         return pyramid.shuffled(styles, shape, key)
     mean = sum(style.mean(axis=(0, 1)) for style in styles) / len(styles)

@@ -134,7 +134,7 @@ class Stage:
 
 
 def key_of(plan: Plan, settings: Settings, *, labeled: bool, masked: bool) -> ProgramKey:
-    """Returns what a transfer has in common with those that can run beside it.
+    """Returns the key of a transfer, which those that can run beside it share.
 
     Args:
       plan: of the transfer.
@@ -142,7 +142,7 @@ def key_of(plan: Plan, settings: Settings, *, labeled: bool, masked: bool) -> Pr
       labeled: whether there are guides.
       masked: whether there is a mask.
     """
-    given = {
+    inputs = {
         "content": settings.has_content,
         "guides": labeled,
         "mask": masked,
@@ -150,7 +150,7 @@ def key_of(plan: Plan, settings: Settings, *, labeled: bool, masked: bool) -> Pr
     }
     return ProgramKey(
         plan=dataclasses.replace(plan, dropped=0),
-        has=frozenset(name for name, present in given.items() if present),
+        has=frozenset(name for name, present in inputs.items() if present),
         copies=settings.copies,
         program=settings.program,
         rounds=settings.rounds,
@@ -425,21 +425,23 @@ def _over_lanes(
 
     A device's only lane is not mapped, so that it computes what a single picture does.
     """
-    mapped = jax.vmap(function, in_axes=tuple(None if one else 0 for one in shared))
+    mapped = jax.vmap(function, in_axes=tuple(None if is_shared else 0 for is_shared in shared))
 
     def of_device(*arguments: Any) -> Any:
-        own = [given for given, one in zip(arguments, shared, strict=True) if not one]
+        own = [
+            argument for argument, is_shared in zip(arguments, shared, strict=True) if not is_shared
+        ]
         if jax.tree.leaves(own)[0].shape[0] > 1:
             return mapped(*arguments)
         alone = (
-            given if one else jax.tree.map(lambda leaf: leaf[0], given)
-            for given, one in zip(arguments, shared, strict=True)
+            argument if is_shared else jax.tree.map(lambda leaf: leaf[0], argument)
+            for argument, is_shared in zip(arguments, shared, strict=True)
         )
         return jax.tree.map(lambda leaf: leaf[None], function(*alone))
 
     if mesh is None:
         return of_device
-    specs = tuple(_SHARED if one else _LANES for one in shared)
+    specs = tuple(_SHARED if is_shared else _LANES for is_shared in shared)
     return jax.shard_map(of_device, mesh=mesh, in_specs=specs, out_specs=_LANES, check_vma=False)
 
 
@@ -447,8 +449,8 @@ def _over_lanes(
 def _enlarge(
     images: Array, *, shape: Shape, tileable: bool, mesh: Mesh | None
 ) -> Float[Array, "lanes h w 3"]:
-    one = functools.partial(enlarged, shape=shape, tileable=tileable)
-    return _over_lanes(one, (False,), mesh)(images)
+    enlarge_lane = functools.partial(enlarged, shape=shape, tileable=tileable)
+    return _over_lanes(enlarge_lane, (False,), mesh)(images)
 
 
 @functools.partial(jax.jit, static_argnames=("shape", "program", "mesh"))
@@ -460,24 +462,24 @@ def _prepare(
     program: Program,
     mesh: Mesh | None,
 ) -> Targets:
-    one = functools.partial(step.prepare_level, shape=shape, program=program)
-    return _over_lanes(one, (True, False), mesh)(network, pictures)
+    prepare_lane = functools.partial(step.prepare_level, shape=shape, program=program)
+    return _over_lanes(prepare_lane, (True, False), mesh)(network, pictures)
 
 
 @functools.partial(jax.jit, static_argnames=("program", "mesh"))
 def _decode(
     network: Network, images: Array, targets: Targets, *, program: Program, mesh: Mesh | None
 ) -> tuple[Float[Array, "lanes h w 3"], Bool[Array, " lanes"]]:
-    one = functools.partial(step.decoded, program=program)
-    return _over_lanes(one, (True, False, False), mesh)(network, images, targets)
+    decode_lane = functools.partial(step.decoded, program=program)
+    return _over_lanes(decode_lane, (True, False, False), mesh)(network, images, targets)
 
 
 @functools.partial(jax.jit, static_argnames=("program", "mesh"))
 def _exact(
     network: Network, images: Array, targets: Targets, *, program: Program, mesh: Mesh | None
 ) -> Float[Array, " lanes"]:
-    one = functools.partial(step.exact_matches, program=program)
-    return _over_lanes(one, (True, False, False), mesh)(network, images, targets)
+    judge_lane = functools.partial(step.exact_matches, program=program)
+    return _over_lanes(judge_lane, (True, False, False), mesh)(network, images, targets)
 
 
 @functools.partial(jax.jit, static_argnames=("shape", "program", "mesh"))
@@ -491,12 +493,12 @@ def _begin(
 ) -> tuple[optimizers.State, PyTree]:
     """Returns the states that a level starts from, with a picture of zeros."""
 
-    def one(network: Network, targets: Targets) -> tuple[Any, ...]:
+    def begin_lane(network: Network, targets: Targets) -> tuple[Any, ...]:
         image = jnp.zeros((*shape, 3))
         state, loss_state = step.begin(network, image, targets, program=program)
         return state.image, state.optimizer, loss_state
 
-    image, optimizer, loss_state = _over_lanes(one, (True, False), mesh)(network, targets)
+    image, optimizer, loss_state = _over_lanes(begin_lane, (True, False), mesh)(network, targets)
     return optimizers.State(image, optimizer, jnp.zeros((), jnp.int32)), loss_state
 
 
@@ -527,12 +529,12 @@ def _steps(
       The last states, and the pictures and records of each step, [count, lanes, ...].
     """
 
-    def one(*arguments: Any) -> tuple[Any, ...]:
+    def step_lane(*arguments: Any) -> tuple[Any, ...]:
         state, loss_state, record = step.advance(*arguments, program=program)
         return state.image, state.optimizer, loss_state, record
 
     shared = (True, False, False, True, False, False)
-    over_lanes = _over_lanes(one, shared, mesh)
+    over_lanes = _over_lanes(step_lane, shared, mesh)
 
     def advance(carry: tuple[optimizers.State, PyTree], _: None) -> tuple[Any, Any]:
         state, loss_state = carry

@@ -71,7 +71,7 @@ def make_plan(
     iterations = config.iterations_per_level(levels)
     shapes = pyramid.level_shapes(shape, levels)
     if config.tileable:
-        shapes = [tuple(-(-side // TILE) * TILE for side in each) for each in shapes]
+        shapes = [tuple(-(-side // TILE) * TILE for side in sides) for sides in shapes]
         if shapes[-1] != tuple(shape):
             height, width = shapes[-1]
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""What a level is made of: its targets, a round of match and decode, a step of the optimizer."""
+"""The parts of a level: its targets, a round of match and decode, a step of the optimizer."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PyTree
@@ -46,7 +46,7 @@ def prepare_level(
 def decoded(
     network: Network, image: Float[Array, "h w 3"], targets: Targets, *, program: Program
 ) -> tuple[Float[Array, "h w 3"], Bool[Array, ""]]:
-    """Returns the picture that the decoder makes of what is put together at the matches.
+    """Returns the picture that the decoder makes of the features at the matches.
 
     Args:
       network: the network, with a decoder.
@@ -75,7 +75,7 @@ def decoded(
 def begin(
     network: Network, image: Float[Array, "h w 3"], targets: Targets, *, program: Program
 ) -> tuple[optimizers.State, PyTree]:
-    """Returns what the first step of a level starts from.
+    """Returns the states of optimizer and losses that the first step of a level starts from.
 
     Args:
       network: the network.

@@ -69,17 +69,17 @@ def read(path: Path) -> Foreign:
         network.ParseFromString(path.read_bytes())
     except message.DecodeError as error:
         raise ConversionError(f"the Caffe model is damaged: {error}") from None
-    found = {
+    blobs = {
         layer.name: layer.blobs
         for layer in (*network.layers, *network.layer)
         if _CONVOLUTION.fullmatch(layer.name) and len(layer.blobs)
     }
-    architecture = architecture_of(found)
+    architecture = architecture_of(blobs)
     layers = {}
     for name, (height, width, inputs, outputs) in vgg.kernel_shapes(architecture).items():
-        if len(found[name]) != 2:
-            raise ConversionError(f"{name} has {len(found[name])} blobs, expected 2")
-        kernel, bias = found[name]
+        if len(blobs[name]) != 2:
+            raise ConversionError(f"{name} has {len(blobs[name])} blobs, expected 2")
+        kernel, bias = blobs[name]
         layers[name] = (
             oihw_to_hwio(_array(f"{name} kernel", kernel, (outputs, inputs, height, width))),
             _array(f"{name} bias", bias, (outputs,)),

@@ -1,4 +1,4 @@
-"""What every reader returns and checks."""
+"""Results and checks of all readers."""
 
 import dataclasses
 import math
@@ -72,12 +72,13 @@ def architecture_of(names: Iterable[str]) -> str:
     Raises:
       ConversionError: if there is none.
     """
-    found = set(names)
+    convolutions = set(names)
     for architecture in vgg.CONVOLUTIONS:
-        if found == set(vgg.convolution_names(architecture)):
+        if convolutions == set(vgg.convolution_names(architecture)):
             return architecture
     raise ConversionError(
-        f"the file has {len(found)} convolutions that are neither VGG-16's 13 nor VGG-19's 16"
+        f"the file has {len(convolutions)} convolutions that are neither VGG-16's 13 nor "
+        "VGG-19's 16"
     )
 
 

@@ -69,7 +69,7 @@ class ArrayUnpickler(pickle._Unpickler):
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        """Returns what stands for an allowed global.
+        """Returns the class or function that stands for an allowed global.
 
         Raises:
           ConversionError: for every other one.

@@ -62,8 +62,8 @@ def _layer(name: str, group: _Object, shape: tuple[int, ...]) -> tuple[np.ndarra
     if not isinstance(group, h5py.Group):
         raise ConversionError(f"{name} is not a group with a kernel and a bias")
     datasets = _datasets(group)
-    kernels = [found for found in datasets if len(found.shape) == 4]
-    biases = [found for found in datasets if len(found.shape) == 1]
+    kernels = [dataset for dataset in datasets if len(dataset.shape) == 4]
+    biases = [dataset for dataset in datasets if len(dataset.shape) == 1]
     if len(kernels) != 1 or len(biases) != 1 or len(datasets) != 2:
         raise ConversionError(f"{name} has {len(datasets)} arrays, expected a kernel and a bias")
     check_shape(f"{name} kernel", kernels[0].shape, shape)
@@ -73,7 +73,7 @@ def _layer(name: str, group: _Object, shape: tuple[int, ...]) -> tuple[np.ndarra
 
 def _datasets(group: h5py.Group) -> list[h5py.Dataset]:
     """Returns the datasets below a group, which Keras 2 and 3 nest differently deep."""
-    found, waiting, seen = [], [group], 0
+    datasets, waiting, seen = [], [group], 0
     while waiting:
         current = waiting.pop()
         for name in map(str, current):
@@ -84,8 +84,8 @@ def _datasets(group: h5py.Group) -> list[h5py.Dataset]:
             if isinstance(item, h5py.Group):
                 waiting.append(item)
             elif isinstance(item, h5py.Dataset):
-                found.append(_plain(item))
-    return found
+                datasets.append(_plain(item))
+    return datasets
 
 
 def _hard(group: h5py.Group, name: str) -> _Object:

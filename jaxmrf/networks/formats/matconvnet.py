@@ -44,15 +44,15 @@ def read(path: Path) -> Foreign:
     try:
         content = scipy.io.loadmat(path, variable_names=["layers"], struct_as_record=False)
         cells = content["layers"].ravel()
-        found = dict(filter(None, (_convolution(cell) for cell in cells)))
+        convolutions = dict(filter(None, (_convolution(cell) for cell in cells)))
     except ConversionError:
         raise
     except Exception as error:
         raise ConversionError(f"not a MatConvNet model: {error!r}") from None
-    architecture = architecture_of(found)
+    architecture = architecture_of(convolutions)
     layers = {}
     for name, shape in vgg.kernel_shapes(architecture).items():
-        kernel, bias = found[name]
+        kernel, bias = convolutions[name]
         check_shape(f"{name} kernel", kernel.shape, shape)
         check_shape(f"{name} bias", (bias.size,), shape[-1:])
         layers[name] = (

@@ -20,13 +20,13 @@ _NAME = re.compile(r"features\.(\d+)\.(weight|bias)")
 
 def positions(architecture: str) -> dict[str, int]:
     """Returns N of every convolution: each is followed by a ReLU, blocks by a pooling."""
-    found, position = {}, 0
+    numbers, position = {}, 0
     for name in vgg.convolution_names(architecture):
         if name.endswith("_1") and name != "conv1_1":
             position += 1
-        found[name] = position
+        numbers[name] = position
         position += 2
-    return found
+    return numbers
 
 
 def tensor_names(architecture: str) -> list[str]:

@@ -178,9 +178,9 @@ def _read_legacy(path: Path) -> dict[str, np.ndarray]:
             raise ConversionError("the file was written on a big-endian machine")
         state = TensorUnpickler(file).load()
         keys = TensorUnpickler(file).load()
-        wanted = collections.defaultdict(list)
+        of_storage = collections.defaultdict(list)
         for name, tensor in _convolutions(state):
-            wanted[tensor.storage.key].append((name, tensor))
+            of_storage[tensor.storage.key].append((name, tensor))
         sizes = {
             tensor.storage.key: np.dtype(tensor.storage.dtype).itemsize
             for tensor in state.values()
@@ -190,12 +190,12 @@ def _read_legacy(path: Path) -> dict[str, np.ndarray]:
             raise ConversionError("the list of storages is not one")
         tensors = {}
         for key in keys:
-            tensors.update(_legacy_storage(file, wanted[key], sizes.get(key)))
+            tensors.update(_legacy_storage(file, of_storage[key], sizes.get(key)))
         return tensors
 
 
 def _legacy_storage(
-    file: BinaryIO, wanted: list[tuple[str, _Tensor]], item_size: int | None
+    file: BinaryIO, named_tensors: list[tuple[str, _Tensor]], item_size: int | None
 ) -> dict[str, np.ndarray]:
     """Reads the tensors of the storage at the current position, or skips it."""
     (count,) = struct.unpack("<q", file.read(8))
@@ -203,7 +203,7 @@ def _legacy_storage(
         raise ConversionError("a storage has no proper size")
     start = file.tell()
     tensors = {}
-    for name, tensor in wanted:
+    for name, tensor in named_tensors:
         if tensor.storage.count != count:
             raise ConversionError(f"{name}: the storage has {count} values")
         first, last = tensor.extent
