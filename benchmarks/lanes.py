@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxmrf import planning
 from jaxmrf.core.config import Config
-from jaxmrf.core.run import lanes
+from jaxmrf.core.run import lanes, programs
 from jaxmrf.networks import weights
 
 ITERATIONS = 6
@@ -51,7 +51,7 @@ def measure(content: Any, style: Any, counts: list[int], number: int) -> dict[st
     network, settings, plan = planning.plan_run(*shapes, config, weights.load("vgg16").network)
     key = lanes.key_of(plan, settings, labeled=False, masked=False)
     lane = lanes.make_lane(content, [style], None, plan, settings)
-    mesh, found = lanes.make_mesh(jax.devices()[:number]), {}
+    mesh, found = programs.make_mesh(jax.devices()[:number]), {}
     for count in counts:
         stages = lanes.run([lane] * (count * number), key, network, mesh=mesh)
         # Only behind the last iteration of a program there is a state to go on from.

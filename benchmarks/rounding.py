@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxmrf import planning
 from jaxmrf.core.config import Config
-from jaxmrf.core.run import lanes
+from jaxmrf.core.run import lanes, programs
 from jaxmrf.core.run.inputs import make_pictures
 from jaxmrf.core.run.loop import run
 from jaxmrf.networks import weights
@@ -45,7 +45,7 @@ def spread(content: jax.Array, style: jax.Array, runs: int = 4) -> dict[str, flo
         found[f"start moved by {PERTURBATION:g}, {seed + 1}"] = energy(moved) / plain
     key = lanes.key_of(plan, settings, labeled=False, masked=False)
     lane = lanes.make_lane(content, [style], None, plan, settings)
-    mesh = lanes.make_mesh(jax.devices()[:1])
+    mesh = programs.make_mesh(jax.devices()[:1])
     for count in (1, 3):
         for stage in lanes.run([lane] * count, key, network, mesh=mesh):
             value = stage.value[0]

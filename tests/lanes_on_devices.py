@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxmrf.core.config import Config
 from jaxmrf.core.features import Network
-from jaxmrf.core.run import lanes
+from jaxmrf.core.run import lanes, programs
 from jaxmrf.core.run.loop import run
 from jaxmrf.core.run.plan import make_plan
 from jaxmrf.core.settings import resolve
@@ -56,7 +56,7 @@ def main():
     ]
     pixels = {}
     for devices, count in ((1, 1), (1, 3), (1, 8), (8, 8)):
-        mesh = lanes.make_mesh(jax.devices()[:devices])
+        mesh = programs.make_mesh(jax.devices()[:devices])
         stages = [
             stage for stage in lanes.run(made[:count], key, TOY, mesh=mesh) if stage.iteration
         ]
@@ -69,13 +69,13 @@ def main():
             last = max(last, abs(stages[-1].value[lane] / records[-1].value - 1))
         found[f"{devices} devices, {count} lanes"] = [float(first), float(last)]
         pixels[devices, count] = np.asarray(stages[-1].images)
-    mesh = lanes.make_mesh(jax.devices()[:1])
+    mesh = programs.make_mesh(jax.devices()[:1])
     other = [made[index] for index in (5, 0, 3)]
     again = list(lanes.run(other, key, TOY, mesh=mesh))[-1].images
     found["bytes with other neighbors"] = bool(
         np.array_equal(np.asarray(again)[1], pixels[1, 3][0])
     )
-    found["program"] = lanes.program_text(made, key, TOY, lanes.make_mesh(jax.devices()))
+    found["program"] = lanes.program_text(made, key, TOY, programs.make_mesh(jax.devices()))
     json.dump(found, sys.stdout)
 
 

@@ -25,7 +25,7 @@ from jaxmrf.batch.ledger import Ledger
 from jaxmrf.cli import app
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
-from jaxmrf.core.run import lanes
+from jaxmrf.core.run import lanes, programs
 from jaxmrf.files import atomic, image
 from jaxmrf.jobs.job import Job
 from jaxmrf.networks import weights
@@ -153,10 +153,10 @@ def test_bad_requests(invoke, pictures, arguments):
 def test_buckets_share_a_program_and_keep_sizes(invoke, pictures):
     for index, height in enumerate((45, 46, 48)):
         paint(pictures / "contents" / f"c{index}.png", index, height)
-    before = lanes._steps._cache_size()
+    before = programs.steps._cache_size()
     done = invoke(*PAIRS, "--out", "out", "--bucket", "16")
     assert done.exit_code == 0, done.output
-    assert lanes._steps._cache_size() - before <= 1
+    assert programs.steps._cache_size() - before <= 1
     for index, height in enumerate((45, 46, 48)):
         with Image.open(pictures / "out" / f"c{index}-s0.png") as file:
             assert file.size == (64, height)
@@ -383,10 +383,10 @@ def soak(pictures, network, count):
         assert event.kind == "done"
         memory.append(me.memory_info().rss)
         opened.append(me.num_fds())
-        compiled.append(lanes._steps._cache_size())
+        compiled.append(programs.steps._cache_size())
         assert pyramid.copies_of_all._cache_size() <= 2  # seeds and weights are no programs
 
-    before = lanes._steps._cache_size()
+    before = programs.steps._cache_size()
     ledger = Ledger(pictures / "out", network, 1)
     runner.Batch(ledger, network, BatchOptions(lanes=2), on_event=note).run(lines)
     assert len(memory) == count

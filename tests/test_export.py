@@ -9,7 +9,7 @@ import pytest
 from jaxmrf.core.config import Config
 from jaxmrf.core.features import Network
 from jaxmrf.core.matching import matchers
-from jaxmrf.core.run import lanes
+from jaxmrf.core.run import programs
 from jaxmrf.core.run.inputs import LevelPictures
 from jaxmrf.core.settings import TermWeights, program_of
 from jaxmrf.networks import vgg
@@ -26,13 +26,13 @@ def test_a_chunk_of_whole_steps_lowers_for_cuda_and_tpu(exact_pairs, monkeypatch
     weights = TermWeights(number, {"mrf": number}, number, number, number)
     pictures = LevelPictures(images, (images,), weights, None, None, None)
 
-    prepare = functools.partial(lanes._prepare, shape=shape, **static)
-    lanes._prepare.clear_cache()  # it does not know that the constant has changed
+    prepare = functools.partial(programs.prepare, shape=shape, **static)
+    programs.prepare.clear_cache()  # it does not know that the constant has changed
     targets = jax.eval_shape(prepare, network, pictures)
     assert (targets.style["mrf"].patches["relu3_1"].index is None) == bool(exact_pairs)
-    begin = functools.partial(lanes._begin, shape=shape, **static)
+    begin = functools.partial(programs.begin, shape=shape, **static)
     state, loss_state = jax.eval_shape(begin, network, targets)
-    exported = jax.export.export(lanes._steps, platforms=["cuda", "tpu"])(
+    exported = jax.export.export(programs.steps, platforms=["cuda", "tpu"])(
         network, *state, loss_state, targets, count=5, **static
     )
     module = exported.mlir_module()

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxmrf.core.run import lanes
+from jaxmrf.core.run import lanes, programs
 from tests.lanes_on_devices import TOY, planned
 
 
@@ -54,7 +54,7 @@ def three():
 def iterations(three, made=None, resume=None):
     """Yields the stages after each iteration."""
     default, key = three
-    mesh = lanes.make_mesh(jax.devices()[:1])
+    mesh = programs.make_mesh(jax.devices()[:1])
     for stage in lanes.run(made or default, key, TOY, mesh=mesh, resume=resume):
         if stage.iteration:
             yield stage

@@ -283,7 +283,7 @@ def test_memory_needed_counts_what_a_level_has(monkeypatch):
 
     def noted(*arguments):
         programs = lowered(*arguments)
-        names[:] = (re.search(r"@jit__(\w+)", each.as_text())[1] for each in programs)
+        names[:] = (re.search(r"@jit_(\w+)", each.as_text())[1] for each in programs)
         return programs
 
     monkeypatch.setattr(lanes, "lowered", noted)

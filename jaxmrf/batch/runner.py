@@ -20,7 +20,7 @@ from jaxmrf.batch.ledger import Ledger
 from jaxmrf.batch.manifest import Line
 from jaxmrf.batch.writer import Prepared, Writer
 from jaxmrf.core.features import Network
-from jaxmrf.core.run import lanes
+from jaxmrf.core.run import lanes, programs
 from jaxmrf.core.run.lanes import ProgramKey
 from jaxmrf.errors import ConfigError, ImageError, StoppedError
 from jaxmrf.jobs import inputs
@@ -78,7 +78,7 @@ class Batch:
         self._on_event, self._say, self._stop = on_event, on_message, stop
         default = device.chosen()
         self._devices = jax.local_devices(backend=None if default is None else default.platform)
-        self._mesh = lanes.make_mesh(self._devices)
+        self._mesh = programs.make_mesh(self._devices)
         self._readers, self._writing = ThreadPoolExecutor(THREADS), ThreadPoolExecutor(THREADS)
         self._writer = Writer(ledger, loaded, on_event, self._writing)
 

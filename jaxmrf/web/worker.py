@@ -26,11 +26,7 @@ from jaxmrf import api, planning
 from jaxmrf.analysis import suitability
 from jaxmrf.core.features import Network
 from jaxmrf.core.run.progress import Progress
-from jaxmrf.errors import (
-    NOT_FINITE,
-    StoppedError,
-    UserError,
-)
+from jaxmrf.errors import NOT_FINITE, StoppedError, UserError
 from jaxmrf.files import atomic, image
 from jaxmrf.files.image import Picture
 from jaxmrf.jobs import inputs, options, paint

@@ -18,25 +18,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, PyTree
 
 from jaxmrf.core import color
-from jaxmrf.core.config import Shape
-from jaxmrf.core.energy import Targets
 from jaxmrf.core.features import Network
 from jaxmrf.core.losses.exemplars import Guides
 from jaxmrf.core.optimize import optimizers
-from jaxmrf.core.pyramid import enlarged
-from jaxmrf.core.run import step
+from jaxmrf.core.run import programs
 from jaxmrf.core.run.inputs import LevelPictures, initial_picture, level_pictures, make_pictures
 from jaxmrf.core.run.plan import Plan
 from jaxmrf.core.run.progress import NOTHING_SEEN, Progress
 from jaxmrf.core.settings import CopySettings, Program, Settings
-
-AXIS = "lane"
-_LANES, _SHARED = PartitionSpec(AXIS), PartitionSpec()
 
 LONGEST_CHUNK = 10
 """Iterations of a level that an accelerator does in one program, at most."""
@@ -193,13 +186,6 @@ def make_lane(
     return Lane(levels, start, original, original_mask, finish)
 
 
-def make_mesh(
-    devices: Sequence[jax.Device],  # pyright: ignore[reportInvalidTypeForm]  # no stub
-) -> Mesh:
-    """Returns the mesh whose one axis the lanes are divided along."""
-    return Mesh(np.array(devices), (AXIS,))
-
-
 def run(
     lanes: Sequence[Lane],
     key: ProgramKey,
@@ -222,8 +208,8 @@ def run(
     Yields:
       All lanes when a level starts, after each round of the decoder, and after each iteration.
     """
-    network = _placed(network, mesh, _SHARED)
-    images = _placed(np.stack([lane.start for lane in lanes]), mesh, _LANES)
+    network = programs.placed(network, mesh, programs.SHARED)
+    images = programs.placed(np.stack([lane.start for lane in lanes]), mesh, programs.LANES)
     nothing = np.full(len(lanes), np.nan, np.float32)
     good = np.ones(len(lanes), bool)
     stage = Stage(0, 0, 0, images, nothing, {}, nothing, finite=good, decodable=good)
@@ -233,7 +219,7 @@ def run(
             level=resume.level,
             decoded=key.rounds,
             iteration=resume.iteration,
-            images=_placed(resume.arrays[0], mesh, _LANES),
+            images=programs.placed(resume.arrays[0], mesh, programs.LANES),
             value=resume.value,
             finite=resume.finite,
         )
@@ -263,7 +249,7 @@ def _run_level(
             level,
             0,
             0,
-            _enlarge(stage.images, shape=shape, tileable=key.program.tileable, mesh=mesh),
+            programs.enlarge(stage.images, shape=shape, tileable=key.program.tileable, mesh=mesh),
             nothing,
             {},
             nothing,
@@ -275,15 +261,19 @@ def _run_level(
         lambda *leaves: np.stack(leaves), *(lane.levels[level] for lane in lanes)
     )
     # Stages refer to this, and not to what is in it: it is gone when the next level is prepared.
-    held = {"targets": _prepare(network, _placed(pictures, mesh, _LANES), shape=shape, **static)}
+    held = {
+        "targets": programs.prepare(
+            network, programs.placed(pictures, mesh, programs.LANES), shape=shape, **static
+        )
+    }
     for decoded in range(1, 1 + (key.rounds if resume is None else 0)):
-        images, finite = _decode(network, stage.images, held["targets"], **static)
+        images, finite = programs.decode(network, stage.images, held["targets"], **static)
         decodable = stage.decodable & np.asarray(finite)
         stage = dataclasses.replace(stage, decoded=decoded, images=images, decodable=decodable)
         yield stage
     if not iterations:
         return
-    begin = functools.partial(_begin, network, held["targets"], shape=shape, **static)
+    begin = functools.partial(programs.begin, network, held["targets"], shape=shape, **static)
     state, loss_state = begin() if resume is None else _restored(resume, begin, mesh)
     state, done = state._replace(image=stage.images), stage.iteration
     (device, *_) = stage.images.devices()
@@ -291,7 +281,7 @@ def _run_level(
     pixels = math.prod(shape) * lanes_of_device
     count = chunk_length(device.platform, pixels, iterations - done)
     for first in range(done, iterations, count):
-        state, loss_state, images, records = _steps(
+        state, loss_state, images, records = programs.steps(
             network, *state, loss_state, held["targets"], count=count, **static
         )
         held["states"] = state, loss_state
@@ -308,7 +298,7 @@ def _run_level(
                 finite=stage.finite & record.finite,
                 snapshot=None,
                 exact_matches=lambda images=images[place]: np.asarray(
-                    _exact(network, images, held["targets"], **static)
+                    programs.exact_matches(network, images, held["targets"], **static)
                 ),
             )
             if place == count - 1:
@@ -329,7 +319,7 @@ def _restored(
     """Returns the saved states of a level, in the structure of those that it would begin with."""
     structure = jax.tree.structure(jax.eval_shape(begin))
     state, loss_state = jax.tree.unflatten(structure, resume.arrays)
-    optimizer, loss_state = _placed((state.optimizer, loss_state), mesh, _LANES)
+    optimizer, loss_state = programs.placed((state.optimizer, loss_state), mesh, programs.LANES)
     return state._replace(optimizer=optimizer), loss_state
 
 
@@ -386,16 +376,18 @@ def lowered(key: ProgramKey, pictures: LevelPictures, network: Network) -> list[
         lambda leaf: jax.ShapeDtypeStruct((1, *np.shape(leaf)), np.float32), pictures
     )
     images = jax.ShapeDtypeStruct((1, *shape, 3), np.float32)
-    prepare = functools.partial(_prepare, shape=shape, **static)
+    prepare = functools.partial(programs.prepare, shape=shape, **static)
     targets = jax.eval_shape(prepare, network, pictures)
-    programs = [_prepare.lower(network, pictures, shape=shape, **static)]
+    level_programs = [programs.prepare.lower(network, pictures, shape=shape, **static)]
     if key.rounds:
-        programs.append(_decode.lower(network, images, targets, **static))
+        level_programs.append(programs.decode.lower(network, images, targets, **static))
     if iterations:
-        begin = functools.partial(_begin, shape=shape, **static)
+        begin = functools.partial(programs.begin, shape=shape, **static)
         state, loss_state = jax.eval_shape(begin, network, targets)
-        programs.append(_steps.lower(network, *state, loss_state, targets, count=1, **static))
-    return programs
+        level_programs.append(
+            programs.steps.lower(network, *state, loss_state, targets, count=1, **static)
+        )
+    return level_programs
 
 
 def program_text(
@@ -408,143 +400,9 @@ def program_text(
     shape = key.plan.shapes[-1]
     static = {"program": key.plan.program(-1, key.program), "mesh": mesh}
     pictures = jax.tree.map(lambda *leaves: np.stack(leaves), *(lane.levels[-1] for lane in lanes))
-    targets = _prepare(network, _placed(pictures, mesh, _LANES), shape=shape, **static)
-    state, loss_state = _begin(network, targets, shape=shape, **static)
-    steps = _steps.lower(network, *state, loss_state, targets, count=1, **static)
+    targets = programs.prepare(
+        network, programs.placed(pictures, mesh, programs.LANES), shape=shape, **static
+    )
+    state, loss_state = programs.begin(network, targets, shape=shape, **static)
+    steps = programs.steps.lower(network, *state, loss_state, targets, count=1, **static)
     return steps.compile().as_text()
-
-
-def _placed(tree: PyTree, mesh: Mesh | None, spec: PartitionSpec) -> PyTree:
-    return jax.device_put(tree, None if mesh is None else NamedSharding(mesh, spec))
-
-
-def _over_lanes(
-    function: Callable[..., Any], shared: tuple[bool, ...], mesh: Mesh | None
-) -> Callable[..., Any]:
-    """Maps a function over lanes on all devices; `shared` says which arguments all have.
-
-    A device's only lane is not mapped, so that it computes what a single picture does.
-    """
-    mapped = jax.vmap(function, in_axes=tuple(None if is_shared else 0 for is_shared in shared))
-
-    def of_device(*arguments: Any) -> Any:
-        own = [
-            argument for argument, is_shared in zip(arguments, shared, strict=True) if not is_shared
-        ]
-        if jax.tree.leaves(own)[0].shape[0] > 1:
-            return mapped(*arguments)
-        alone = (
-            argument if is_shared else jax.tree.map(lambda leaf: leaf[0], argument)
-            for argument, is_shared in zip(arguments, shared, strict=True)
-        )
-        return jax.tree.map(lambda leaf: leaf[None], function(*alone))
-
-    if mesh is None:
-        return of_device
-    specs = tuple(_SHARED if is_shared else _LANES for is_shared in shared)
-    return jax.shard_map(of_device, mesh=mesh, in_specs=specs, out_specs=_LANES, check_vma=False)
-
-
-@functools.partial(jax.jit, static_argnames=("shape", "tileable", "mesh"))
-def _enlarge(
-    images: Array, *, shape: Shape, tileable: bool, mesh: Mesh | None
-) -> Float[Array, "lanes h w 3"]:
-    enlarge_lane = functools.partial(enlarged, shape=shape, tileable=tileable)
-    return _over_lanes(enlarge_lane, (False,), mesh)(images)
-
-
-@functools.partial(jax.jit, static_argnames=("shape", "program", "mesh"))
-def _prepare(
-    network: Network,
-    pictures: LevelPictures,
-    *,
-    shape: Shape,
-    program: Program,
-    mesh: Mesh | None,
-) -> Targets:
-    prepare_lane = functools.partial(step.prepare_level, shape=shape, program=program)
-    return _over_lanes(prepare_lane, (True, False), mesh)(network, pictures)
-
-
-@functools.partial(jax.jit, static_argnames=("program", "mesh"))
-def _decode(
-    network: Network, images: Array, targets: Targets, *, program: Program, mesh: Mesh | None
-) -> tuple[Float[Array, "lanes h w 3"], Bool[Array, " lanes"]]:
-    decode_lane = functools.partial(step.decoded, program=program)
-    return _over_lanes(decode_lane, (True, False, False), mesh)(network, images, targets)
-
-
-@functools.partial(jax.jit, static_argnames=("program", "mesh"))
-def _exact(
-    network: Network, images: Array, targets: Targets, *, program: Program, mesh: Mesh | None
-) -> Float[Array, " lanes"]:
-    judge_lane = functools.partial(step.exact_matches, program=program)
-    return _over_lanes(judge_lane, (True, False, False), mesh)(network, images, targets)
-
-
-@functools.partial(jax.jit, static_argnames=("shape", "program", "mesh"))
-def _begin(
-    network: Network,
-    targets: Targets,
-    *,
-    shape: Shape,
-    program: Program,
-    mesh: Mesh | None,
-) -> tuple[optimizers.State, PyTree]:
-    """Returns the states that a level starts from, with a picture of zeros."""
-
-    def begin_lane(network: Network, targets: Targets) -> tuple[Any, ...]:
-        image = jnp.zeros((*shape, 3))
-        state, loss_state = step.begin(network, image, targets, program=program)
-        return state.image, state.optimizer, loss_state
-
-    image, optimizer, loss_state = _over_lanes(begin_lane, (True, False), mesh)(network, targets)
-    return optimizers.State(image, optimizer, jnp.zeros((), jnp.int32)), loss_state
-
-
-# The states are donated; the pictures are not: who sees a stage may keep them.
-@functools.partial(
-    jax.jit,
-    static_argnames=("count", "program", "mesh"),
-    donate_argnames=("optimizer_state", "loss_state"),
-)
-def _steps(
-    network: Network,
-    images: Array,
-    optimizer_state: PyTree,
-    iteration: Array,
-    loss_state: PyTree,
-    targets: Targets,
-    *,
-    count: int,
-    program: Program,
-    mesh: Mesh | None,
-) -> tuple[optimizers.State, PyTree, Array | list[Array], optimizers.Record]:
-    """Takes `count` steps in every lane; all are at the same iteration, which is not mapped.
-
-    So whether matches are found anew stays one condition for all, and is not computed
-    both ways.
-
-    Returns:
-      The last states, and the pictures and records of each step, [count, lanes, ...].
-    """
-
-    def step_lane(*arguments: Any) -> tuple[Any, ...]:
-        state, loss_state, record = step.advance(*arguments, program=program)
-        return state.image, state.optimizer, loss_state, record
-
-    shared = (True, False, False, True, False, False)
-    over_lanes = _over_lanes(step_lane, shared, mesh)
-
-    def advance(carry: tuple[optimizers.State, PyTree], _: None) -> tuple[Any, Any]:
-        state, loss_state = carry
-        image, optimizer, loss_state, record = over_lanes(network, *state, loss_state, targets)
-        state = optimizers.State(image, optimizer, state.iteration + 1)
-        return (state, loss_state), (image, record)
-
-    carry = optimizers.State(images, optimizer_state, iteration), loss_state
-    if count > 1:
-        (state, loss_state), (images, records) = lax.scan(advance, carry, length=count)
-        return state, loss_state, images, records
-    (state, loss_state), (images, record) = advance(carry, None)
-    return state, loss_state, [images], jax.tree.map(lambda leaf: leaf[None], record)
