@@ -13,7 +13,7 @@ from jaxmrf.core import presets
 from jaxmrf.core.config import Config, Initialization
 from jaxmrf.errors import ConfigError
 from jaxmrf.jobs.job import Job, with_guides
-from jaxmrf.jobs.option_table import acting_on, nearest
+from jaxmrf.jobs.option_table import BY_NAME, acting_on, nearest
 
 _CONFIG = {field.name: field.type for field in dataclasses.fields(Config)}
 _JOB = {field.name: field.type for field in dataclasses.fields(Job)}
@@ -300,7 +300,7 @@ def _check_numbers(own: Mapping[str, Any]) -> None:
 
 
 def _check_name(name: str, others: Iterable[str] = ()) -> None:
-    if name in ("network", "device", "weights"):
+    if name in BY_NAME and BY_NAME[name].source == "command":
         raise ConfigError(f"{name} can only be given on the command line: --{name}")
     if name not in NAMES:
         raise ConfigError(f"there is no option {name!r}{nearest(name, (*NAMES, *others))}")
