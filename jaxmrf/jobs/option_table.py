@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin
 from jaxmrf.core.config import Config, Option
 from jaxmrf.core.presets import PRESETS
 
-Source = Literal["config", "job", "command"]
+Source = Literal["config", "job", "command", "file"]
 
 COMMON = (
     "size",
@@ -42,7 +42,8 @@ class Row:
       kind: type of its value.
       default: value without the option.
       option: what is said of it.
-      source: whether it is a field of `Config`, of `Job`, or of the command alone.
+      source: whether it is a field of `Config`, of `Job`, of the command alone, or names the
+        file of all others.
       metavar: what the help calls its value; "": by its type.
     """
 
@@ -188,7 +189,7 @@ ROWS: tuple[Row, ...] = (
             "TOML file with options by their long names; those on the command line go before.",
             "Files",
         ),
-        "command",
+        "file",
         "FILE",
     ),
 )
