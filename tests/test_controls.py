@@ -49,9 +49,15 @@ def exemplars(styles, shape=(16, 16), **more):
     )
 
 
+compiled_prepare = jax.jit(energy.prepare, static_argnames=("shape", "program"))
+compiled_total = jax.jit(energy.total, static_argnames="program")
+compiled_match = jax.jit(mrf.match, static_argnums=2)
+compiled_refresh = jax.jit(mrf.refresh, static_argnums=3)
+
+
 def matches(target, program, seed=5):
     activations = toy_network()(picture(seed, 32, 32))
-    return np.asarray(mrf.match(activations, target, program)["deep"].position)
+    return np.asarray(compiled_match(activations, target, program)["deep"].position)
 
 
 def test_a_weight_gives_a_style_more_patches():
@@ -106,12 +112,12 @@ def test_the_energy_of_a_tileable_picture_does_not_depend_on_where_it_is_cut():
     config = dataclasses.replace(CONFIG, tileable=True, style_loss=("mrf", "gram"))
     network, program = toy_network(), program_of(config)
     weights = TermWeights(0.0, {"mrf": 1.0, "gram": 1.0}, 1.0)
-    targets = energy.prepare(
+    targets = compiled_prepare(
         network, None, [picture(2, 40, 40)], weights, shape=(32, 32), program=program
     )
     image = picture(5, 32, 32)
     values = [
-        energy.total(network, jnp.roll(image, shift, (0, 1)), targets, program=program)[1]
+        compiled_total(network, jnp.roll(image, shift, (0, 1)), targets, program=program)[1]
         for shift in ((0, 0), (8, 14))
     ]
     np.testing.assert_allclose(values[0]["mrf"], values[1]["mrf"], rtol=1e-4)
@@ -131,7 +137,7 @@ def test_variety_takes_patches_less_often():
         program = program_of(dataclasses.replace(CONFIG, variety=variety))
         target, state = mrf.prepare(exemplars([picture(2, 32, 32)]), program), None
         for _ in range(4):
-            state = mrf.refresh(activations, target, state, program)
+            state = compiled_refresh(activations, target, state, program)
         uses = state["deep"].uses
         if uses is None:
             uses = np.bincount(matches(target, program).ravel())
@@ -166,10 +172,10 @@ def test_style_losses_are_mixed_by_their_weights():
         config = dataclasses.replace(CONFIG, style_loss=losses)
         network, program = toy_network(), program_of(config)
         weights = TermWeights(0.0, config.style_losses(), 0.0)
-        targets = energy.prepare(
+        targets = compiled_prepare(
             network, None, [picture(2, 40, 40)], weights, shape=(32, 32), program=program
         )
-        terms[losses] = energy.total(network, image, targets, program=program)[1]
+        terms[losses] = compiled_total(network, image, targets, program=program)[1]
     mixed = terms["mrf:2", "gram:0.5"]
     np.testing.assert_allclose(mixed["mrf"], 2 * terms[("mrf",)]["mrf"], rtol=1e-5)
     np.testing.assert_allclose(mixed["gram"], 0.5 * terms[("gram",)]["gram"], rtol=1e-5)

@@ -46,7 +46,7 @@ def pixels():
 
 
 def untrained(seed=0):
-    params = decoder.initial(CHANNELS, jax.random.key(seed))
+    params = jax.jit(lambda key: decoder.initial(CHANNELS, key))(jax.random.key(seed))
     return Decoder(params, dict.fromkeys(decoder.LAYERS, np.float32(3.0)))
 
 
@@ -57,7 +57,8 @@ def test_any_size_is_decoded(height, width):
         for name, step in zip(decoder.LAYERS, (4, 8), strict=True)
     }
     slow = jnp.full((height // 8, width // 8, 3), 0.5)
-    found = decoder.decode(untrained(), features, slow, (height, width))
+    decode = jax.jit(decoder.decode, static_argnums=3)
+    found = decode(untrained(), features, slow, (height, width))
     assert found.shape == (height, width, 3)
     # The border is continued: what is flat inside is flat to its edge.
     assert float(jnp.ptp(found, axis=(0, 1)).max()) < 1e-5

@@ -31,6 +31,7 @@ def prepare(
     return compiled_prepare(network, content, styles, weights, shape=(17, 14), program=program)
 
 
+compiled_match = jax.jit(mrf.match, static_argnums=2)
 compiled_prepare = jax.jit(energy.prepare, static_argnames=("shape", "program"))
 compiled_energy = jax.jit(energy.total, static_argnames="program")
 
@@ -139,21 +140,21 @@ def test_anchored_energy_equals_the_naive_one(overlap, border, toy):
 
 def test_with_anchor_one_the_matches_do_not_depend_on_the_picture(toy):
     targets = prepare(PROGRAM, weights=ANCHORED._replace(anchor=1.0)).style["mrf"]
-    found = [mrf.match(toy(picture(seed, 17, 14)), targets, PROGRAM) for seed in (5, 6)]
+    found = [compiled_match(toy(picture(seed, 17, 14)), targets, PROGRAM) for seed in (5, 6)]
     for name in CONFIG.layers:
         np.testing.assert_array_equal(found[0][name].position, found[1][name].position)
     own = prepare(PROGRAM).style["mrf"]
-    moved = [mrf.match(toy(picture(seed, 17, 14)), own, PROGRAM) for seed in (5, 6)]
+    moved = [compiled_match(toy(picture(seed, 17, 14)), own, PROGRAM) for seed in (5, 6)]
     assert (moved[0]["deep"].position != moved[1]["deep"].position).any()
 
 
 def test_colors_are_put_together_at_the_matches_and_keep_the_styles_distribution(toy):
     targets = prepare(PROGRAM, weights=ANCHORED._replace(content_share=0.0)).style["mrf"]
     layers = toy(picture(5, 17, 14))
-    painted = mrf.painted(layers, targets, PROGRAM)
+    painted = jax.jit(mrf.painted, static_argnums=2)(layers, targets, PROGRAM)
     sheet = np.asarray(targets.colors["deep"]).reshape(-1, 3)
     columns = targets.colors["deep"].shape[1]
-    match = mrf.match(layers, targets, PROGRAM)["deep"].position
+    match = compiled_match(layers, targets, PROGRAM)["deep"].position
     middle = [sheet[match[3 - i, 3 - j] + i * columns + j] for i, j in np.ndindex(3, 3)]
     mean = np.asarray(
         patches.reassemble(targets.colors["deep"], match, layers["deep"].shape[:2], 3, 1)
@@ -186,7 +187,7 @@ def test_gradient_is_the_one_the_authors_write_by_hand(stride):
         jax.grad(lambda image: energy.total(network, image, targets, program=program)[0])
     )(image)
 
-    match = mrf.match({"deep": image}, targets.style["mrf"], program)["deep"]
+    match = compiled_match({"deep": image}, targets.style["mrf"], program)["deep"]
     origin = np.asarray(match.position)
     by_hand, count = np.zeros_like(image), np.zeros((11, 12, 1))
     for i, y in enumerate(patches.positions(11, 3, stride)):

@@ -7,12 +7,12 @@ import json
 import tempfile
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin
+from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, TiffImagePlugin
 
 from jaxmrf.core.config import Shape
 from jaxmrf.errors import ImageError
@@ -100,18 +100,36 @@ def reencode(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[str, bytes]:
 
 def _read(path: Path, max_pixels: int) -> Image.Image | np.ndarray:
     """Returns the pixels of a file as `_plain` does, or a 16-bit color array."""
+    with _opened(path, max_pixels) as file:
+        if file.width * file.height > max_pixels:
+            raise Image.DecompressionBombError
+        deep = _load_deep_tiff(path, file)
+        if deep is not None:
+            return deep
+        file.load()
+        upright = ImageOps.exif_transpose(file)
+        return _plain(upright, file.info.get("icc_profile"))
+
+
+def shape_of(path: Path) -> tuple[int, int]:
+    """Returns (height, width) of a picture file, upright, from its header alone.
+
+    Raises:
+      ImageError: if the file is missing, damaged or no such picture.
+    """
+    with _opened(path, MAX_PIXELS) as file:
+        turned = file.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+        return (file.width, file.height) if turned else (file.height, file.width)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
+    """Opens a picture; what is wrong with it, also later on, becomes an ImageError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path, formats=READABLE) as file:
-                if file.width * file.height > max_pixels:
-                    raise Image.DecompressionBombError
-                deep = _load_deep_tiff(path, file)
-                if deep is not None:
-                    return deep
-                file.load()
-                upright = ImageOps.exif_transpose(file)
-                return _plain(upright, file.info.get("icc_profile"))
+                yield file
     except Image.DecompressionBombError:
         raise ImageError(f"{path} has more than {max_pixels // 10**6} megapixels") from None
     except FileNotFoundError:
@@ -121,24 +139,6 @@ def _read(path: Path, max_pixels: int) -> Image.Image | np.ndarray:
     except Image.UnidentifiedImageError:
         raise ImageError(f"{path} is not a JPEG, PNG, WebP or TIFF picture") from None
     except (OSError, SyntaxError, ValueError, EOFError, zlib.error) as error:
-        raise ImageError(f"cannot read the picture {path}: {error}") from None
-
-
-def shape_of(path: Path) -> tuple[int, int]:
-    """Returns (height, width) of a picture file, upright, from its header alone.
-
-    Raises:
-      ImageError: if the file is missing, damaged or no such picture.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=READABLE) as file:
-                turned = file.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-                return (file.width, file.height) if turned else (file.height, file.width)
-    except Image.DecompressionBombError:
-        raise ImageError(f"{path} has more than {MAX_PIXELS // 10**6} megapixels") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise ImageError(f"cannot read the picture {path}: {error}") from None
 
 

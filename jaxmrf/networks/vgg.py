@@ -197,9 +197,9 @@ class VGGFeatures:
       pooling: ``max`` or ``average``.
 
     Example:
-      >>> network = Network("vgg19", "conv2_1")
-      >>> params = network.random_params(jax.random.key(0))
-      >>> network(params, jnp.zeros((32, 48, 3)))["relu2_1"].shape
+      >>> features = VGGFeatures("vgg19", "conv2_1")
+      >>> params = features.random_params(jax.random.key(0))
+      >>> features(params, jnp.zeros((32, 48, 3)))["relu2_1"].shape
       (16, 24, 128)
     """
 
