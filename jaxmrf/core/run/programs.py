@@ -52,7 +52,7 @@ def over_lanes(
         if jax.tree.leaves(own)[0].shape[0] > 1:
             return mapped(*arguments)
         alone = (
-            argument if is_shared else jax.tree.map(lambda leaf: leaf[0], argument)
+            argument if is_shared else jax.tree.map(lambda leaf: lax.squeeze(leaf, (0,)), argument)
             for argument, is_shared in zip(arguments, shared, strict=True)
         )
         return jax.tree.map(lambda leaf: leaf[None], function(*alone))
