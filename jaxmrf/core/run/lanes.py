@@ -103,7 +103,8 @@ class Stage:
       level: pyramid level, 0 is the coarsest.
       decoded: rounds of the decoder done at this level.
       iteration: iterations done at this level.
-      images: pictures at the level's size, not clipped, [lanes, h, w, 3].
+      images: pictures at the level's size, not clipped, [lanes, h, w, 3]; of one lane without
+        a mesh a list of it.
       value: energy that the iteration of each lane started from, [lanes]; not a number before.
       terms: weighted terms of that energy by name, each [lanes].
       gradient_norm: norm of its gradient, [lanes].
@@ -116,7 +117,7 @@ class Stage:
     level: int
     decoded: int
     iteration: int
-    images: Float[Array, "lanes h w 3"]
+    images: Float[Array, "lanes h w 3"] | list[Float[Array, "h w 3"]]
     value: Float[np.ndarray, " lanes"]
     terms: dict[str, Float[np.ndarray, " lanes"]]
     gradient_norm: Float[np.ndarray, " lanes"]
@@ -202,14 +203,14 @@ def run(
       lanes: of equal `key`; their number is a multiple of the number of devices.
       key: from `key_of`.
       network: the network.
-      mesh: from `make_mesh`; None: all lanes on the default device.
-      resume: state to go on from instead of the start.
+      mesh: from `programs.make_mesh`; None: a single lane on the default device.
+      resume: state of lanes of a mesh to go on from instead of the start.
 
     Yields:
       All lanes when a level starts, after each round of the decoder, and after each iteration.
     """
     network = programs.placed(network, mesh, programs.SHARED)
-    images = programs.placed(np.stack([lane.start for lane in lanes]), mesh, programs.LANES)
+    images = _for_stage(_stacked([lane.start for lane in lanes], mesh), mesh)
     nothing = np.full(len(lanes), np.nan, np.float32)
     good = np.ones(len(lanes), bool)
     stage = Stage(0, 0, 0, images, nothing, {}, nothing, finite=good, decodable=good)
@@ -249,7 +250,12 @@ def _run_level(
             level,
             0,
             0,
-            programs.enlarge(stage.images, shape=shape, tileable=key.program.tileable, mesh=mesh),
+            _for_stage(
+                programs.enlarge(
+                    _of_stage(stage, mesh), shape=shape, tileable=key.program.tileable, mesh=mesh
+                ),
+                mesh,
+            ),
             nothing,
             {},
             nothing,
@@ -257,26 +263,24 @@ def _run_level(
             stage.decodable,
         )
         yield stage
-    pictures = jax.tree.map(
-        lambda *leaves: np.stack(leaves), *(lane.levels[level] for lane in lanes)
-    )
+    pictures = _stacked([lane.levels[level] for lane in lanes], mesh)
     # Stages refer to this, and not to what is in it: it is gone when the next level is prepared.
-    held = {
-        "targets": programs.prepare(
-            network, programs.placed(pictures, mesh, programs.LANES), shape=shape, **static
-        )
-    }
+    held = {"targets": programs.prepare(network, pictures, shape=shape, **static)}
     for decoded in range(1, 1 + (key.rounds if resume is None else 0)):
-        images, finite = programs.decode(network, stage.images, held["targets"], **static)
-        decodable = stage.decodable & np.asarray(finite)
-        stage = dataclasses.replace(stage, decoded=decoded, images=images, decodable=decodable)
+        image, finite = programs.decode(network, _of_stage(stage, mesh), held["targets"], **static)
+        stage = dataclasses.replace(
+            stage,
+            decoded=decoded,
+            images=_for_stage(image, mesh),
+            decodable=stage.decodable & np.asarray(finite),
+        )
         yield stage
     if not iterations:
         return
     begin = functools.partial(programs.begin, network, held["targets"], shape=shape, **static)
     state, loss_state = begin() if resume is None else _restored(resume, begin, mesh)
-    state, done = state._replace(image=stage.images), stage.iteration
-    (device, *_) = stage.images.devices()
+    state, done = state._replace(image=_of_stage(stage, mesh)), stage.iteration
+    (device, *_) = state.image.devices()
     lanes_of_device = len(lanes) // (1 if mesh is None else mesh.size)
     pixels = math.prod(shape) * lanes_of_device
     count = chunk_length(device.platform, pixels, iterations - done)
@@ -291,21 +295,40 @@ def _run_level(
             stage = dataclasses.replace(
                 stage,
                 iteration=first + place + 1,
-                images=images[place],
-                value=record.value,
-                terms=record.more,
-                gradient_norm=record.gradient_norm,
+                images=_for_stage(images[place], mesh),
+                value=record.value.reshape(-1),
+                terms={name: term.reshape(-1) for name, term in record.more.items()},
+                gradient_norm=record.gradient_norm.reshape(-1),
                 finite=stage.finite & record.finite,
                 snapshot=None,
-                exact_matches=lambda images=images[place]: np.asarray(
-                    programs.exact_matches(network, images, held["targets"], **static)
+                exact_matches=lambda images=images[place]: np.reshape(
+                    programs.exact_matches(network, images, held["targets"], **static), -1
                 ),
             )
-            if place == count - 1:
+            if place == count - 1 and mesh is not None:
                 saved = functools.partial(_snapshot, held, stage)
                 stage = dataclasses.replace(stage, snapshot=saved)
             yield stage
     held.clear()
+
+
+def _stacked(trees: Sequence[PyTree], mesh: Mesh | None) -> PyTree:
+    """Returns what the lanes have, as the programs take it, on their devices."""
+    if mesh is None:
+        (tree,) = trees
+    else:
+        tree = jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+    return programs.placed(tree, mesh, programs.LANES)
+
+
+def _for_stage(images: Array, mesh: Mesh | None) -> Array | list[Array]:
+    """Returns the pictures of a program as a stage has them, by lane."""
+    return [images] if mesh is None else images
+
+
+def _of_stage(stage: Stage, mesh: Mesh | None) -> Any:
+    """Returns the pictures of a stage as the programs take them."""
+    return stage.images[0] if mesh is None else stage.images
 
 
 def _snapshot(held: Mapping[str, PyTree], stage: Stage) -> Snapshot:
@@ -372,15 +395,13 @@ def lowered(key: ProgramKey, pictures: LevelPictures, network: Network) -> list[
     """
     shape, iterations = key.plan.shapes[-1], key.plan.iterations[-1]
     static = {"program": key.plan.program(-1, key.program), "mesh": None}
-    pictures = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct((1, *np.shape(leaf)), np.float32), pictures
-    )
-    images = jax.ShapeDtypeStruct((1, *shape, 3), np.float32)
+    pictures = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(np.shape(leaf), np.float32), pictures)
+    image = jax.ShapeDtypeStruct((*shape, 3), np.float32)
     prepare = functools.partial(programs.prepare, shape=shape, **static)
     targets = jax.eval_shape(prepare, network, pictures)
     level_programs = [programs.prepare.lower(network, pictures, shape=shape, **static)]
     if key.rounds:
-        level_programs.append(programs.decode.lower(network, images, targets, **static))
+        level_programs.append(programs.decode.lower(network, image, targets, **static))
     if iterations:
         begin = functools.partial(programs.begin, shape=shape, **static)
         state, loss_state = jax.eval_shape(begin, network, targets)
@@ -399,10 +420,8 @@ def program_text(
     """
     shape = key.plan.shapes[-1]
     static = {"program": key.plan.program(-1, key.program), "mesh": mesh}
-    pictures = jax.tree.map(lambda *leaves: np.stack(leaves), *(lane.levels[-1] for lane in lanes))
-    targets = programs.prepare(
-        network, programs.placed(pictures, mesh, programs.LANES), shape=shape, **static
-    )
+    pictures = _stacked([lane.levels[-1] for lane in lanes], mesh)
+    targets = programs.prepare(network, pictures, shape=shape, **static)
     state, loss_state = programs.begin(network, targets, shape=shape, **static)
     steps = programs.steps.lower(network, *state, loss_state, targets, count=1, **static)
     return steps.compile().as_text()

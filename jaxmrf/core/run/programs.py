@@ -41,8 +41,12 @@ def over_lanes(
 ) -> Callable[..., Any]:
     """Maps a function over lanes on all devices; `shared` says which arguments all have.
 
-    A device's only lane is not mapped, so that it computes what a single picture does.
+    A device's only lane is not mapped, so that it computes what a single picture does. Without
+    a mesh there is one lane, whose arrays have no lane axis: with it XLA copies the memory of
+    L-BFGS in every step, instead of writing into it.
     """
+    if mesh is None:
+        return function
     mapped = jax.vmap(function, in_axes=tuple(None if is_shared else 0 for is_shared in shared))
 
     def of_device(*arguments: Any) -> Any:
@@ -57,8 +61,6 @@ def over_lanes(
         )
         return jax.tree.map(lambda leaf: leaf[None], function(*alone))
 
-    if mesh is None:
-        return of_device
     specs = tuple(SHARED if is_shared else LANES for is_shared in shared)
     return jax.shard_map(of_device, mesh=mesh, in_specs=specs, out_specs=LANES, check_vma=False)
 
