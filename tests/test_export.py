@@ -21,10 +21,10 @@ def test_a_chunk_of_whole_steps_lowers_for_cuda_and_tpu(exact_pairs, monkeypatch
     features, shape = vgg.VGGFeatures("vgg19"), (176, 168)
     network = Network(features, jax.eval_shape(features.random_params, jax.random.key(0)))
     static = {"program": program_of(Config()), "mesh": None}
-    images = jax.ShapeDtypeStruct((1, *shape, 3), np.float32)
-    number = jax.ShapeDtypeStruct((1,), np.float32)
+    image = jax.ShapeDtypeStruct((*shape, 3), np.float32)
+    number = jax.ShapeDtypeStruct((), np.float32)
     weights = TermWeights(number, {"mrf": number}, number, number, number)
-    pictures = LevelPictures(images, (images,), weights, None, None, None)
+    pictures = LevelPictures(image, (image,), weights, None, None, None)
 
     prepare = functools.partial(programs.prepare, shape=shape, **static)
     programs.prepare.clear_cache()  # it does not know that the constant has changed
