@@ -325,7 +325,7 @@ def test_ctrl_c_leaves_what_is_finished(invoke, tmp_path):
         ([*PICTURES, *WEIGHTS, "--layers", "relu9_1"], "error: the network has no layer 'relu9_1'"),
         (
             [*PICTURES, "--init", "noise;text.png"],
-            "the cell init text.png: cannot",
+            "the cell init text.png: text.png is not",
         ),
         ([*PICTURES, "--style-loss", "gram", "--variety", "0,1"], "variety has no effect"),
     ],

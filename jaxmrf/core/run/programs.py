@@ -68,7 +68,7 @@ def over_lanes(
 @functools.partial(jax.jit, static_argnames=("shape", "tileable", "mesh"))
 def enlarge(
     images: Array, *, shape: Shape, tileable: bool, mesh: Mesh | None
-) -> Float[Array, "lanes h w 3"]:
+) -> Float[Array, "*lanes h w 3"]:
     """Returns the pictures of all lanes at the size of the next level."""
     enlarge_lane = functools.partial(enlarged, shape=shape, tileable=tileable)
     return over_lanes(enlarge_lane, (False,), mesh)(images)
@@ -91,7 +91,7 @@ def prepare(
 @functools.partial(jax.jit, static_argnames=("program", "mesh"))
 def decode(
     network: Network, images: Array, targets: Targets, *, program: Program, mesh: Mesh | None
-) -> tuple[Float[Array, "lanes h w 3"], Bool[Array, " lanes"]]:
+) -> tuple[Float[Array, "*lanes h w 3"], Bool[Array, "*lanes"]]:
     """Takes a round of match and decode in every lane, see `step.decoded`."""
     decode_lane = functools.partial(step.decoded, program=program)
     return over_lanes(decode_lane, (True, False, False), mesh)(network, images, targets)
@@ -100,7 +100,7 @@ def decode(
 @functools.partial(jax.jit, static_argnames=("program", "mesh"))
 def exact_matches(
     network: Network, images: Array, targets: Targets, *, program: Program, mesh: Mesh | None
-) -> Float[Array, " lanes"]:
+) -> Float[Array, "*lanes"]:
     """Returns the share of exact matches of every lane, see `step.exact_matches`."""
     judge_lane = functools.partial(step.exact_matches, program=program)
     return over_lanes(judge_lane, (True, False, False), mesh)(network, images, targets)
