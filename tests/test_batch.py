@@ -119,7 +119,8 @@ def test_bad_pictures_fail_alone_and_are_retried_when_asked(invoke, pictures):
     assert [row["output"] for row in failures] == [
         "c1-s0.png", "c1-s1.png", "c2-s0.png", "c2-s1.png",
     ]  # fmt: skip
-    assert all("cannot read" in row["error"] for row in failures)
+    assert all("is not a JPEG, PNG, WebP or TIFF" in row["error"] for row in failures[:2])
+    assert all("cannot read" in row["error"] for row in failures[2:])
     done = invoke(*PAIRS, "--out", "out")
     assert done.exit_code == 1
     assert "6 skipped" in done.output
