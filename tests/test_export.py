@@ -30,8 +30,8 @@ def test_a_chunk_of_whole_steps_lowers_for_cuda_and_tpu(exact_pairs, monkeypatch
     programs.prepare.clear_cache()  # it does not know that the constant has changed
     targets = jax.eval_shape(prepare, network, pictures)
     assert (targets.style["mrf"].patches["relu3_1"].index is None) == bool(exact_pairs)
-    begin = functools.partial(programs.begin, shape=shape, **static)
-    state, loss_state = jax.eval_shape(begin, network, targets)
+    begin = functools.partial(programs.begin, **static)
+    state, loss_state = jax.eval_shape(begin, network, image, targets)
     exported = jax.export.export(programs.steps, platforms=["cuda", "tpu"])(
         network, *state, loss_state, targets, count=5, **static
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxmrf
@@ -15,6 +16,7 @@ from jaxmrf.core.config import EFFORTS, Config
 from jaxmrf.core.decoder import LAYERS
 from jaxmrf.core.features import Network
 from jaxmrf.core.matching import clusters, matchers
+from jaxmrf.core.optimize import optimizers
 from jaxmrf.core.presets import PRESETS
 from jaxmrf.core.run import lanes
 from jaxmrf.core.run.lanes import chunk_length
@@ -43,6 +45,17 @@ def records(content, style, config=CONFIG, shape=(48, 36), params=None, **more):
         has_start=more.get("initial") is not None,
     )
     return plan, list(run(network, content, [style], plan, settings, **more))
+
+
+def test_an_optimizer_starts_from_the_picture(monkeypatch):
+    held = optax.GradientTransformation(
+        lambda image: image,
+        lambda gradient, start, image: (start - image, start),
+    )
+    monkeypatch.setitem(optimizers.OPTIMIZERS, "held", lambda descent: held)
+    config = dataclasses.replace(CONFIG, optimizer="held", levels=1, iterations=(2,))
+    _, progress = records(picture(1, 48, 36), picture(2, 40, 40), config)
+    np.testing.assert_allclose(progress[-1].image, progress[0].image, atol=1e-6)
 
 
 def test_a_picture_transferred_onto_itself_stays():

@@ -210,10 +210,9 @@ def run(
       All lanes when a level starts, after each round of the decoder, and after each iteration.
     """
     network = programs.placed(network, mesh, programs.SHARED)
-    images = _for_stage(_stacked([lane.start for lane in lanes], mesh), mesh)
-    nothing = np.full(len(lanes), np.nan, np.float32)
     good = np.ones(len(lanes), bool)
-    stage = Stage(0, 0, 0, images, nothing, {}, nothing, finite=good, decodable=good)
+    starts = _stacked([lane.start for lane in lanes], mesh)
+    stage = _level_start(0, _for_stage(starts, mesh), good, good)
     if resume is not None:
         stage = dataclasses.replace(
             stage,
@@ -226,10 +225,22 @@ def run(
         )
     for level in range(stage.level, len(key.plan.shapes)):
         own = resume if resume is not None and level == resume.level else None
-        # None, if the level was saved at its end: the stage before stays.
+        if own is not None and own.iteration == key.plan.iterations[level]:
+            continue  # it was saved at its end
         stages = _run_level(lanes, key, network, mesh, own, stage, level)
         for stage in stages:
             yield stage
+
+
+def _level_start(
+    level: int,
+    images: Array | list[Array],
+    finite: Bool[np.ndarray, " lanes"],
+    decodable: Bool[np.ndarray, " lanes"],
+) -> Stage:
+    """Returns the stage of lanes at the start of a level, when no energy is known."""
+    nothing = np.full(len(finite), np.nan, np.float32)
+    return Stage(level, 0, 0, images, nothing, {}, nothing, finite, decodable)
 
 
 def _run_level(
@@ -245,23 +256,10 @@ def _run_level(
     shape, iterations = key.plan.shapes[level], key.plan.iterations[level]
     static = {"program": key.plan.program(level, key.program), "mesh": mesh}
     if resume is None:
-        nothing = np.full(len(lanes), np.nan, np.float32)
-        stage = Stage(
-            level,
-            0,
-            0,
-            _for_stage(
-                programs.enlarge(
-                    _of_stage(stage, mesh), shape=shape, tileable=key.program.tileable, mesh=mesh
-                ),
-                mesh,
-            ),
-            nothing,
-            {},
-            nothing,
-            stage.finite,
-            stage.decodable,
+        images = programs.enlarge(
+            _of_stage(stage, mesh), shape=shape, tileable=key.program.tileable, mesh=mesh
         )
+        stage = _level_start(level, _for_stage(images, mesh), stage.finite, stage.decodable)
         yield stage
     pictures = _stacked([lane.levels[level] for lane in lanes], mesh)
     # Stages refer to this, and not to what is in it: it is gone when the next level is prepared.
@@ -277,14 +275,15 @@ def _run_level(
         yield stage
     if not iterations:
         return
-    begin = functools.partial(programs.begin, network, held["targets"], shape=shape, **static)
+    begin = functools.partial(
+        programs.begin, network, _of_stage(stage, mesh), held["targets"], **static
+    )
     state, loss_state = begin() if resume is None else _restored(resume, begin, mesh)
-    state, done = state._replace(image=_of_stage(stage, mesh)), stage.iteration
     (device, *_) = state.image.devices()
     lanes_of_device = len(lanes) // (1 if mesh is None else mesh.size)
     pixels = math.prod(shape) * lanes_of_device
-    count = chunk_length(device.platform, pixels, iterations - done)
-    for first in range(done, iterations, count):
+    count = chunk_length(device.platform, pixels, iterations - stage.iteration)
+    for first in range(stage.iteration, iterations, count):
         state, loss_state, images, records = programs.steps(
             network, *state, loss_state, held["targets"], count=count, **static
         )
@@ -342,8 +341,10 @@ def _restored(
     """Returns the saved states of a level, in the structure of those that it would begin with."""
     structure = jax.tree.structure(jax.eval_shape(begin))
     state, loss_state = jax.tree.unflatten(structure, resume.arrays)
-    optimizer, loss_state = programs.placed((state.optimizer, loss_state), mesh, programs.LANES)
-    return state._replace(optimizer=optimizer), loss_state
+    image, optimizer, loss_state = programs.placed(
+        (state.image, state.optimizer, loss_state), mesh, programs.LANES
+    )
+    return state._replace(image=image, optimizer=optimizer), loss_state
 
 
 def chunk_length(platform: str, pixels: int, iterations: int) -> int:
@@ -403,8 +404,8 @@ def lowered(key: ProgramKey, pictures: LevelPictures, network: Network) -> list[
     if key.rounds:
         level_programs.append(programs.decode.lower(network, image, targets, **static))
     if iterations:
-        begin = functools.partial(programs.begin, shape=shape, **static)
-        state, loss_state = jax.eval_shape(begin, network, targets)
+        begin = functools.partial(programs.begin, **static)
+        state, loss_state = jax.eval_shape(begin, network, image, targets)
         level_programs.append(
             programs.steps.lower(network, *state, loss_state, targets, count=1, **static)
         )
@@ -422,6 +423,7 @@ def program_text(
     static = {"program": key.plan.program(-1, key.program), "mesh": mesh}
     pictures = _stacked([lane.levels[-1] for lane in lanes], mesh)
     targets = programs.prepare(network, pictures, shape=shape, **static)
-    state, loss_state = programs.begin(network, targets, shape=shape, **static)
+    zeros = [np.zeros((*shape, 3), np.float32)] * len(lanes)
+    state, loss_state = programs.begin(network, _stacked(zeros, mesh), targets, **static)
     steps = programs.steps.lower(network, *state, loss_state, targets, count=1, **static)
     return steps.compile().as_text()

@@ -106,23 +106,18 @@ def exact_matches(
     return over_lanes(judge_lane, (True, False, False), mesh)(network, images, targets)
 
 
-@functools.partial(jax.jit, static_argnames=("shape", "program", "mesh"))
+@functools.partial(jax.jit, static_argnames=("program", "mesh"))
 def begin(
-    network: Network,
-    targets: Targets,
-    *,
-    shape: Shape,
-    program: Program,
-    mesh: Mesh | None,
+    network: Network, images: Array, targets: Targets, *, program: Program, mesh: Mesh | None
 ) -> tuple[optimizers.State, PyTree]:
-    """Returns the states that a level starts from, with a picture of zeros."""
+    """Returns the states that the steps of a level start from, see `step.begin`."""
 
-    def begin_lane(network: Network, targets: Targets) -> tuple[Any, ...]:
-        image = jnp.zeros((*shape, 3))
+    def begin_lane(network: Network, image: Array, targets: Targets) -> tuple[Any, ...]:
         state, loss_state = step.begin(network, image, targets, program=program)
         return state.image, state.optimizer, loss_state
 
-    image, optimizer, loss_state = over_lanes(begin_lane, (True, False), mesh)(network, targets)
+    over_all = over_lanes(begin_lane, (True, False, False), mesh)
+    image, optimizer, loss_state = over_all(network, images, targets)
     return optimizers.State(image, optimizer, jnp.zeros((), jnp.int32)), loss_state
 
 
