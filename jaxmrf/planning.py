@@ -21,9 +21,6 @@ from jaxmrf.networks import vgg
 Pixels = Float[np.ndarray, "_ _ 3"]
 Styles = Pixels | Sequence[Pixels]
 
-UNCHECKED = -1
-"""Memory budget of a plan that is not checked."""
-
 
 class Planned(NamedTuple):
     """Network, settings and plan that a run is computed with.
@@ -47,7 +44,7 @@ def plan_run(
     *,
     has_content: bool = True,
     has_start: bool = False,
-    memory_budget: int | None = UNCHECKED,
+    memory_budget: int | None = None,
 ) -> Planned:
     """Returns the network, settings and plan that a run is computed with.
 
@@ -59,15 +56,14 @@ def plan_run(
       has_content: whether there is a content picture.
       has_start: whether there is a picture to start from instead of what `config.init` says.
       memory_budget: bytes; None: large pictures are checked against what the device has
-        (see `memory.fit`); `UNCHECKED`: nothing is.
+        (see `memory.fit`).
 
     Raises:
       ConfigError: if a setting cannot be used, or the run does not fit.
     """
     network, settings = resolved(config, network, has_content=has_content, has_start=has_start)
     plan = make_plan(shape, style_shapes, network, settings)
-    if memory_budget != UNCHECKED:
-        network = memory.fit(network, plan, settings, budget=memory_budget)
+    network = memory.fit(network, plan, settings, budget=memory_budget)
     return Planned(network, settings, plan)
 
 

@@ -15,8 +15,9 @@ from jaxmrf.core.settings import Settings
 from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.files import image
 from jaxmrf.jobs import inputs
+from jaxmrf.jobs.job import resolved_for
 from jaxmrf.networks.weights import Loaded
-from jaxmrf.planning import resolved, with_pooling
+from jaxmrf.planning import with_pooling
 
 
 class Group(NamedTuple):
@@ -49,15 +50,6 @@ def group(
     return [Group(*entry) for entry in groups.items()]
 
 
-def settings_of(line: Line, loaded: Loaded) -> Settings:
-    """Returns the settings of a line with every choice made."""
-    has_start = line.job.initial is not None
-    has_content = line.job.content is not None
-    return resolved(line.job.config, loaded.network, has_content=has_content, has_start=has_start)[
-        1
-    ]
-
-
 def _key(line: Line, loaded: Loaded, bucket: int) -> ProgramKey:
     job = line.job
     final = inputs.shape_of(job)
@@ -70,7 +62,7 @@ def _key(line: Line, loaded: Loaded, bucket: int) -> ProgramKey:
             fitted = pyramid.fit(*style, max(1, round(max(shape) * job.config.style_scale)))
             style = tuple(max(1, round(side / bucket)) * bucket for side in fitted)
         styles.append(style)
-    settings = settings_of(line, loaded)
+    _, settings = resolved_for(job, loaded)
     # The seed has no part in it, and plans of equal pictures are found again.
     plain = dataclasses.replace(settings, config=dataclasses.replace(settings.config, seed=0))
     plan = _plan(shape, tuple(styles), _Hashed(loaded), plain)

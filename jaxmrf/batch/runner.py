@@ -15,19 +15,20 @@ import jax
 import numpy as np
 
 from jaxmrf.batch.events import BatchOptions, Event
-from jaxmrf.batch.groups import group, settings_of
+from jaxmrf.batch.groups import group
 from jaxmrf.batch.ledger import Ledger
 from jaxmrf.batch.manifest import Line
 from jaxmrf.batch.writer import Prepared, Writer
 from jaxmrf.core.features import Network
 from jaxmrf.core.run import lanes, programs
 from jaxmrf.core.run.lanes import ProgramKey
+from jaxmrf.core.settings import Settings
 from jaxmrf.errors import ConfigError, ImageError, StoppedError
 from jaxmrf.jobs import inputs
+from jaxmrf.jobs.job import resolved_for
 from jaxmrf.jobs.paint import opacity
 from jaxmrf.machine import device, memory
 from jaxmrf.networks.weights import Loaded
-from jaxmrf.planning import with_pooling
 
 THREADS = 4
 """Threads that read pictures, and that write them: both let go of Python's lock."""
@@ -109,12 +110,14 @@ class Batch:
 
     def _run_group(self, key: ProgramKey, waiting: collections.deque[Line], members: int) -> None:
         try:
-            network = self._fitting(key, waiting[0])
+            network, settings = resolved_for(waiting[0].job, self._loaded)
+            # In strips where a large picture would not fit otherwise.
+            network = memory.fit(network, key.plan, settings, budget=None)
         except ConfigError as error:
             for line in waiting:
                 self._writer.fail(line, error)
             return
-        count = self._lane_count(key, waiting[0], members, network)
+        count = self._lane_count(key, settings, members, network)
         busy: collections.deque[Line] = collections.deque()
         following = self._next(key, waiting, busy, count)
         while following is not None:
@@ -163,23 +166,18 @@ class Batch:
         self._on_event(Event("skipped", line, record))
         return True
 
-    def _fitting(self, key: ProgramKey, line: Line) -> Network:
-        """Returns the network, in strips where a large picture would not fit otherwise."""
-        settings = settings_of(line, self._loaded)
-        network = with_pooling(self._loaded.network, settings.config)
-        return memory.fit(network, key.plan, settings, budget=None)
-
     def _whole(self, count: int) -> int:
         """Returns a number of lanes rounded up to the same number on every device."""
         return max(1, -(-count // len(self._devices))) * len(self._devices)
 
-    def _lane_count(self, key: ProgramKey, line: Line, members: int, network: Network) -> int:
+    def _lane_count(
+        self, key: ProgramKey, settings: Settings, members: int, network: Network
+    ) -> int:
         """Returns how many lanes a group runs with, the same however much of it is left."""
         if self._options.lanes is not None:
             return self._whole(self._options.lanes)
         if self._devices[0].platform == "cpu":
             return len(self._devices)  # more lanes do not make a CPU faster
-        settings = settings_of(line, self._loaded)
         needed = memory.OVERHEAD * memory.memory_needed(key.plan, network, settings)
         fitting = max(1, min(MOST_LANES, int(SHARE * memory.available() / needed)))
         return self._whole(min(fitting * len(self._devices), members))
@@ -232,16 +230,17 @@ class Batch:
         if pictures.content is not None:
             alpha = opacity(pictures.content, final)
             pixels = inputs.padded(pictures.content.pixels, final, finest)
+        _, settings = resolved_for(line.job, self._loaded)
         lane = lanes.make_lane(
             pixels,
             pictures.styles,
             pictures.initial,
             key.plan,
-            settings_of(line, self._loaded),
+            settings,
             guides=guides,
             mask=mask,
         )
-        return Prepared(lane, alpha, identity)
+        return Prepared(lane, settings, final, alpha, identity)
 
     def _run_chunk(self, key: ProgramKey, chunk: _Chunk, count: int, network: Network) -> None:
         started = time.monotonic()
@@ -282,12 +281,13 @@ class Batch:
         Returns:
           The last stage, or the saved state if it was the last.
         """
-        last, saved, interval = chunk.resume, 0, self._options.checkpoint_every
-        for done, stage in enumerate(stages, 1):
+        last, unsaved, interval = chunk.resume, 0, self._options.checkpoint_every
+        for stage in stages:
             last = stage
+            unsaved += bool(stage.iteration)  # a start or a round of the decoder is none
             stopping = self._stop()
-            if stage.snapshot is not None and (stopping or (interval and done - saved >= interval)):
-                saved = done
+            if stage.snapshot is not None and (stopping or (interval and unsaved >= interval)):
+                unsaved = 0
                 with self._writer.disk():
                     self._ledger.save_state(first, chunk.lines, count, stage.snapshot())
             if stopping:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_origin
 
 import typer
 
-from jaxmrf.jobs.option_table import BY_NAME, COMMON, GROUPS, ROWS, Row, shown
+from jaxmrf.jobs.option_table import BY_NAME, COMMON, ROWS, Row, acting_on, in_order, shown
 from jaxmrf.jobs.options import SYNTHESIS_SIZE
 
 PARAMETERS = {"weights": "weights_file", "config": "config_file"}
@@ -49,27 +49,21 @@ def with_options(*, has_content: bool) -> Callable[[Callable[..., None]], Callab
             named.append(("content", Content, inspect.Parameter.empty))
         named.append(("style", Styles, inspect.Parameter.empty))
         named.append(("output", Output, Path("out.png")))
-        rows = [row for row in _ordered() if has_content or "content" not in row.option.acts_on]
+        rows = [row for row in ROWS if row.option.help]
         if not has_content:
             named.append(("size", Size, SYNTHESIS_SIZE))
-            rows = [row for row in rows if row.name != "size"]
+            without = {"size", *acting_on("content")}
+            rows = [row for row in rows if row.name not in without]
         parameters = [
             inspect.Parameter(name, keyword, annotation=kind, default=default)
             for name, kind, default in named
         ]
-        parameters += [_parameter(row) for row in rows]
+        parameters += [_parameter(row) for row in in_order(rows, COMMON)]
         command.__signature__ = inspect.Signature(parameters)
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return command
 
     return decorate
-
-
-def _ordered() -> list[Row]:
-    """Returns the options of the command line: common ones, then the others by heading."""
-    rows = [row for row in ROWS if row.option.help and row.name not in COMMON]
-    rows.sort(key=lambda row: GROUPS.index(row.option.group))
-    return [*(BY_NAME[name] for name in COMMON), *rows]
 
 
 def _parameter(row: Row) -> inspect.Parameter:

@@ -20,10 +20,9 @@ from jaxmrf.errors import ConfigError, FolderError
 from jaxmrf.files import image
 from jaxmrf.files.image import Picture
 from jaxmrf.jobs import inputs, options
-from jaxmrf.jobs.job import guides_found, record_of
+from jaxmrf.jobs.job import guides_found, record_of, resolved_for
 from jaxmrf.machine import device as devices
 from jaxmrf.networks import weights
-from jaxmrf.planning import resolved
 from jaxmrf.sweep import grid, sheet
 
 ARGUMENTS = {
@@ -114,8 +113,7 @@ def _notes(
     for line in lines:
         if line.job.content_guide is not None and "content_guide" not in values:
             notes[guides_found(line.job)] = None
-        has_content = line.job.content is not None
-        _, settings = resolved(line.job.config, loaded.network, has_content=has_content)
+        _, settings = resolved_for(line.job, loaded)
         notes |= dict.fromkeys(inputs.left_out(line.job, settings))
     return notes
 

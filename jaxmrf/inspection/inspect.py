@@ -299,7 +299,6 @@ def _match_maps(
         config,
         loaded.network,
         has_content=pictures.content is not None,
-        memory_budget=None,
     )
     return match_map.match_maps(
         planned.network,

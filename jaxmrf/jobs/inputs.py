@@ -1,5 +1,6 @@
 """The files of a job as arrays, and what can be said of them beforehand."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,19 +62,14 @@ def load(job: Job) -> JobPictures:
       ImageError: if a file cannot be read.
       ConfigError: if guides are missing or do not go together.
     """
-    shape = shape_of(job)
     styles = [image.load(path).pixels for path in job.styles]
-    check_guides(job)
-    labels = None
-    if job.content_guide is not None:
-        style_shapes = [style.shape[:2] for style in styles]
-        labels = guides.load(job.content_guide, job.style_guides, shape, style_shapes)
+    labels, mask = _labels_and_mask(job, [style.shape[:2] for style in styles])
     return JobPictures(
         content=None if job.content is None else image.load(job.content),
         styles=styles,
         initial=None if job.initial is None else image.load(job.initial).pixels,
         guides=labels,
-        mask=None if job.mask is None else guides.load_mask(job.mask, shape),
+        mask=mask,
     )
 
 
@@ -84,15 +80,20 @@ def check(job: Job) -> None:
       ImageError: if a file cannot be read.
       ConfigError: if guides are missing or do not go together.
     """
-    shape = shape_of(job)
     if job.initial is not None:
         image.shape_of(job.initial)
-    style_shapes = [image.shape_of(path) for path in job.styles]
+    _labels_and_mask(job, [image.shape_of(path) for path in job.styles])
+
+
+def _labels_and_mask(
+    job: Job, style_shapes: Sequence[Shape]
+) -> tuple[Guides | None, Float[np.ndarray, "_ _"] | None]:
+    """Reads the guides and the mask of a job, None where it has none."""
+    shape, labels = shape_of(job), None
     check_guides(job)
     if job.content_guide is not None:
-        guides.load(job.content_guide, job.style_guides, shape, style_shapes)
-    if job.mask is not None:
-        guides.load_mask(job.mask, shape)
+        labels = guides.load(job.content_guide, job.style_guides, shape, style_shapes)
+    return labels, None if job.mask is None else guides.load_mask(job.mask, shape)
 
 
 def left_out(job: Job, settings: Settings) -> list[str]:

@@ -8,6 +8,8 @@ from types import MappingProxyType
 
 from jaxmrf._version import __version__
 from jaxmrf.core.config import Config, Shape
+from jaxmrf.core.features import Network
+from jaxmrf.core.settings import Settings
 from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.files import guides, image
 from jaxmrf.networks.weights import Loaded
@@ -110,6 +112,20 @@ def check_guides(job: Job) -> None:
         raise ConfigError("a content guide and style guides are of use only together")
 
 
+def resolved_for(job: Job, loaded: Loaded) -> tuple[Network, Settings]:
+    """Returns network and settings of a job with every choice made, see `planning.resolved`.
+
+    Raises:
+      ConfigError: if a setting cannot be used with this network.
+    """
+    return resolved(
+        job.config,
+        loaded.network,
+        has_content=job.content is not None,
+        has_start=job.initial is not None,
+    )
+
+
 def record_of(
     job: Job,
     loaded: Loaded,
@@ -128,7 +144,7 @@ def record_of(
     def title(path: Path | None) -> str | None:
         return None if path is None else titles.get(path, path.name)
 
-    _, settings = resolved(job.config, loaded.network, has_content=job.content is not None)
+    _, settings = resolved_for(job, loaded)
     return {
         "jaxmrf": __version__,
         "command": "synthesize" if job.content is None else "transfer",

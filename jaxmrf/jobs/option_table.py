@@ -8,7 +8,7 @@ guide are made from `ROWS`.
 import dataclasses
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -216,13 +216,24 @@ def acting_on(what: str) -> tuple[str, ...]:
     return tuple(row.name for row in ROWS if what in row.option.acts_on)
 
 
+def in_order(rows: Iterable[Row], first: Sequence[str]) -> list[Row]:
+    """Returns options in the order to show them: those named `first`, then by heading."""
+    order = [*first, *GROUPS]
+    return sorted(
+        rows, key=lambda row: order.index(row.name if row.name in first else row.option.group)
+    )
+
+
+def as_text(value: Any) -> str:
+    """Returns the value of an option as the command line takes it; "" if it is automatic."""
+    if value is None:
+        return ""
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
 def shown(row: Row) -> str:
-    """Returns the default of an option as text."""
-    if row.default in (None, ()):
-        return "automatic"
-    if isinstance(row.default, tuple):
-        return ",".join(map(str, row.default))
-    return str(row.default)
+    """Returns the default of an option as text for its help."""
+    return as_text(row.default) or "automatic"
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -5,11 +5,10 @@ import itertools
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from jaxmrf.core.presets import PRESETS
 from jaxmrf.errors import ConfigError
-from jaxmrf.jobs.option_table import BY_NAME, GROUPS, ROWS, Row
+from jaxmrf.jobs.option_table import BY_NAME, ROWS, Row, as_text, in_order
 
 MAIN = ("size", "content_weight", "style_weight", "color", "preset", "iterations", "seed")
 """The controls that are seen at once; the others are under "more"."""
@@ -67,26 +66,19 @@ def controls() -> tuple[Control, ...]:
     Options of paths have none: no path of a client is ever used. The server chooses the
     device, and there are one style and no guides.
     """
-    labeled = [row for row in ROWS if row.option.label]
-    order = [*MAIN, *(name for group in GROUPS for name in _of_group(group) if name not in MAIN)]
-    labeled.sort(key=lambda row: order.index(row.name))
     return tuple(
         Control(
             name=row.name,
             help=HELP.get(row.name, row.option.help),
             kind=_kind(row),
             choices=row.choices,
-            default=_text(row.default),
+            default=as_text(row.default),
             main=row.name in MAIN,
             label=row.option.label,
             group="" if row.name in MAIN else row.option.group,
         )
-        for row in labeled
+        for row in in_order((row for row in ROWS if row.option.label), MAIN)
     )
-
-
-def _of_group(group: str) -> list[str]:
-    return [row.name for row in ROWS if row.option.label and row.option.group == group]
 
 
 def _kind(row: Row) -> str:
@@ -99,7 +91,7 @@ def presets(controls: Sequence[Control]) -> dict[str, dict[str, str]]:
     """Returns for each preset the values of the controls that it sets."""
     names = [control.name for control in controls if BY_NAME[control.name].source == "config"]
     return {
-        preset: {name: _text(getattr(config, name)) for name in names}
+        preset: {name: as_text(getattr(config, name)) for name in names}
         for preset, config in PRESETS.items()
     }
 
@@ -177,9 +169,3 @@ def command_line(
     # "--name=value", since a value may begin with a hyphen.
     chosen = [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
     return shlex.join(["jaxmrf", "transfer", *pictures, "-o", OUTPUT, *chosen, *more])
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

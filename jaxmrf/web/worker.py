@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -132,17 +132,27 @@ class Worker:
 
     def _prepare(self, message: Message) -> None:
         """Compiles the programs of the coarsest level, by its first iteration."""
-        job = _job(message)
-        shape = inputs.shape_of(job)
-        if math.prod(shape) > memory.UNCHECKED_PIXELS:
-            return  # its memory would be looked into first, which takes long
-        pictures, network = inputs.load(job), self._loaded(message["values"]).network
-        for progress in api.iterate(
-            pictures.pixels, pictures.styles, shape, job.config, network=network
-        ):
+        for progress in self._records(message, _job(message)):
             _at_its_size(progress)
             if progress.painted:
                 return
+
+    def _records(
+        self, message: Message, job: Job, on_plan: Callable[[Planned], Any] = lambda planned: None
+    ) -> Iterator[Progress]:
+        """Yields the records of a run; none of a large one: its memory is looked into first."""
+        shape = inputs.shape_of(job)
+        if math.prod(shape) > memory.UNCHECKED_PIXELS:
+            return
+        pictures = inputs.load(job)
+        yield from api.iterate(
+            pictures.pixels,
+            pictures.styles,
+            shape,
+            job.config,
+            network=self._loaded(message["values"]).network,
+            on_plan=on_plan,
+        )
 
     def glance(self, message: Message) -> None:
         """Shows what a run starts from while it waits for a preparation to end.
@@ -153,21 +163,9 @@ class Worker:
             return
         with contextlib.suppress(UserError):  # the run itself will tell of them
             job = _job(message)
-            shape = inputs.shape_of(job)
-            if math.prod(shape) > memory.UNCHECKED_PIXELS:
-                return
-            pictures = inputs.load(job)
             report = _Report(message, job, self._send, lambda: 0.0)
-            records = api.iterate(
-                pictures.pixels,
-                pictures.styles,
-                shape,
-                job.config,
-                network=self._loaded(message["values"]).network,
-                on_plan=report.plan,
-            )
-            start = next(records)
-            if self._preparing:
+            start = next(self._records(message, job, report.plan), None)
+            if start is not None and self._preparing:
                 report.progress(start)
 
     def _run(self, message: Message) -> None:
