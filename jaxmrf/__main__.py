@@ -1,6 +1,22 @@
-"""Runs the command line: python -m jaxmrf transfer CONTENT STYLE."""
+"""Starts the command line: python -m jaxmrf transfer CONTENT STYLE."""
 
-from jaxmrf.cli.app import main
+import signal
+
+
+def main() -> None:
+    """Runs the command line; the console script `jaxmrf`.
+
+    The libraries take a second to load. Ctrl-C ends the process then as it ends programs that do
+    not wait for it, without a traceback of what was being imported.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before != signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from jaxmrf.cli.app import main as run
+
+    signal.signal(signal.SIGINT, before)
+    run()
+
 
 if __name__ == "__main__":
     main()

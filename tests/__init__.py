@@ -1,0 +1,8 @@
+"""The tests; jaxtyping shapes are checked while they run, of what computes."""
+
+from jaxtyping import install_import_hook
+
+from tests import typecheck
+
+COMPUTING = ("core", "analysis", "files", "networks", "machine", "planning", "api")
+install_import_hook([f"jaxmrf.{name}" for name in COMPUTING], f"{typecheck.__name__}.checker")

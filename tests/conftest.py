@@ -1,11 +1,4 @@
-"""Shared pieces of the tests; jaxtyping shapes are checked while they run."""
-
-from jaxtyping import install_import_hook
-
-from tests import typecheck
-
-with install_import_hook("jaxmrf", f"{typecheck.__name__}.checker"):
-    import jaxmrf  # noqa: F401
+"""Shared pieces of the tests."""
 
 import dataclasses
 import os

@@ -69,7 +69,7 @@ def test_the_core_imports_no_files_network_or_pictures(path):
 
 def test_importing_loads_no_readers_of_formats():
     heavy = ("h5py", "scipy.io", "google.protobuf", "tifffile", "typer")
-    program = f"import sys, jaxmrf; assert not set({heavy}) & set(sys.modules)"
+    program = f"import sys, jaxmrf; jaxmrf.transfer; assert not set({heavy}) & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True, cwd=PACKAGE.parent)
 
 
@@ -84,6 +84,7 @@ def test_importing_prints_nothing_and_touches_no_file(tmp_path):
         "sys.dont_write_bytecode = True\n"
         "sys.addaudithook(hook)\n"
         "import jaxmrf\n"
+        "jaxmrf.transfer\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", watch],

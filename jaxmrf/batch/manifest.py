@@ -7,6 +7,7 @@ with its line.
 import collections
 import csv
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -16,7 +17,7 @@ from typing import Any
 
 from jaxmrf.core.run.plan import check_settings
 from jaxmrf.errors import ConfigError
-from jaxmrf.files import guides, image
+from jaxmrf.files import guides, image, paths
 from jaxmrf.jobs import options
 from jaxmrf.jobs.job import Job, check_guides, with_guides
 
@@ -96,7 +97,7 @@ def pairs(
         be used.
     """
     for inputs in (contents, styles):
-        if inputs.resolve() == folder.resolve():
+        if paths.identity(inputs) == paths.identity(folder):
             raise ConfigError(
                 f"the outputs would be the next inputs of {inputs}; choose another --out"
             )
@@ -273,14 +274,16 @@ def _checked(
 
 def _clashes(lines: Sequence[Line]) -> Iterator[str]:
     """Yields where the output of a line is in the way of another one."""
-    numbers = {line.job.output.resolve(): line.number for line in lines}
+    numbers = {paths.identity(line.job.output): line.number for line in lines}
+    identity_of_folder = functools.cache(paths.identity)  # most lines share theirs
     for line in lines:
-        for path in (path for paths in line.inputs.values() for path in paths):
-            number = numbers.get(path.resolve())
+        for path in (path for inputs in line.inputs.values() for path in inputs):
+            number = numbers.get(paths.identity(path))
             if number is not None:
                 reader = "" if number == line.number else f", which line {line.number} reads"
                 yield f"line {number}: the output would overwrite {path}{reader}"
-        for number in (numbers.get(folder) for folder in line.job.output.resolve().parents):
+        folders = map(identity_of_folder, line.job.output.parents)
+        for number in map(numbers.get, folders):
             if number is not None:
                 yield f"line {number}: the output is the name of a folder of line {line.number}"
 

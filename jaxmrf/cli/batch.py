@@ -17,16 +17,13 @@ from jaxmrf.batch.events import BatchOptions, Event
 from jaxmrf.batch.ledger import Ledger
 from jaxmrf.batch.manifest import Line
 from jaxmrf.cli.arguments import ConfigFile, Device, Network, WeightsFile
-from jaxmrf.cli.terminal import INTERRUPTED, console, noted_signals, say, user_errors
+from jaxmrf.cli.terminal import ENDING, console, exit_code, noted_signals, say, user_errors
 from jaxmrf.errors import ConfigError, FolderError, FullError, StoppedError
 from jaxmrf.jobs import options
 from jaxmrf.machine import device as devices
 from jaxmrf.networks import weights
 
 SOME_FAILED = 1
-TERMINATED = 143  # 128 + SIGTERM, as schedulers expect it
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
-"""What ends a batch after the iteration that it is at."""
 FAILURES, REPORT = "failures.jsonl", "report.html"
 
 ARGUMENTS = {
@@ -131,7 +128,7 @@ def run_locally(
     If the outputs are `kept`, a report lies beside them, and what is stopped can go on.
     """
     devices.enable_program_cache()
-    with noted_signals(*SIGNALS) as received, _Display(len(lines)) as display:
+    with noted_signals(*ENDING) as received, _Display(len(lines)) as display:
         run = runner.Batch(
             ledger,
             loaded,
@@ -153,7 +150,7 @@ def _ray(
     address: str | None,
     workers: int | None,
 ) -> int:
-    with noted_signals(*SIGNALS) as received, _Display(len(lines)) as display:
+    with noted_signals(*ENDING) as received, _Display(len(lines)) as display:
 
         def run() -> None:
             engine.run(
@@ -181,17 +178,18 @@ def _finish(
     kept: bool = True,
 ) -> int:
     """Runs the batch, writes report and failures, and returns the exit code."""
-    code = 0
+    code, in_a_hurry = 0, False
     try:
         run()
     except StoppedError:
-        code = INTERRUPTED if received[0] == signal.SIGINT else TERMINATED
+        code = exit_code(received)
+        in_a_hurry = received[0] != signal.SIGINT  # no scheduler waits for thumbnails
         display.say("stopped; start it again to go on" if kept else "stopped")
     except FullError as error:
         display.say(f"error: {error}; make room and start it again")
         code = SOME_FAILED
     failures = [record for record in display.records.values() if "error" in record]
-    if kept and code != TERMINATED:  # whoever terminates does not wait for thumbnails
+    if kept and not in_a_hurry:
         reported = _report(lines, failures, ledger, display)
         code = code or reported
     display.summary()

@@ -17,7 +17,7 @@ from jaxmrf.cli import batch
 from jaxmrf.cli.arguments import ConfigFile, Device, Network, WeightsFile
 from jaxmrf.cli.terminal import say, user_errors
 from jaxmrf.errors import ConfigError, FolderError
-from jaxmrf.files import image
+from jaxmrf.files import image, paths
 from jaxmrf.files.image import Picture
 from jaxmrf.jobs import inputs, options
 from jaxmrf.jobs.job import guides_found, record_of, resolved_for
@@ -132,14 +132,14 @@ def _transfer(values: Mapping[str, Any]) -> str:
 def _check_output(output: Path, lines: Sequence[Line]) -> None:
     """Checks that the sheet can be written, and that no output takes an input's place."""
     image.check_output(output)
-    outputs = {line.job.output.resolve() for line in lines}
+    outputs = {paths.identity(line.job.output) for line in lines}
     for line in lines:
-        used = [path for paths in line.inputs.values() for path in paths]
+        used = [path for inputs in line.inputs.values() for path in inputs]
         for path in (*used, line.job.output):
-            if path.resolve() == output.resolve():
+            if paths.identity(path) == paths.identity(output):
                 raise ConfigError(f"the sheet would overwrite {path}")
         for path in used:
-            if path.resolve() in outputs:
+            if paths.identity(path) in outputs:
                 raise ConfigError(f"a cell would overwrite {path}; choose another --keep")
 
 

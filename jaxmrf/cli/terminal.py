@@ -1,10 +1,12 @@
 """What all commands share: the console, errors of the user as one line, and signals."""
 
 import contextlib
+import io
 import signal
 import sys
-from collections.abc import Iterator
-from typing import Any, cast
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO, cast
 
 import typer
 import typer.core
@@ -17,12 +19,45 @@ from jaxmrf.errors import (
 from jaxmrf.jobs.option_table import nearest
 
 USER_ERROR = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+SIGNALLED = 128
+"""An exit code above this says which signal ended a command, as shells report it."""
+
+ENDING = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""Signals that ask a command to end: Ctrl-C, schedulers, a terminal that is closed."""
+
+SAME_MOMENT = 2.0
+"""Seconds in which a second Ctrl-C counts as one with the first."""
 
 # Typer brings its own click from 0.29 on; before, this is click's.
 _UsageError = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
 
-console = Console(stderr=True, highlight=False)
+
+class _StandardError(io.TextIOBase):
+    """Standard error, where nobody may be left to read: what cannot be written is let go."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
+
+    def fileno(self) -> int:
+        return sys.stderr.fileno()
+
+    @property
+    def encoding(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return sys.stderr.encoding
+
+
+console = Console(file=cast(TextIO, _StandardError()), highlight=False)
 
 
 def say(text: str) -> None:
@@ -74,8 +109,13 @@ def _usage_fault(error: Any) -> str:
 
 
 @contextlib.contextmanager
-def user_errors() -> Iterator[None]:
-    """Turns errors of the user into one line and an exit code."""
+def user_errors(received: Sequence[int] = ()) -> Iterator[None]:
+    """Turns errors of the user into one line and an exit code.
+
+    Args:
+      received: the signals that came, see `noted_signals`; the first one says the exit code of
+        what was interrupted.
+    """
     try:
         yield
     except UserError as error:
@@ -89,34 +129,66 @@ def user_errors() -> Iterator[None]:
                 "Try smaller weights, or --optimizer adam"
             )
         say(f"interrupted: saved the picture of {where}")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(exit_code(received)) from None
     except KeyboardInterrupt:
         say("interrupted")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(exit_code(received)) from None
+
+
+def exit_code(received: Sequence[int]) -> int:
+    """Returns the exit code of a command that signals ended; without any that of Ctrl-C."""
+    return SIGNALLED + (received[0] if received else signal.SIGINT)
 
 
 @contextlib.contextmanager
 def noted_signals(*numbers: int, at_once: bool = False) -> Iterator[list[int]]:
-    """Yields the list of the signals received so far; a second SIGINT interrupts as well.
+    """Yields the list of the signals received so far, and interrupts.
+
+    Those that are ignored stay so: of a command under nohup, or in the background of a script.
 
     Args:
       numbers: signals that are noted.
-      at_once: whether the first SIGINT interrupts. It has to be noted even so: an interrupt that
-        comes where Python can only print it, such as in a destructor, is lost.
+      at_once: whether the first one interrupts, and no other: what it saves is not lost. It has
+        to be noted even so: an interrupt that comes where Python can only print it, such as in a
+        destructor, is lost. Else a SIGINT interrupts that comes some time after the first.
     """
     received: list[int] = []
+    times: list[float] = []
 
     def note(number: int, _: object) -> None:
         received.append(number)
-        if number == signal.SIGINT and (at_once or len(received) > 1):
+        times.append(time.monotonic())
+        again = len(times) > 1 and times[-1] - times[0] > SAME_MOMENT
+        if len(times) == 1 if at_once else number == signal.SIGINT and again:
             raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, note) for number in numbers}
+    before = {
+        number: signal.signal(number, note)
+        for number in numbers
+        if signal.getsignal(number) != signal.SIG_IGN
+    }
     try:
-        yield received
+        with _lost_interrupts_unseen():
+            yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _lost_interrupts_unseen() -> Iterator[None]:
+    """Prints no traceback of an interrupt that came where Python can only print it."""
+    print_others = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            print_others(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = print_others
 
 
 def _print_error(message: str) -> None:

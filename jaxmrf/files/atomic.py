@@ -17,6 +17,7 @@ def digest(path: Path, algorithm: str) -> str:
 
 def clear(path: Path) -> None:
     """Removes what a killed writer of `path` left; for callers that alone may write it now."""
+    path = Path(os.path.realpath(path))
     for left in path.parent.glob(f"{_prefix(path)}*"):
         left.unlink(missing_ok=True)
 
@@ -26,8 +27,10 @@ def write(path: Path) -> Iterator[io.BufferedWriter]:
     """Opens a file that takes the name `path` only once it is complete and on disk.
 
     A unique temporary name in the same folder, fsync, rename, fsync of the folder. If
-    anything fails the temporary file is removed and `path` stays as it was.
+    anything fails the temporary file is removed and `path` stays as it was. A symbolic link
+    stays one: its target is written.
     """
+    path = Path(os.path.realpath(path))
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path))
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -51,4 +54,4 @@ def write(path: Path) -> Iterator[io.BufferedWriter]:
 
 def _prefix(path: Path) -> str:
     """Returns what the temporary names of `path` start with; a digest, as names may be long."""
-    return f".jaxmrf-{hashlib.sha256(path.name.encode()).hexdigest()[:16]}-"
+    return f".jaxmrf-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}-"

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import tempfile
 import warnings
 import zlib
@@ -151,12 +152,15 @@ def check_output(path: Path) -> None:
     if path.suffix.lower() not in WRITABLE:
         raise ImageError(f"cannot write {path}: the name must end in {', '.join(WRITABLE)}")
     try:
-        if path.is_dir():
+        target = Path(os.path.realpath(path))
+        if target.is_symlink():
+            raise ImageError(f"cannot write {path}: it is a link that leads back to itself")
+        if target.is_dir():
             raise ImageError(f"cannot write {path}: it is a folder")
-        if not path.parent.is_dir():
-            raise ImageError(f"cannot write {path}: there is no folder {path.parent}")
-        path.exists()  # fails if the name is too long
-        with tempfile.TemporaryFile(dir=path.parent):
+        if not target.parent.is_dir():
+            raise ImageError(f"cannot write {path}: there is no folder {target.parent}")
+        target.exists()  # fails if the name is too long
+        with tempfile.TemporaryFile(dir=target.parent):
             pass
     except OSError as error:
         raise ImageError(f"cannot write {path}: {error.strerror}") from None

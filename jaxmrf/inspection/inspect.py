@@ -17,7 +17,7 @@ from jaxmrf.core import pyramid
 from jaxmrf.core.pyramid import at_size
 from jaxmrf.core.run.progress import Progress
 from jaxmrf.errors import ConfigError, FolderError, ImageError, WeightsError
-from jaxmrf.files import atomic, image
+from jaxmrf.files import atomic, image, paths
 from jaxmrf.files.image import Picture
 from jaxmrf.inspection import colors, curves, page
 from jaxmrf.inspection.page import Figure, Section
@@ -216,9 +216,9 @@ class _Folder:
 
     def __init__(self, request: Request, job: Job, on_file: Callable[[Path], Any]) -> None:
         self._path, self._on_file = request.folder, on_file
-        paths = (job.output, job.content, *job.styles, job.content_guide, *job.style_guides)
-        paths = (*paths, job.mask, request.trace)
-        self._inputs = {path.resolve() for path in paths if path is not None}
+        inputs = (job.output, job.content, *job.styles, job.content_guide, *job.style_guides)
+        inputs = (*inputs, job.mask, request.trace)
+        self._inputs = {paths.identity(path) for path in inputs if path is not None}
         existing = self._path
         while not existing.exists():
             existing = existing.parent
@@ -230,7 +230,7 @@ class _Folder:
 
     def write(self, name: str, content: bytes) -> None:
         path = self._path / name
-        if path.resolve() in self._inputs:
+        if paths.identity(path) in self._inputs:
             raise ConfigError(f"{path} is an input; choose another folder with -o")
         try:
             self._path.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -11,7 +11,7 @@ from jaxmrf.core.config import Config, Shape
 from jaxmrf.core.features import Network
 from jaxmrf.core.settings import Settings
 from jaxmrf.errors import ConfigError, ImageError
-from jaxmrf.files import guides, image
+from jaxmrf.files import guides, image, paths
 from jaxmrf.networks.weights import Loaded
 from jaxmrf.planning import resolved
 
@@ -48,14 +48,17 @@ class Job:
     trace: Path | None = None
     memory: float | None = None
 
-    @property
-    def preview(self) -> Path:
-        """The file that previews are written to; it goes when the picture is finished."""
-        return self.output.with_name(f"{self.output.stem}.preview.png")
 
+def check_files(job: Job, others: Iterable[Path | None] = ()) -> None:
+    """Checks before a long run that outputs can be written and take no input's place.
 
-def check_files(job: Job) -> None:
-    """Checks before a long run that outputs can be written and take no input's place."""
+    Args:
+      job: what is painted.
+      others: files beside those of the job that are read for it.
+
+    Raises:
+      ImageError: if they cannot, or do.
+    """
     image.check_output(job.output)
     pictures = (
         job.content,
@@ -65,11 +68,15 @@ def check_files(job: Job) -> None:
         *job.style_guides,
         job.mask,
     )
-    inputs = {path.resolve() for path in pictures if path is not None}
-    written = {"preview": job.preview if job.preview_every else None, "trace": job.trace}
-    for name, path in written.items():
-        if path is not None and path.resolve() in {*inputs, job.output.resolve()}:
-            raise ImageError(f"the {name} would overwrite {path}; choose another name")
+    inputs = {paths.identity(path): path for path in (*pictures, *others) if path is not None}
+    if job.trace is not None and paths.identity(job.trace) == paths.identity(job.output):
+        raise ImageError(f"the trace would overwrite {job.output}; choose another name")
+    for name, path in {"picture": job.output, "trace": job.trace}.items():
+        if path is not None and paths.identity(path) in inputs:
+            raise ImageError(
+                f"the {name} would overwrite {inputs[paths.identity(path)]}, which is read for "
+                "it; choose another name"
+            )
     if job.trace is not None:
         place = job.trace if job.trace.exists() else job.trace.parent
         if job.trace.is_dir() or not os.access(place, os.W_OK):

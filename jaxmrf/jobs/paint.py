@@ -74,6 +74,7 @@ def run(
     pictures = inputs.load(job)
     record = record_of(job, loaded, shape, titles)
     last: Progress | None = None
+    finished: Mapping[str, object] = {}
     warned = False
     watch = Watch(job, record, on_warning)
 
@@ -116,17 +117,19 @@ def run(
                     on_warning(
                         "warning: the decoder made numbers that are not finite; going on without"
                     )
+            finished = record
+            _deliver(job, last, pictures.content, record)
         except KeyboardInterrupt:
             if last is None or not last.painted:
                 raise
-            _deliver(job, last, pictures.content, {**record, "stopped": position(last)})
+            stopped = finished or {**record, "stopped": position(last)}
+            _deliver(job, last, pictures.content, stopped)
             raise StoppedError(last, interrupted=True) from None
         except NonFiniteEnergyError as error:
             last = error.progress
             if last.painted:
                 _deliver(job, last, pictures.content, {**record, "stopped": position(last)})
             raise StoppedError(last, interrupted=False) from None
-        _deliver(job, last, pictures.content, record)
     return last
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxmrf.core.run.progress import Progress
 from jaxmrf.errors import ImageError
-from jaxmrf.files import image
+from jaxmrf.files import image, paths
 from jaxmrf.files.image import Picture
 from jaxmrf.jobs.job import Job
 
@@ -26,6 +26,7 @@ class Watch:
         self._job, self._record, self._warn = job, record, on_warning
         self._trace: TextIO | None = None
         self._trace_path, self._writes_previews = job.trace, job.preview_every > 0
+        self._preview = preview_of(job.output)
         self._preview_is_ours = False
         self._started = time.monotonic()
 
@@ -36,7 +37,7 @@ class Watch:
                 self._trace.close()
         if self._preview_is_ours:
             with contextlib.suppress(OSError):
-                self._job.preview.unlink(missing_ok=True)
+                self._preview.unlink(missing_ok=True)
 
     def see(self, progress: Progress) -> None:
         """Writes what is due after an iteration."""
@@ -52,7 +53,7 @@ class Watch:
             picture = Picture(np.asarray(progress.picture()))
             record = {**self._record, "preview": position(progress)}
             try:
-                image.save(self._job.preview, picture, record)
+                image.save(self._preview, picture, record)
                 self._preview_is_ours = True
             except ImageError as error:
                 self._writes_previews = False
@@ -72,6 +73,19 @@ class Watch:
             line["exact_matches"] = progress.exact_matches
         self._trace.write(json.dumps(line) + "\n")
         self._trace.flush()
+
+
+def preview_of(output: Path) -> Path:
+    """Returns where previews of a picture are written to; they go when it is finished.
+
+    ``NAME.preview.png``, or with a number where something lies that is no preview of ours. What
+    a run that was killed left there is.
+    """
+    place = paths.beside(output, ".preview.png")
+    with contextlib.suppress(ImageError):
+        if not place.is_symlink() and "preview" in image.read_settings(place):
+            return place
+    return paths.free(place)
 
 
 def position(progress: Progress) -> dict[str, int]:
