@@ -1,5 +1,6 @@
 """The command line, through typer's runner and as a real process."""
 
+import io
 import json
 import os
 import re
@@ -15,6 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from jaxmrf.cli import app
+from jaxmrf.cli.terminal import noted_signals
 from jaxmrf.core.run.progress import NonFiniteEnergyError
 from jaxmrf.errors import ImageError
 from jaxmrf.jobs import paint
@@ -110,7 +112,7 @@ def test_guides_beside_the_pictures_are_found_and_hold(invoke, pictures):
     options = (*SMALL, "--iterations", "10", "--content-weight", "0", "--color", "none")
     brightness = []
     for more in ((), ("--guide-weight", "0")):
-        done = invoke("transfer", "content.png", "style.png", *options, *more)
+        done = invoke("transfer", "content.png", "style.png", "-o", "out.png", *options, *more)
         assert done.exit_code == 0, done.output
         painted = np.asarray(Image.open(pictures / "out.png").convert("L"), np.float32)
         brightness.append(painted[:, :24].mean() - painted[:, 40:].mean())
@@ -275,7 +277,7 @@ def test_what_nobody_asked_for_is_told(invoke, pictures):
     thin = Image.new("RGB", (64, 70), "black")
     thin.paste("red", (0, 0, 64, 2))
     thin.save(pictures / "style_sem.png")
-    start = ("transfer", "content.png", "style.png", *SMALL, "--iterations", "0")
+    start = ("transfer", "content.png", "style.png", "-o", "out.png", *SMALL, "--iterations", "0")
     told = invoke(*start).output.splitlines()
     assert (
         told.count(
@@ -307,7 +309,12 @@ def test_unknown_options_in_a_file_are_named(invoke, pictures):
         assert message in done.output.replace("\n", " ")
 
 
-def test_ctrl_c_saves_the_picture_and_says_so(pictures):
+@pytest.mark.parametrize(
+    ("signals", "code"),
+    [((signal.SIGINT, signal.SIGINT), 130), ((signal.SIGTERM,), 143), ((signal.SIGHUP,), 129)],
+    ids=["ctrl-c-twice", "terminated", "hung-up"],
+)
+def test_what_ends_a_run_saves_the_picture_and_says_so(signals, code, pictures):
     run = process(
         pictures, "transfer", "content.png", "style.png", "-o", "out.png", "--size", "64",
         "--levels", "1", "--iterations", "100000", "--trace", "trace.jsonl",
@@ -318,12 +325,14 @@ def test_ctrl_c_saves_the_picture_and_says_so(pictures):
         assert run.poll() is None, run.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    run.send_signal(signal.SIGINT)
+    for number in signals:
+        run.send_signal(number)
+        time.sleep(0.05)
     try:
         _, stderr = run.communicate(timeout=60)
     finally:
         run.kill()
-    assert run.returncode == 130
+    assert run.returncode == code
     assert "interrupted: saved" in stderr
     assert "Traceback" not in stderr
     with Image.open(pictures / "out.png") as file:
@@ -332,7 +341,27 @@ def test_ctrl_c_saves_the_picture_and_says_so(pictures):
     assert not list(pictures.glob("*preview*"))
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_while_libraries_load_is_no_traceback(pictures):
+    run = process(pictures, "info")
+    maps = Path(f"/proc/{run.pid}/maps")
+    while "numpy" not in maps.read_text():  # its own import is done by then
+        time.sleep(0.01)
+    run.send_signal(signal.SIGINT)
+    stdout, stderr = run.communicate(timeout=60)
+    assert run.returncode in (-signal.SIGINT, 130)  # a shell says 130 of both
+    assert stdout == stderr == ""
+
+
+def test_signals_that_are_ignored_stay_so():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with noted_signals(signal.SIGHUP, at_once=True) as received:
+            signal.raise_signal(signal.SIGHUP)
+        assert received == []
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_ctrl_c_where_python_can_only_print_it_is_not_lost(invoke, pictures, monkeypatch):
     """Such as in the destructor of an object."""
 
@@ -347,8 +376,88 @@ def test_ctrl_c_where_python_can_only_print_it_is_not_lost(invoke, pictures, mon
     monkeypatch.setattr(app.Display, "progress", progress)
     done = invoke("transfer", "content.png", "style.png", *SMALL, "--iterations", "9")
     assert done.exit_code == 130
+    assert "Traceback" not in done.output
     with Image.open(pictures / "out.png") as file:
         assert json.loads(file.text["jaxmrf"])["stopped"]["iteration"] == 3
+
+
+def test_ctrl_c_while_the_finished_picture_is_written_does_not_lose_it(
+    invoke, pictures, monkeypatch
+):
+    save, times = paint.image.save, []
+
+    def interrupted(path, *more):
+        times.append(path)
+        if len(times) == 1:
+            signal.raise_signal(signal.SIGINT)
+        save(path, *more)
+
+    monkeypatch.setattr(paint.image, "save", interrupted)
+    done = invoke("transfer", "content.png", "style.png", *SMALL, "--preview-every", "0")
+    assert done.exit_code == 130
+    with Image.open(pictures / "out.png") as file:
+        assert "stopped" not in json.loads(file.text["jaxmrf"])
+
+
+def test_pictures_come_and_go_by_pipes_though_nobody_reads_what_is_said(pictures):
+    reader, writer = os.pipe()
+    os.close(reader)
+    content = (pictures / "content.png").read_bytes()
+    done = subprocess.run(
+        [sys.executable, ROOT / "cli.py", "transfer", "-", "style.png", "-o", "-", *SMALL],
+        cwd=pictures,
+        env={**os.environ, "HOME": str(pictures)},
+        input=content,
+        stdout=subprocess.PIPE,
+        stderr=writer,
+        timeout=120,
+    )
+    os.close(writer)
+    assert done.returncode == 0
+    with Image.open(io.BytesIO(done.stdout)) as file:
+        assert file.size == (64, 38)
+        assert json.loads(file.text["jaxmrf"])["content"] == "-"
+    assert {path.name for path in pictures.iterdir()} == {"content.png", "style.png"}
+
+
+def test_without_a_name_a_free_one_is_taken_and_with_one_a_file_is_replaced(invoke, pictures):
+    (pictures / "out.png").write_bytes(b"mine")
+    (pictures / "named").write_bytes(b"old")
+    quick = ("transfer", "content.png", "style.png", "--size", "64", "--preset", "quick")
+    done = invoke(*quick)
+    assert "wrote out-2.png" in done.output
+    assert (pictures / "out.png").read_bytes() == b"mine"
+    done = invoke(*quick, "-o", "named", "--format", "webp")
+    assert "named is there already; the finished picture will replace it" in done.output
+    with Image.open(pictures / "named") as file:
+        assert file.format == "WEBP"
+
+
+@pytest.mark.parametrize("name", ["n" * 251 + ".png", os.fsdecode(b"cat\xff.png"), "link.png"])
+def test_whatever_can_be_a_name_can_be_that_of_a_picture(name, invoke, pictures):
+    (pictures / "link.png").symlink_to("target.png")
+    (pictures / "target.preview.png").write_bytes(b"mine")
+    given = (*SMALL, "--preview-every", "1", "--trace", "trace.jsonl", "-o", name)
+    done = invoke("transfer", "content.png", "style.png", *given)
+    assert done.exit_code == 0, done.output
+    assert "warning" not in done.output
+    with Image.open(pictures / name) as file:
+        assert file.size == (64, 38)
+    assert (pictures / "link.png").is_symlink()
+    assert (pictures / "target.preview.png").read_bytes() == b"mine"
+    assert len(list(pictures.iterdir())) == 6
+
+
+@pytest.mark.parametrize("name", ["content.png", "./style.png", "hard.png", "link.png", "x.toml"])
+def test_no_output_takes_the_place_of_an_input(name, invoke, pictures):
+    (pictures / "hard.png").hardlink_to(pictures / "content.png")
+    (pictures / "link.png").symlink_to("style.png")
+    (pictures / "x.toml").write_text("seed = 1")
+    before = {path.name: path.read_bytes() for path in pictures.iterdir()}
+    given = ("--config", "x.toml", "-o", name, "--format", "png")
+    done = invoke("transfer", "content.png", "style.png", *given)
+    assert done.exit_code == 2
+    assert {path.name: path.read_bytes() for path in pictures.iterdir()} == before
 
 
 def test_an_energy_that_is_not_finite_from_the_start_saves_nothing(invoke, pictures):
@@ -420,7 +529,7 @@ BAD = {
     "folder": ([".", "style.png"], "is a folder"),
     "output folder": (["content.png", "style.png", "-o", "folder.png"], "it is a folder"),
     "output suffix": (["content.png", "style.png", "-o", "out.gif"], "must end in"),
-    "output nowhere": (["content.png", "style.png", "-o", "no/out.png"], "there is no folder no"),
+    "output nowhere": (["content.png", "style.png", "-o", "no/out.png"], "there is no folder "),
     "layer": (["content.png", "style.png", "--layers", "relu7_1"], "no layer 'relu7_1'"),
     "preset": (["content.png", "style.png", "--preset", "best"], "'best' is not one of"),
     "network": (["content.png", "style.png", "--network", "resnet"], "'resnet' is not one of"),

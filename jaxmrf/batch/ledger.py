@@ -237,7 +237,7 @@ class Ledger:
 
 def _key(name: str) -> str:
     """Returns a file's name for an output's: outputs may lie in folders, or have long names."""
-    return f"{Path(name).name[:40]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return f"{Path(name).name[:40]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
 
 
 def _sha256(value: Any) -> str:

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import io
 import json
+import os
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from jaxmrf.files import guides, image, paths
 from jaxmrf.jobs import options
 from jaxmrf.jobs.job import Job, check_guides, with_guides
 
-REFUSED = ("trace", "preview_every", "memory", "shape")
+REFUSED = ("trace", "preview_every", "memory", "shape", "format")
 """Options of one run that a line of a batch cannot have."""
 
 STYLE_SEPARATOR = ";"
@@ -187,7 +188,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def _hash(name: str) -> int:
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
+    return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8])
 
 
 def _check_layers(job: Job, layers: Container[str] | None) -> None:
@@ -261,7 +262,7 @@ def _checked(
                 )
             first[transfer.name] = number
             lines.append(transfer)
-        except (ConfigError, OSError, UnicodeEncodeError) as error:
+        except (ConfigError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             faults.append(f"line {number}: {reason}")
     faults += _clashes(lines)
@@ -295,6 +296,6 @@ def _inside(folder: Path, output: str) -> str:
         raise ConfigError(f"output is {output!r}; it must be a name inside the --out folder")
     if relative.suffix.lower() not in image.WRITABLE:
         raise ConfigError(f"output {output!r} must end in {', '.join(image.WRITABLE)}")
-    if not relative.stem or len(relative.name.encode()) > 200 or "\0" in output:
+    if not relative.stem or len(os.fsencode(relative.name)) > 200 or "\0" in output:
         raise ConfigError(f"output {output!r} cannot be the name of a file")
     return relative.as_posix()

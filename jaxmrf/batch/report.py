@@ -1,6 +1,7 @@
 """The report of a batch: one HTML page that needs no other file."""
 
 import html
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def render(lines: Sequence[Line], records: Mapping[str, Mapping[str, Any]]) -> b
         left=len(lines) - len(records),
         rows="\n".join(rows),
     )
-    return page.encode()
+    return page.encode(errors="replace")
 
 
 def _row(line: Line, record: Mapping[str, Any] | None) -> str:
@@ -61,7 +62,7 @@ def _row(line: Line, record: Mapping[str, Any] | None) -> str:
     if "error" in record:
         return f"{start}<td class=failed colspan=3>failed: {html.escape(record['error'])}"
     # A name may have signs that mean something in an address.
-    link = f'<a href="./{quote(line.name)}">{_thumbnail(line.job.output)}</a>'
+    link = f'<a href="./{quote(os.fsencode(line.name))}">{_thumbnail(line.job.output)}</a>'
     energy = "–" if record["energy"] is None else f"{record['energy']:.4g}"
     return f"{start}<td>{link}<td class=number>{energy}<td class=number>{record['seconds']:.1f}"
 

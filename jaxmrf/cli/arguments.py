@@ -15,7 +15,16 @@ PARAMETERS = {"weights": "weights_file", "config": "config_file"}
 
 Styles = Annotated[list[Path], typer.Argument(metavar="STYLE...", help="The painting, or several.")]
 Content = Annotated[Path, typer.Argument(metavar="CONTENT", help="The photograph.")]
-Output = Annotated[Path, typer.Option("-o", "--output", help="The finished picture.")]
+Output = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--output",
+        help="The finished picture; - is standard output. Without it a name that is free.",
+    ),
+]
+OUTPUT = Path("out.png")
+"""What a picture is called that no name was given for, with a number if there is one already."""
 Size = Annotated[
     str, typer.Option(help="Width and height of the result.", metavar="WxH", show_default=True)
 ]
@@ -48,7 +57,7 @@ def with_options(*, has_content: bool) -> Callable[[Callable[..., None]], Callab
         if has_content:
             named.append(("content", Content, inspect.Parameter.empty))
         named.append(("style", Styles, inspect.Parameter.empty))
-        named.append(("output", Output, Path("out.png")))
+        named.append(("output", Output, OUTPUT))
         rows = [row for row in ROWS if row.option.help]
         if not has_content:
             named.append(("size", Size, SYNTHESIS_SIZE))

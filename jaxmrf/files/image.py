@@ -143,14 +143,44 @@ def _opened(path: Path, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
         raise ImageError(f"cannot read the picture {path}: {error}") from None
 
 
-def check_output(path: Path) -> None:
-    """Checks before a long run that `path` can be written, without touching it.
+def format_of(path: Path, chosen: str | None = None) -> str:
+    """Returns the format, of those in `WRITABLE`, that a picture is written in.
+
+    Args:
+      path: where it is written to.
+      chosen: an ending without its point; None: that of the name.
 
     Raises:
-      ImageError: if the suffix is unknown, or its folder is missing or not writable.
+      ImageError: if neither says it, or they say different ones.
+
+    Example:
+      >>> format_of(Path("cat.tif")), format_of(Path("cat"), "jpg")
+      ('TIFF', 'JPEG')
     """
-    if path.suffix.lower() not in WRITABLE:
-        raise ImageError(f"cannot write {path}: the name must end in {', '.join(WRITABLE)}")
+    named = WRITABLE.get(path.suffix.lower())
+    if chosen is None:
+        if named is None:
+            raise ImageError(
+                f"cannot write {path}: the name must end in {', '.join(WRITABLE)}, or --format "
+                "say which it is"
+            )
+        return named
+    if named not in (None, WRITABLE[f".{chosen}"]):
+        raise ImageError(f"cannot write {path} as {chosen}: its name says {named}")
+    return WRITABLE[f".{chosen}"]
+
+
+def check_output(path: Path, chosen: str | None = None) -> None:
+    """Checks before a long run that `path` can be written, without touching it.
+
+    Args:
+      path: of the picture.
+      chosen: its format, see `format_of`.
+
+    Raises:
+      ImageError: if the format is unknown, or the folder missing or not writable.
+    """
+    format_of(path, chosen)
     try:
         target = Path(os.path.realpath(path))
         if target.is_symlink():
@@ -166,8 +196,13 @@ def check_output(path: Path) -> None:
         raise ImageError(f"cannot write {path}: {error.strerror}") from None
 
 
-def check_size(path: Path, shape: Shape) -> None:
+def check_size(path: Path, shape: Shape, chosen: str | None = None) -> None:
     """Checks that a picture of (height, width) `shape` can be made and fits the format.
+
+    Args:
+      path: of the picture.
+      shape: its size.
+      chosen: its format, see `format_of`.
 
     Raises:
       ImageError: if it is too large.
@@ -176,29 +211,33 @@ def check_size(path: Path, shape: Shape) -> None:
         raise ImageError(
             f"{shape[1]}×{shape[0]} is more than 100 megapixels; choose a smaller size"
         )
-    limit = MAX_SIDE.get(WRITABLE[path.suffix.lower()])
+    format_name = format_of(path, chosen)
+    limit = MAX_SIDE.get(format_name)
     if limit is not None and max(shape) > limit:
-        raise ImageError(f"{path.suffix} holds at most {limit} pixels a side; choose .png or .tif")
+        raise ImageError(f"{format_name} holds at most {limit} pixels a side; choose .png or .tif")
 
 
-def save(path: Path, picture: Picture, record: Mapping[str, object]) -> None:
-    """Writes a picture; the format follows from the suffix, TIFF has 16 bits.
+def save(
+    path: Path, picture: Picture, record: Mapping[str, object], chosen: str | None = None
+) -> None:
+    """Writes a picture; TIFF has 16 bits.
 
     Alpha is written where the format has it. The same picture and record give the
     same bytes.
 
     Args:
-      path: a name in `WRITABLE`.
+      path: the file; a link stays one, and its target is written.
       picture: what to write.
       record: how it was made, stored in the file as JSON (PNG text ``jaxmrf``, else the EXIF
         or TIFF image description).
+      chosen: its format, see `format_of`.
 
     Raises:
       ImageError: if the file cannot be written.
     """
-    check_output(path)
-    check_size(path, picture.pixels.shape[:2])
-    content = encode(picture, WRITABLE[path.suffix.lower()], record)
+    check_output(path, chosen)
+    check_size(path, picture.pixels.shape[:2], chosen)
+    content = encode(picture, format_of(path, chosen), record)
     try:
         with atomic.write(path) as temporary:
             temporary.write(content)

@@ -68,7 +68,7 @@ figcaption {{ font-size: 14px; padding-top: 0.3em; overflow-wrap: anywhere; }}
 def render(title: str, sections: Sequence[Section]) -> bytes:
     """Returns the page; it needs no other file and follows light and dark of its reader."""
     shown = "\n".join(map(_section, sections))
-    return _PAGE.format(title=html.escape(title), sections=shown).encode()
+    return _PAGE.format(title=html.escape(title), sections=shown).encode(errors="replace")
 
 
 def _section(section: Section) -> str:

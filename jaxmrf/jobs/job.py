@@ -32,6 +32,7 @@ class Job:
       mask: white where the result may differ from the photograph.
       preview_every: iterations between previews, 0 for none.
       trace: JSON Lines file with one record per iteration.
+      format: ending of the output's format, without its point; None: that of its name.
       memory: budget in gigabytes; None: what the device has.
     """
 
@@ -46,6 +47,7 @@ class Job:
     mask: Path | None = None
     preview_every: int = 0
     trace: Path | None = None
+    format: str | None = None
     memory: float | None = None
 
 
@@ -59,7 +61,7 @@ def check_files(job: Job, others: Iterable[Path | None] = ()) -> None:
     Raises:
       ImageError: if they cannot, or do.
     """
-    image.check_output(job.output)
+    image.check_output(job.output, job.format)
     pictures = (
         job.content,
         *job.styles,

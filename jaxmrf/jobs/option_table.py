@@ -157,6 +157,13 @@ ROWS: tuple[Row, ...] = (
         "FILE",
     ),
     Row(
+        "format",
+        Literal["png", "jpg", "webp", "tif"],
+        None,
+        Option("Format of the picture where its name does not say it, as of -o -.", "Files"),
+        "job",
+    ),
+    Row(
         "network",
         Literal["auto", "vgg16", "vgg19"],
         "auto",

@@ -58,7 +58,7 @@ def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
     values = {name.replace("-", "_"): value for name, value in values.items() if value is not None}
     for name, value in values.items():
         _check_name(name)
-        if name in (*_PATHS, *_PATH_LISTS, "init", "preset"):
+        if name in ("format", *_PATHS, *_PATH_LISTS, "init", "preset"):
             for text in _listed(value) if name in _PATH_LISTS else [value]:
                 if not isinstance(text, str | Path):
                     raise ConfigError(f"{name} is {text!r}; it must be text")
@@ -93,6 +93,9 @@ def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
         if name in values:
             own[field] = tuple(folder / value for value in _listed(values[name]))
     _check_numbers(own)
+    if own.get("format") not in (None, *BY_NAME["format"].choices):
+        choices = ", ".join(BY_NAME["format"].choices)
+        raise ConfigError(f"format is {own['format']!r}; it must be one of {choices}")
     config = dataclasses.replace(presets.preset(values.get("preset", "default")), **chosen)
     if not any(config.style_losses().values()):
         raise ConfigError(
@@ -134,8 +137,12 @@ def without_effect(values: Mapping[str, Any], job: Job) -> dict[str, str]:
     return reasons
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """Returns the options of a TOML file by name; inputs are relative to its folder.
+def read_toml(path: Path, folder: Path | None = None) -> dict[str, Any]:
+    """Returns the options of a TOML file by name.
+
+    Args:
+      path: the file.
+      folder: what its inputs are relative to; None: its own.
 
     Raises:
       ConfigError: if it cannot be read or an option is unknown.
@@ -146,11 +153,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except ValueError as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
+    folder = path.parent if folder is None else folder
     values = {name.replace("-", "_"): value for name, value in values.items()}
     for name, value in values.items():
         _check_name(name)
         if name in _INPUTS and not (name == "init" and value in get_args(Initialization)):
-            paths = [_beside(path, file_name) for file_name in _listed(value)]
+            paths = [_beside(folder, file_name) for file_name in _listed(value)]
             values[name] = paths if isinstance(value, list) else paths[0]
     return values
 
@@ -286,9 +294,9 @@ def _idle(config: Config, has_content: bool) -> dict[str, str]:
     return idle
 
 
-def _beside(file: Path, value: Any) -> Any:
-    """Returns a name in a file relative to its folder; what is no name is refused later."""
-    return str(file.parent / value) if isinstance(value, str) and value.strip() else value
+def _beside(folder: Path, value: Any) -> Any:
+    """Returns a name relative to a folder; what is no name is refused later."""
+    return str(folder / value) if isinstance(value, str) and value.strip() else value
 
 
 def _check_numbers(own: Mapping[str, Any]) -> None:

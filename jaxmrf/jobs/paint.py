@@ -70,7 +70,7 @@ def run(
     job = with_guides(job)
     check_files(job)
     shape = inputs.shape_of(job)
-    image.check_size(job.output, shape)
+    image.check_size(job.output, shape, job.format)
     pictures = inputs.load(job)
     record = record_of(job, loaded, shape, titles)
     last: Progress | None = None
@@ -159,7 +159,8 @@ def _deliver(
 ) -> None:
     """Writes the finished picture, with the alpha of the content."""
     alpha = None if content is None else opacity(content, progress.shape)
-    image.save(job.output, Picture(np.asarray(progress.picture()), alpha), record)
+    painted = Picture(np.asarray(progress.picture()), alpha)
+    image.save(job.output, painted, record, job.format)
 
 
 def opacity(content: Picture, shape: Shape) -> Float[np.ndarray, "h w"] | None:

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import jax
 import numpy as np
-import psutil
 from jaxtyping import Array
 
 from jaxmrf.core.features import Network
@@ -18,12 +17,16 @@ from jaxmrf.core.run.inputs import LevelPictures
 from jaxmrf.core.run.plan import Plan
 from jaxmrf.core.settings import Program, Settings
 from jaxmrf.errors import ConfigError
+from jaxmrf.machine import limits
 from jaxmrf.machine.device import chosen
 from jaxmrf.networks import vgg
 
 UNCHECKED_PIXELS = 1_000_000
-"""Pictures up to this size are not checked unless a budget is given: it would take the
-time of compiling their largest program before anything is seen."""
+"""Pictures up to this size are not checked where there is `ample` memory, unless a budget is
+given: it would take the time of compiling their largest program before anything is seen."""
+
+AMPLE_BYTES, AMPLE_BYTES_PER_PIXEL = 1_000_000_000, 5_000
+"""What is more than any run takes: it was 6.4 GB at 1920×1080 pixels, 3.1 kB for each."""
 
 OVERHEAD = 1.35
 """What a process takes at its peak over what the compiler reports for its largest program,
@@ -42,12 +45,17 @@ def _device_limit() -> int | None:
 
 def available() -> int:
     """Returns the bytes that the device has for a run."""
-    return _device_limit() or psutil.virtual_memory().available
+    return _device_limit() or limits.available()
 
 
 def comfortable() -> int:
     """Returns the bytes that a run may take without being computed in strips."""
-    return int(COMFORTABLE * (_device_limit() or psutil.virtual_memory().total))
+    return int(COMFORTABLE * (_device_limit() or limits.total()))
+
+
+def ample(pixels: int) -> bool:
+    """Whether there is more than a run of so many pixels can take, without a closer look."""
+    return available() > AMPLE_BYTES + AMPLE_BYTES_PER_PIXEL * pixels
 
 
 def fit(network: Network, plan: Plan, settings: Settings, *, budget: int | None) -> Network:
@@ -57,14 +65,14 @@ def fit(network: Network, plan: Plan, settings: Settings, *, budget: int | None)
       network: the network.
       plan: of the run.
       settings: of the run.
-      budget: bytes; None: what is `available`, for pictures above `UNCHECKED_PIXELS`, in
-        strips beyond what is `comfortable`.
+      budget: bytes; None: what is `available`, for pictures above `UNCHECKED_PIXELS` or where
+        that is not `ample`; in strips beyond what is `comfortable`.
 
     Raises:
       ConfigError: if it does not fit even so.
     """
     largest = max(map(math.prod, (plan.shapes[-1], *plan.style_shapes[-1])))
-    if budget is None and largest <= UNCHECKED_PIXELS:
+    if budget is None and largest <= UNCHECKED_PIXELS and ample(largest):
         return network
     whole = comfortable() if budget is None else budget
     budget = available() if budget is None else budget

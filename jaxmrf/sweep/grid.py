@@ -5,6 +5,7 @@ import functools
 import hashlib
 import itertools
 import math
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -175,7 +176,7 @@ def _name(cell: Mapping[str, Any]) -> str:
     )
     name = re.sub(r"[^\w.,+-]", "-", exact, flags=re.ASCII)
     if name != exact or len(name) > 120:
-        name = f"{name[:120]}-{hashlib.sha256(exact.encode()).hexdigest()[:12]}"
+        name = f"{name[:120]}-{hashlib.sha256(os.fsencode(exact)).hexdigest()[:12]}"
     return f"{name}.png"
 
 
