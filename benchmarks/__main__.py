@@ -8,6 +8,7 @@
     python -m benchmarks rounding     # what rounding does to final energies, and lanes do
     python -m benchmarks page         # jaxmrf serve: from Start to the first pictures
     python -m benchmarks picture      # pairs × settings: measures, and a sheet to look at
+    python -m benchmarks accelerator  # a GPU or TPU: peaks, the CPU's picture, seconds, lanes
 
 Pictures default to a pair in docs/images; --content and --style take others.
 """
@@ -15,13 +16,17 @@ Pictures default to a pair in docs/images; --content and --style take others.
 import argparse
 import json
 import platform
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks import convergence, lanes, page, parts, picture, process, rounding
+import jax
+
+from benchmarks import accelerator, convergence, lanes, page, parts, picture, process, rounding
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
-from jaxmrf.files import image
+from jaxmrf.files import atomic, image
 from jaxmrf.machine import device
 
 CONFIGS = {
@@ -53,6 +58,13 @@ def main() -> None:
     )
     parser.add_argument("--starts", type=int, default=2, choices=(1, 2), help="of picture")
     parser.add_argument("--out", type=Path, default=Path("sheet"), help="folder of picture")
+    parser.add_argument("--seconds", type=float, default=480, help="accelerator's, to start parts")
+    parser.add_argument(
+        "--small", action="store_true", help="a small accelerator run, as on every CPU"
+    )
+    parser.add_argument(
+        "--only", nargs="+", default=[""], metavar="TEXT", help="accelerator's parts by name"
+    )
     parser.add_argument("--json", type=Path, default=None, help="write the results to this file")
     options = parser.parse_args()
     if not {"baseline", "lanes", "picture"} & set(
@@ -87,8 +99,39 @@ def main() -> None:
             picture.read_pairs(options.pairs), sized, options.out, starts=options.starts
         )
     _print(results)
-    if options.json is not None:
-        options.json.write_text(json.dumps(results, indent=2) + "\n")
+    complete = True
+    if "accelerator" in options.which:
+        complete = _accelerator(options, results)
+    _write(options.json, results)
+    if not complete:
+        sys.exit(1)
+
+
+def _accelerator(options: argparse.Namespace, results: dict[str, Any]) -> bool:
+    """Adds what an accelerator does to the results, part by part; returns whether none failed."""
+    results["accelerator"] = {}
+
+    def report(name: str, rows: dict[str, Any]) -> None:
+        results["accelerator"][name] = rows
+        _print({name: rows})
+        _write(options.json, results)
+
+    with tempfile.TemporaryDirectory() as folder:
+        accelerator.set_up(Path(folder))
+        small = options.small or jax.devices()[0].platform == "cpu"
+        return accelerator.measure(
+            accelerator.default_bench(options.content, options.style),
+            accelerator.SMALL if small else accelerator.Extent(),
+            seconds=options.seconds,
+            only=options.only,
+            report=report,
+        )
+
+
+def _write(path: Path | None, results: dict[str, Any]) -> None:
+    if path is not None:
+        with atomic.write(path) as file:
+            file.write(json.dumps(results, indent=2).encode() + b"\n")
 
 
 def _parts(options: argparse.Namespace) -> dict[str, dict[str, float]]:
@@ -119,7 +162,8 @@ def _print(results: dict) -> None:
             print(f"{name}:")
             _print({f"  {key}": entry for key, entry in value.items()})
         else:
-            print(f"{name:36} {value:.4g}" if isinstance(value, float) else f"{name:36} {value}")
+            text = f"{value:.4g}" if isinstance(value, float) else value
+            print(f"{name:36} {text}", flush=True)
 
 
 if __name__ == "__main__":

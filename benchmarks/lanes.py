@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxmrf import planning
 from jaxmrf.core.config import Config
+from jaxmrf.core.features import Network
 from jaxmrf.core.run import lanes, programs
 from jaxmrf.networks import weights
 
@@ -63,6 +64,36 @@ def measure(content: Any, style: Any, counts: list[int], number: int) -> dict[st
         name = f"{number} devices × {count} lanes, iterations/s"
         found[name] = done * count * number / seconds
     return found
+
+
+def transfers(content: Any, style: Any, count: int, network: Network) -> dict[str, float]:
+    """Returns transfers of one level a minute by so many lanes on the first device.
+
+    A level has the default's rounds of the decoder and iterations; pictures are read, compared
+    and written by nobody.
+
+    Args:
+      content: picture, sRGB in 0 to 1; its size is that of the level.
+      style: picture, sRGB in 0 to 1.
+      count: number of lanes.
+      network: with a decoder.
+    """
+    config = Config(levels=1, size=max(content.shape[:2]))
+    shapes = content.shape[:2], [style.shape[:2]]
+    network, settings, plan = planning.plan_run(*shapes, config, network)
+    key = lanes.key_of(plan, settings, labeled=False, masked=False)
+    lane = lanes.make_lane(content, [style], None, plan, settings)
+    mesh = None if count == 1 else programs.make_mesh(jax.devices()[:1])
+    taken = []
+    for _ in range(2):
+        started = time.perf_counter()
+        for stage in lanes.run([lane] * count, key, network, mesh=mesh):
+            jax.block_until_ready(stage.images)
+        taken.append(time.perf_counter() - started)
+    return {
+        "first run, seconds": taken[0],
+        "transfers of one level a minute": 60 * count / taken[1],
+    }
 
 
 def _in_process(content: Any, style: Any, counts: list[int], number: int) -> dict[str, float]:

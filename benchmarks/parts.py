@@ -34,10 +34,23 @@ def seconds(function: Callable[..., Any], *args: Any, repeats: int = 5) -> float
     return float(np.median(taken))
 
 
-def matmul_peak(size: int = 2048) -> float:
-    """Returns the GFLOP/s of a float32 matrix product."""
-    a = jax.random.normal(jax.random.key(0), (size, size))
-    return 2 * size**3 / seconds(jax.jit(jnp.dot), a, a) / 1e9
+def matmul_peak(size: int = 2048, *, kind: str = "float32", precision: str | None = None) -> float:
+    """Returns the GFLOP/s of a matrix product.
+
+    Args:
+      size: sides of the square matrices.
+      kind: dtype of the matrices.
+      precision: as jax names it, such as ``highest``; None: jax's default.
+    """
+    a = jax.random.normal(jax.random.key(0), (size, size), kind)
+    product = jax.jit(functools.partial(jnp.dot, precision=precision))
+    return 2 * size**3 / seconds(product, a, a) / 1e9
+
+
+def bandwidth(size: int) -> float:
+    """Returns the GB/s read and written by the negation of an array of so many bytes."""
+    a = jnp.ones(size // 4, jnp.float32)
+    return 2 * size / seconds(jax.jit(jnp.negative), a) / 1e9
 
 
 def convolution_peaks(side: int) -> dict[str, float]:

@@ -117,7 +117,7 @@ def memory_needed(plan: Plan, network: Network, settings: Settings) -> int:
     weights = settings.weights(0, 1)
     pictures = LevelPictures(content, tuple(copies), weights, None, None, None)
     programs = lanes.lowered(key, pictures, network)
-    return max(_bytes(program.compile().memory_analysis()) for program in programs)
+    return max(bytes_held(program.compile().memory_analysis()) for program in programs)
 
 
 def _in_strips(network: Network, program: Program) -> list[Network]:
@@ -130,7 +130,7 @@ def _in_strips(network: Network, program: Program) -> list[Network]:
     return [dataclasses.replace(network, features=strips)]
 
 
-def _bytes(analysis: Any) -> int:
+def bytes_held(analysis: Any) -> int:
     """Returns the bytes that a program holds at once."""
     held = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
     return held + analysis.temp_size_in_bytes - analysis.alias_size_in_bytes
