@@ -5,28 +5,24 @@ with its line.
 """
 
 import collections
-import csv
 import dataclasses
 import functools
 import hashlib
-import io
 import json
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxmrf.batch import table
 from jaxmrf.core.run.plan import check_settings
 from jaxmrf.errors import ConfigError
-from jaxmrf.files import guides, image, paths
+from jaxmrf.files import guides, image, paths, text_file
 from jaxmrf.jobs import options
 from jaxmrf.jobs.job import Job, check_guides, with_guides
 
 REFUSED = ("trace", "preview_every", "memory", "shape", "format")
 """Options of one run that a line of a batch cannot have."""
-
-STYLE_SEPARATOR = ";"
-"""What is between the styles of one cell of a CSV file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +57,7 @@ class Line:
 def read(
     path: Path, folder: Path, defaults: Mapping[str, Any], layers: Container[str] | None = None
 ) -> list[Line]:
-    """Returns the lines of a manifest: CSV if it ends in ``.csv``, else JSON Lines.
+    """Returns the lines of a manifest: a table if its name ends as one, else JSON Lines.
 
     Args:
       path: the manifest; content, style and init are relative to its folder.
@@ -73,11 +69,13 @@ def read(
       ConfigError: if the manifest cannot be used; all faults, each with its line number.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"cannot read the manifest {path}: {reason}") from None
-    rows = _csv_rows(text) if path.suffix.lower() == ".csv" else _json_rows(text)
+        content = text_file.read(path)
+    except ConfigError as error:
+        raise ConfigError(f"cannot read the manifest {path}: {error}") from None
+    if _is_table(path, content):
+        rows = table.rows(content, defaults, _check_name)
+    else:
+        rows = _json_rows(content)
     return _checked(rows, path.parent, folder, defaults, layers, source=str(path))
 
 
@@ -215,32 +213,26 @@ def _pictures(folder: Path) -> dict[Path, str]:
     return {path: path.stem if stems[path.stem] == 1 else path.name for path in paths}
 
 
-def _json_rows(text: str) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(text.split("\n"), 1):
+def _is_table(path: Path, content: str) -> bool:
+    """Whether a manifest is a table; a text file may have JSON Lines, too."""
+    ending = path.suffix.lower()
+    return ending in table.ENDINGS and (ending == ".csv" or not content.lstrip().startswith("{"))
+
+
+def _check_name(name: str) -> None:
+    """Checks that lines may have an option."""
+    options.check_name(name)
+    if name in REFUSED:
+        raise ConfigError(f"{name} is an option of single runs only")
+
+
+def _json_rows(content: str) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(content.split("\n"), 1):
         if line.strip():
             try:
                 yield number, json.loads(line)
             except (ValueError, RecursionError) as error:
                 yield number, ConfigError(f"not JSON: {error}")
-
-
-def _csv_rows(text: str) -> Iterator[tuple[int, Any]]:
-    reader = csv.DictReader(io.StringIO(text), strict=True)
-    try:
-        for row in reader:
-            number = reader.line_num
-            if None in row:
-                yield number, ConfigError("more cells than the first line has names")
-                continue
-            values = {name: value.strip() for name, value in row.items() if value}
-            for name in ("style", "style_guide"):
-                parts = [part.strip() for part in values.get(name, "").split(STYLE_SEPARATOR)]
-                if len(parts) > 1:
-                    values[name] = [part for part in parts if part]
-            yield number, values
-    except csv.Error as error:
-        # The last row that was whole is not the one with the fault.
-        yield reader.reader.line_num, ConfigError(f"not CSV: {error}")
 
 
 def _checked(

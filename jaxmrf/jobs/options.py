@@ -12,6 +12,7 @@ import tomli_w
 from jaxmrf.core import presets
 from jaxmrf.core.config import Config, Initialization
 from jaxmrf.errors import ConfigError
+from jaxmrf.files import image, text_file
 from jaxmrf.jobs.job import Job, with_guides
 from jaxmrf.jobs.option_table import BY_NAME, acting_on, nearest
 
@@ -57,7 +58,7 @@ def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
     """
     values = {name.replace("-", "_"): value for name, value in values.items() if value is not None}
     for name, value in values.items():
-        _check_name(name)
+        check_name(name)
         if name in ("format", *_PATHS, *_PATH_LISTS, "init", "preset"):
             for text in _listed(value) if name in _PATH_LISTS else [value]:
                 if not isinstance(text, str | Path):
@@ -148,15 +149,19 @@ def read_toml(path: Path, folder: Path | None = None) -> dict[str, Any]:
       ConfigError: if it cannot be read or an option is unknown.
     """
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
+        content = text_file.read(path)
+    except ConfigError as error:
+        picture = path.suffix.lower() in image.WRITABLE
+        hint = "; jaxmrf show-config prints the options of a picture" if picture else ""
+        raise ConfigError(f"cannot read the options in {path}: {error}{hint}") from None
+    try:
+        values = tomllib.loads(content)
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
     folder = path.parent if folder is None else folder
     values = {name.replace("-", "_"): value for name, value in values.items()}
     for name, value in values.items():
-        _check_name(name)
+        check_name(name)
         if name in _INPUTS and not (name == "init" and value in get_args(Initialization)):
             paths = [_beside(folder, file_name) for file_name in _listed(value)]
             values[name] = paths if isinstance(value, list) else paths[0]
@@ -222,7 +227,7 @@ def from_arguments(
             name = name.removeprefix("no_")
             if value == "true" and rest and _is_truth(rest[0]):
                 value = rest.pop(0)
-        _check_name(name, others)
+        check_name(name, others)
         if name in ("content", "style", "output"):
             raise ConfigError(f"pictures are named without {flag}")
         if not (separator or value):
@@ -307,7 +312,16 @@ def _check_numbers(own: Mapping[str, Any]) -> None:
         raise ConfigError(f"memory is {memory!r}; it must be a number of gigabytes")
 
 
-def _check_name(name: str, others: Iterable[str] = ()) -> None:
+def check_name(name: str, others: Iterable[str] = ()) -> None:
+    """Checks that a job can have an option.
+
+    Args:
+      name: of the option, with ``_``.
+      others: names that may be meant, beside those of a job's options.
+
+    Raises:
+      ConfigError: if it has none of this name.
+    """
     if name in BY_NAME and BY_NAME[name].source == "command":
         raise ConfigError(f"{name} can only be given on the command line: --{name}")
     if name not in NAMES:
@@ -325,13 +339,17 @@ def _converted(name: str, kind: Any, value: Any) -> Any:
             raise ConfigError(f"{name} is {value!r}; it takes true or false")
         return _TRUTH[value.lower()]
     number = {int: int, float: float, int | None: int, float | None: float}.get(kind)
+    if number is int and isinstance(value, float) and value.is_integer():
+        return int(value)
     if number is None or not isinstance(value, str):
         return value
     try:
-        return number(value)
+        # Spreadsheets and tables of data write whole numbers as 256.0, too.
+        return number(re.sub(r"\.0*$", "", value.strip()) if number is int else value)
     except ValueError:
         expected = "whole numbers" if number is int else "numbers"
-        raise ConfigError(f"{name} is {value!r}; it takes {expected}") from None
+        hint = ", with a point before decimals" if "," in value else ""
+        raise ConfigError(f"{name} is {value!r}; it takes {expected}{hint}") from None
 
 
 def _listed(value: Any) -> list | tuple:
