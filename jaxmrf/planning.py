@@ -12,7 +12,7 @@ from jaxmrf.analysis import suitability
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config, Shape
 from jaxmrf.core.features import Network
-from jaxmrf.core.run.plan import TILE, Plan, make_plan
+from jaxmrf.core.run.plan import TILE, Plan, check_iterations, make_plan
 from jaxmrf.core.settings import Settings, resolve
 from jaxmrf.errors import ConfigError
 from jaxmrf.machine import memory
@@ -61,28 +61,38 @@ def plan_run(
     Raises:
       ConfigError: if a setting cannot be used, or the run does not fit.
     """
-    network, settings = resolved(config, network, has_content=has_content, has_start=has_start)
+    network, settings = resolved(
+        config, network, shape, has_content=has_content, has_start=has_start
+    )
     plan = make_plan(shape, style_shapes, network, settings)
     network = memory.fit(network, plan, settings, budget=memory_budget)
     return Planned(network, settings, plan)
 
 
 def resolved(
-    config: Config, network: Network, *, has_content: bool = True, has_start: bool = False
+    config: Config,
+    network: Network,
+    shape: Shape,
+    *,
+    has_content: bool = True,
+    has_start: bool = False,
 ) -> tuple[Network, Settings]:
     """Returns the network with the pooling that `config` asks for, and the settings for it.
 
     Args:
       config: what the user chose.
       network: the network.
+      shape: (height, width) of the result.
       has_content: whether there is a content picture.
       has_start: whether there is a picture to start from instead of what `config.init` says.
 
     Raises:
-      ConfigError: if a setting cannot be used with this network.
+      ConfigError: if a setting cannot be used with this network, or at this size.
     """
     network = with_pooling(network, config)
-    return network, resolve(config, network, has_content=has_content, has_start=has_start)
+    settings = resolve(config, network, has_content=has_content, has_start=has_start)
+    check_iterations(config, shape, rounds=settings.rounds, has_content=has_content)
+    return network, settings
 
 
 def with_pooling(network: Network, config: Config) -> Network:

@@ -10,6 +10,7 @@ from jaxmrf.batch import manifest
 from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError
 from jaxmrf.jobs.job import Job
+from jaxmrf.networks import weights
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_settings_and_names_that_cannot_work_are_found_before_anything_runs(fold
     rows = [json.dumps(each) for each in ({**good, **row}, {**good, "output": "y.png"})]
     (folder / "list.jsonl").write_text("\n".join(rows))
     with pytest.raises(ConfigError, match=r"^\S+ cannot be used:\nline \d: ") as error:
-        manifest.read(folder / "list.jsonl", folder, {}, ("relu3_1", "relu4_1", "relu4_2"))
+        manifest.read(folder / "list.jsonl", folder, {}, weights.load("vgg16"))
     assert told in str(error.value)
 
 

@@ -4,25 +4,29 @@ Nothing runs before the whole list is found to be sound: all faults are told at 
 with its line.
 """
 
-import collections
 import dataclasses
 import functools
 import hashlib
 import json
 import os
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxmrf.batch import table
+from jaxmrf.batch.folder import pictures as pictures_of
 from jaxmrf.core.run.plan import check_settings
 from jaxmrf.errors import ConfigError
-from jaxmrf.files import guides, image, paths, text_file
+from jaxmrf.files import image, paths, text_file
 from jaxmrf.jobs import options
-from jaxmrf.jobs.job import Job, check_guides, with_guides
+from jaxmrf.jobs.job import Job, check_guides, check_iterations, with_guides
+from jaxmrf.networks.weights import Loaded
 
 REFUSED = ("trace", "preview_every", "memory", "shape", "format")
 """Options of one run that a line of a batch cannot have."""
+
+LONGEST_NAME = 200
+"""Bytes of the name of an output: what is written beside it has a longer one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Line:
 
 
 def read(
-    path: Path, folder: Path, defaults: Mapping[str, Any], layers: Container[str] | None = None
+    path: Path, folder: Path, defaults: Mapping[str, Any], loaded: Loaded | None = None
 ) -> list[Line]:
     """Returns the lines of a manifest: a table if its name ends as one, else JSON Lines.
 
@@ -63,7 +67,7 @@ def read(
       path: the manifest; content, style and init are relative to its folder.
       folder: of the outputs, which are relative to it and must lie inside.
       defaults: options of every line that does not have them itself.
-      layers: that the network has; None: not compared.
+      loaded: the network, from `weights.load`; None: what it can do is not looked at.
 
     Raises:
       ConfigError: if the manifest cannot be used; all faults, each with its line number.
@@ -76,7 +80,7 @@ def read(
         rows = table.rows(content, defaults, _check_name)
     else:
         rows = _json_rows(content)
-    return _checked(rows, path.parent, folder, defaults, layers, source=str(path))
+    return _checked(rows, path.parent, folder, defaults, loaded, source=str(path))
 
 
 def pairs(
@@ -84,12 +88,21 @@ def pairs(
     styles: Path,
     folder: Path,
     defaults: Mapping[str, Any],
-    layers: Container[str] | None = None,
+    loaded: Loaded | None = None,
+    on_left_out: Callable[[str], Any] = lambda text: None,
 ) -> list[Line]:
     """Returns a line for every pair of a picture in one folder and a style in another.
 
     The outputs are called ``content-style.png``, with the endings of pictures that differ in
-    nothing else. Label pictures (``NAME_sem.png``) are no pictures to paint.
+    nothing else. A picture that cannot be read fails its own lines when they are painted.
+
+    Args:
+      contents: folder of the photographs; see `folder.pictures` for what is taken of it.
+      styles: folder of the paintings.
+      folder: of the outputs.
+      defaults: options of all lines.
+      loaded: the network, from `weights.load`; None: what it can do is not looked at.
+      on_left_out: called with a line about what is in a folder beside pictures.
 
     Raises:
       ConfigError: if a folder has no pictures or is that of the outputs, or an option cannot
@@ -100,13 +113,23 @@ def pairs(
             raise ConfigError(
                 f"the outputs would be the next inputs of {inputs}; choose another --out"
             )
+    (photographs, left_out), (paintings, *more) = map(pictures_of, (contents, styles))
+    for told in filter(None, (left_out, *more)):
+        on_left_out(told)
     rows = [
-        {"content": str(content), "style": str(style), "output": f"{name}-{style_name}.png"}
-        for content, name in _pictures(contents).items()
-        for style, style_name in _pictures(styles).items()
+        {"content": str(content), "style": str(style), "output": _pair_name(name, style_name)}
+        for content, name in photographs.items()
+        for style, style_name in paintings.items()
     ]
-    source = "the pairs of the folders"
-    return _checked(enumerate(rows, 1), Path(), folder, defaults, layers, source)
+    return _checked(
+        enumerate(rows, 1),
+        Path(),
+        folder,
+        defaults,
+        loaded,
+        source="the pairs of the folders",
+        listed={*photographs, *paintings},
+    )
 
 
 def line(
@@ -115,7 +138,8 @@ def line(
     base: Path,
     folder: Path,
     defaults: Mapping[str, Any],
-    layers: Container[str] | None = None,
+    loaded: Loaded | None = None,
+    listed: Container[Path] = (),
 ) -> Line:
     """Returns one line of a batch.
 
@@ -125,7 +149,8 @@ def line(
       base: what relative inputs are relative to.
       folder: of the outputs, which must lie inside.
       defaults: options that the row may leave out.
-      layers: that the network has; None: not compared.
+      loaded: the network, from `weights.load`; None: what it can do is not looked at.
+      listed: pictures that are not looked for: they were in a folder.
 
     Raises:
       ConfigError: if an option cannot be used, or a picture is missing.
@@ -149,12 +174,12 @@ def line(
         raise ConfigError(f"output is {output!r}; it must be text")
     job = with_guides(options.job(values, base))
     check_settings(job.config, len(job.styles))
-    _check_layers(job, layers)
+    _check_network(job, loaded)
     check_guides(job)
     name = _inside(folder, values["output"])
     transfer = Line(number, name, dataclasses.replace(job, output=folder / name, preview_every=0))
     inputs = [path for paths in transfer.inputs.values() for path in paths]
-    missing = [path for path in inputs if not path.is_file()]
+    missing = [path for path in inputs if path not in listed and not path.is_file()]
     if missing:
         raise ConfigError(f"there is no file {missing[0]}")
     return transfer
@@ -185,32 +210,27 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
+def _pair_name(content: str, style: str) -> str:
+    """Returns the name of a pair's output; too long a one is cut, with a digest of the whole."""
+    name = f"{content}-{style}"
+    if len(os.fsencode(name)) > LONGEST_NAME - len(".png"):
+        digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
+        name = f"{os.fsencode(name)[: LONGEST_NAME - 20].decode(errors='ignore')}-{digest}"
+    return f"{name}.png"
+
+
 def _hash(name: str) -> int:
     return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8])
 
 
-def _check_layers(job: Job, layers: Container[str] | None) -> None:
-    used = (*job.config.layers, job.config.content_layer)
-    missing = [] if layers is None else [name for name in used if name not in layers]
-    if missing:
-        raise ConfigError(f"the network has no layer {missing[0]!r}")
-
-
-def _pictures(folder: Path) -> dict[Path, str]:
-    """Returns the pictures of a folder, each with a name of its own."""
-    if not folder.is_dir():
-        raise ConfigError(f"there is no folder {folder}")
-    paths = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in image.WRITABLE
-        and not path.name.startswith(".")
-        and not path.name.endswith(guides.ENDING)
-    )
-    if not paths:
-        raise ConfigError(f"there are no pictures in {folder}")
-    stems = collections.Counter(path.stem for path in paths)
-    return {path: path.stem if stems[path.stem] == 1 else path.name for path in paths}
+def _check_network(job: Job, loaded: Loaded | None) -> None:
+    """Checks that a network has the layers of a job, and iterations and levels go together."""
+    if loaded is None:
+        return
+    for name in (*job.config.layers, job.config.content_layer):
+        if name not in loaded.features.layers:
+            raise ConfigError(f"the network has no layer {name!r}")
+    check_iterations(job, loaded)
 
 
 def _is_table(path: Path, content: str) -> bool:
@@ -240,14 +260,15 @@ def _checked(
     base: Path,
     folder: Path,
     defaults: Mapping[str, Any],
-    layers: Container[str] | None,
+    loaded: Loaded | None,
     source: str,
+    listed: Container[Path] = (),
 ) -> list[Line]:
     lines, faults = [], []
     first: dict[str, int] = {}
     for number, row in rows:
         try:
-            transfer = line(number, row, base, folder, defaults, layers)
+            transfer = line(number, row, base, folder, defaults, loaded, listed)
             if transfer.name in first:
                 raise ConfigError(
                     f"output {transfer.name!r} is that of line {first[transfer.name]} too"
@@ -256,8 +277,10 @@ def _checked(
             lines.append(transfer)
         except (ConfigError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            faults.append(f"line {number}: {reason}")
-    faults += _clashes(lines)
+            faults.append((f"line {number}", str(reason)))
+    if not lines and len(faults) > 1 and len({reason for _, reason in faults}) == 1:
+        faults = [("every line", faults[0][1])]
+    faults = [*map(": ".join, faults), *_clashes(lines)]
     if not lines and not faults:
         faults = ["it is empty"]
     if faults:
@@ -288,6 +311,6 @@ def _inside(folder: Path, output: str) -> str:
         raise ConfigError(f"output is {output!r}; it must be a name inside the --out folder")
     if relative.suffix.lower() not in image.WRITABLE:
         raise ConfigError(f"output {output!r} must end in {', '.join(image.WRITABLE)}")
-    if not relative.stem or len(os.fsencode(relative.name)) > 200 or "\0" in output:
+    if not relative.stem or len(relative.name.encode()) > LONGEST_NAME or "\0" in output:
         raise ConfigError(f"output {output!r} cannot be the name of a file")
     return relative.as_posix()

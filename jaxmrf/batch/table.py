@@ -26,7 +26,7 @@ _SEPARATOR_NAMED = re.compile(r'"?sep=([^\n])"?[,;\t]*\n', re.IGNORECASE)
 def rows(
     text: str, defaults: Mapping[str, Any], check_name: Callable[[str], Any]
 ) -> Iterator[tuple[int, dict[str, Any] | ConfigError]]:
-    """Yields the number of each row's last line, from 1, and its options or its fault.
+    r"""Yields the number of each row's last line, from 1, and its options or its fault.
 
     The first row has the names of the columns; what is wrong with them is told once, and no
     row after them. Rows without anything but separators are left out. Commas, semicolons or
@@ -34,7 +34,7 @@ def rows(
     commas, a number may have a decimal comma.
 
     Args:
-      text: of the table, with ``\\n`` at the ends of lines.
+      text: of the table, with ``\n`` at the ends of lines.
       defaults: options that rows may leave out.
       check_name: raises a ConfigError for an option that no row can have.
     """
@@ -63,9 +63,7 @@ def rows(
 
 
 def _reader(text: str, separator: str, *, strict: bool) -> Any:
-    return csv.reader(
-        io.StringIO(text), delimiter=separator, skipinitialspace=True, strict=strict
-    )
+    return csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True, strict=strict)
 
 
 def _stripped(cells: Iterable[str]) -> list[str]:

@@ -21,8 +21,8 @@ from jaxmrf.cli.terminal import ENDING, Group, noted_signals, say, user_errors
 from jaxmrf.cli.weights import app as weights_app
 from jaxmrf.core.run.progress import Progress as Record
 from jaxmrf.errors import ConfigError, WeightsError
-from jaxmrf.files import image, paths
-from jaxmrf.jobs import options, paint
+from jaxmrf.files import paths
+from jaxmrf.jobs import options, paint, records
 from jaxmrf.jobs.job import Job, check_files
 from jaxmrf.machine import device as devices
 from jaxmrf.machine import memory
@@ -85,7 +85,7 @@ def show_config(
 ) -> None:
     """Prints the options that made PICTURE as TOML, for --config."""
     with user_errors(), streams.readable_files() as readable:
-        print(options.to_toml(image.read_settings(readable(picture))), end="")
+        print(records.to_toml(records.read_record(readable(picture))), end="")
 
 
 @app.command()

@@ -85,7 +85,7 @@ def command(
         if file is not None:
             read = functools.partial(manifest.read, file)
         elif contents is not None and styles is not None:
-            read = functools.partial(manifest.pairs, contents, styles)
+            read = functools.partial(manifest.pairs, contents, styles, on_left_out=say)
         else:
             raise ConfigError("--contents and --styles belong together")
         batch_options = BatchOptions(lane_count(lanes), bucket, checkpoint_every, retry)
@@ -97,7 +97,7 @@ def command(
             # This process only plans; the accelerators' memory is for the actors.
             jax.config.update("jax_platforms", "cpu")
         loaded = weights.load(network, weights_file)
-        lines = read(out, defaults, loaded.features.layers)
+        lines = read(out, defaults, loaded)
         if part is not None:
             lines = manifest.shard(lines, *part)
         if engine == "local":

@@ -207,15 +207,18 @@ def program_of(config: Config, *, plainly: bool = False) -> Program:
 
 
 def decoder_rounds(config: Config, network: Network) -> int:
-    """Returns how many rounds of match and decode a level starts with.
+    """Returns how many rounds of match and decode a level starts with, none without a decoder."""
+    return 0 if network.decoder is None else rounds_with_decoder(config)
 
-    None where there is nothing to decode: no decoder, or a style loss that does not match its
-    layers; and none in a tileable picture, which the decoder knows nothing of.
+
+def rounds_with_decoder(config: Config) -> int:
+    """Returns how many rounds of match and decode a level starts with if there is a decoder.
+
+    None where there is nothing to decode: a style loss that does not match its layers; and none
+    in a tileable picture, which the decoder knows nothing of.
     """
     matched = "mrf" in config.style_losses() and set(decoder.LAYERS) <= set(config.layers)
-    if network.decoder is None or not matched or config.tileable:
-        return 0
-    return config.decoder_rounds
+    return config.decoder_rounds if matched and not config.tileable else 0
 
 
 def _group(group: type[Group], config: Config) -> Group:

@@ -284,21 +284,22 @@ def encode(picture: Picture, format_name: str, record: Mapping[str, object]) -> 
 
 
 def read_settings(path: Path) -> dict[str, object]:
-    """Returns the record that `save` stored in a picture.
+    """Returns the record that `save` stored in a picture, or what others have in its place.
 
     Raises:
-      ImageError: if the file cannot be read or has none.
+      ImageError: if the file cannot be read, or has no JSON object there.
     """
+    with _opened(path, MAX_PIXELS) as file:
+        png = isinstance(file, PngImagePlugin.PngImageFile)
+        text = file.text.get("jaxmrf") if png else None
+        text = text or file.getexif().get(_EXIF_DESCRIPTION)
     try:
-        with Image.open(path, formats=READABLE) as file:
-            png = isinstance(file, PngImagePlugin.PngImageFile)
-            text = file.text.get("jaxmrf") if png else None
-            text = text or file.getexif().get(_EXIF_DESCRIPTION)
-        return dict(json.loads(text or ""))
-    except FileNotFoundError:
-        raise ImageError(f"there is no file {path}") from None
-    except (OSError, SyntaxError, ValueError, TypeError):
-        raise ImageError(f"{path} is no picture that jaxmrf made") from None
+        record = json.loads(text or "")
+    except (ValueError, TypeError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        raise ImageError(f"{path} is no picture that jaxmrf made")
+    return record
 
 
 def _load_deep_tiff(path: Path, file: Image.Image) -> np.ndarray | None:

@@ -24,6 +24,7 @@ from jaxmrf.inspection.page import Figure, Section
 from jaxmrf.jobs import inputs, options
 from jaxmrf.jobs.inputs import JobPictures
 from jaxmrf.jobs.job import Job
+from jaxmrf.jobs.records import read_record
 from jaxmrf.networks import weights
 from jaxmrf.planning import Pixels, plan_run, with_pooling
 
@@ -146,11 +147,8 @@ def job_of(request: Request) -> Job:
       ImageError: if the file is no picture that jaxmrf made.
       ConfigError: if an input is not found.
     """
-    record = image.read_settings(request.picture)
-    config = record.get("config")
-    if not isinstance(config, dict) or not {"style", "command", "width", "height"} <= set(record):
-        raise ConfigError(f"{request.picture} does not say how it was made")
-    values = {name: value for name, value in config.items() if value is not None}
+    record = read_record(request.picture)
+    values = {name: value for name, value in record["config"].items() if value is not None}
     if record["command"] == "synthesize":
         values["size"] = f"{record['width']}x{record['height']}"
     for name in INPUTS:
@@ -200,7 +198,7 @@ def network_of(picture: Path, file: Path | None) -> weights.Loaded:
       ImageError: if the file is no picture that jaxmrf made.
       WeightsError: if it is not there, or the weights are others.
     """
-    record = image.read_settings(picture)
+    record = read_record(picture)
     name, digest = str(record.get("network")), record.get("weights_sha256")
     loaded = weights.load(name if name in ("vgg16", "vgg19") else "auto", file)
     if loaded.sha256 != digest:
@@ -291,8 +289,8 @@ def _matches(
 def _match_maps(
     job: Job, pictures: JobPictures, painted: Pixels, loaded: weights.Loaded
 ) -> dict[str, match_map.MatchMap]:
-    # Of the style losses only this one has matches.
-    config = dataclasses.replace(job.config, style_loss=("mrf",))
+    # Of the style losses only this one has matches, and no iteration is made.
+    config = dataclasses.replace(job.config, style_loss=("mrf",), iterations=(1,))
     planned = plan_run(
         painted.shape[:2],
         [style.shape[:2] for style in pictures.styles],

@@ -9,11 +9,12 @@ from types import MappingProxyType
 from jaxmrf._version import __version__
 from jaxmrf.core.config import Config, Shape
 from jaxmrf.core.features import Network
-from jaxmrf.core.settings import Settings
+from jaxmrf.core.run import plan
+from jaxmrf.core.settings import Settings, decoder_rounds
 from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.files import guides, image, paths
 from jaxmrf.networks.weights import Loaded
-from jaxmrf.planning import resolved
+from jaxmrf.planning import resolved, with_pooling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,14 +126,31 @@ def resolved_for(job: Job, loaded: Loaded) -> tuple[Network, Settings]:
     """Returns network and settings of a job with every choice made, see `planning.resolved`.
 
     Raises:
-      ConfigError: if a setting cannot be used with this network.
+      ConfigError: if a setting cannot be used with this network, or at this size.
     """
     return resolved(
         job.config,
         loaded.network,
+        _longest_side(job),
         has_content=job.content is not None,
         has_start=job.initial is not None,
     )
+
+
+def check_iterations(job: Job, loaded: Loaded) -> None:
+    """Checks iterations as `resolved_for` does, without asking the network for its layers.
+
+    Raises:
+      ConfigError: if there are more of them than levels, or nothing paints.
+    """
+    rounds = decoder_rounds(job.config, with_pooling(loaded.network, job.config))
+    has_content = job.content is not None
+    plan.check_iterations(job.config, _longest_side(job), rounds=rounds, has_content=has_content)
+
+
+def _longest_side(job: Job) -> Shape:
+    """Returns what levels follow from: photographs need not be read for it."""
+    return job.shape or (job.config.size,)
 
 
 def record_of(

@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-import tomli_w
-
 from jaxmrf.core import presets
 from jaxmrf.core.config import Config, Initialization
 from jaxmrf.errors import ConfigError
@@ -105,7 +103,7 @@ def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
     if not config.gram_layers:
         raise ConfigError("gram_layers needs at least one layer")
     # What has no effect is always the same: pictures that are equal have equal settings.
-    plain = {name: _DEFAULTS[name] for name in _idle(config, shape is None) & _CONFIG.keys()}
+    plain = {name: _DEFAULTS[name] for name in idle_options(config, shape is None) & _CONFIG.keys()}
     return Job(
         config=dataclasses.replace(config, **plain),
         shape=shape,
@@ -127,7 +125,7 @@ def without_effect(values: Mapping[str, Any], job: Job) -> dict[str, str]:
         for name, value in values.items()
         if value not in (None, [], ())
     }
-    idle = _idle(job.config, job.content is not None)
+    idle = idle_options(job.config, job.content is not None)
     reasons = {name: idle[name] for name in chosen if name in idle}
     if job.content is None and chosen.get("init") == "content":
         reasons["init content"] = NO_CONTENT
@@ -166,30 +164,6 @@ def read_toml(path: Path, folder: Path | None = None) -> dict[str, Any]:
             paths = [_beside(folder, file_name) for file_name in _listed(value)]
             values[name] = paths if isinstance(value, list) else paths[0]
     return values
-
-
-def to_toml(record: Mapping[str, Any]) -> str:
-    """Returns the options that made a picture as TOML, to be given back to `read_toml`.
-
-    Args:
-      record: what is stored in the picture, see `job.record_of`.
-    """
-    values = {name: value for name, value in record["config"].items() if value is not None}
-    synthesis = record["command"] == "synthesize"
-    deciding = {name: values[name] for name in ("color", "tileable") if name in values}
-    idle = set(_idle(Config(style_loss=tuple(values["style_loss"]), **deciding), not synthesis))
-    if not record.get("content_guide") and values.get("guide_weight"):
-        idle.add("guide_weight")
-    if synthesis:
-        values["size"] = f"{record['width']}x{record['height']}"
-        if values["init"] == "content":  # what a run is called that starts from noise here
-            idle.add("init")
-    values = {name: value for name, value in values.items() if name not in idle}
-    files = {"content_guide": "content_guide", "style_guide": "style_guides", "mask": "mask"}
-    for name, stored in {**files, "init": "initial"}.items():
-        if record.get(stored):
-            values[name] = record[stored]
-    return tomli_w.dumps(values)
 
 
 def from_arguments(
@@ -283,7 +257,7 @@ def _is_truth(text: str) -> bool:
     return set(re.split("[,;]", text.lower())) <= _TRUTH.keys()
 
 
-def _idle(config: Config, has_content: bool) -> dict[str, str]:
+def idle_options(config: Config, has_content: bool) -> dict[str, str]:
     """Returns the options that have no effect, whatever they are, each with the reason."""
     idle = {}
     if not config.style_losses().get("gram"):

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
-from jaxmrf.errors import WeightsError
+from jaxmrf.core.run import plan
+from jaxmrf.core.settings import rounds_with_decoder
+from jaxmrf.errors import ConfigError, WeightsError
 from jaxmrf.networks import vgg, weights
 from jaxmrf.web.form import ControlError
 
@@ -36,6 +38,22 @@ def check_network(name: str, weights_file: str | None) -> None:
         raise ControlError(str(error), "network") from None
     if not Path(path).exists():
         raise ControlError(f"the weights {path} are not here", "network")
+
+
+def check_iterations(config: Config, shape: tuple[int, int]) -> None:
+    """Checks that iterations and levels go together, as if the network had a decoder.
+
+    Args:
+      config: settings.
+      shape: (height, width) of the result.
+
+    Raises:
+      ControlError: if they do not.
+    """
+    try:
+        plan.check_iterations(config, shape, rounds=rounds_with_decoder(config))
+    except ConfigError as error:
+        raise ControlError(str(error), "iterations") from None
 
 
 def check_fit(config: Config, content: tuple[int, int], style: tuple[int, int]) -> None:

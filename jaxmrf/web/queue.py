@@ -226,6 +226,7 @@ class Queue:
         shape = result_shape((content.height, content.width), job.config)
         image.check_size(job.output, shape)
         checks.check_network(accepted.get("network", "auto"), self._worker_options["weights"])
+        checks.check_iterations(job.config, shape)
         checks.check_fit(job.config, (content.height, content.width), (style.height, style.width))
         titles = form.file_names(content.title, style.title, same=content.id == style.id)
         more = [f"--{name}={value}" for name, value in self._worker_options.items() if value]

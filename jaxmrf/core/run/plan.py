@@ -14,7 +14,7 @@ from jaxmrf.core.losses import style_losses
 from jaxmrf.core.matching import matchers
 from jaxmrf.core.optimize import optimizers
 from jaxmrf.core.pyramid import copies_of_all
-from jaxmrf.core.settings import Program, Settings, program_of
+from jaxmrf.core.settings import Program, Settings, program_of, scheduled
 from jaxmrf.errors import ConfigError
 
 MAX_STYLE_PIXELS = 100_000_000
@@ -24,6 +24,10 @@ TILE = 16
 """Sides of tileable pictures are multiples of this: the step of the deepest layers."""
 
 MAX_STYLES = 16
+
+NOTHING_PAINTS = (
+    "iterations is 0 and no decoder paints before them: nothing would be painted; give 1 at least"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +66,9 @@ def make_plan(
       settings: from `settings.resolve`.
 
     Raises:
-      ConfigError: if no patch fits at the finest level, the network lacks a layer, the
-        styles are too many or too large, or there is no such matcher or optimizer.
+      ConfigError: if no patch fits at the finest level, or all iterations are at levels on which
+        none does, the network lacks a layer, the styles are too many or too large, or there is
+        no such matcher or optimizer.
     """
     config = settings.config
     check_settings(config, len(style_shapes))
@@ -100,6 +105,8 @@ def make_plan(
                 f"{shape[1]}×{shape[0]}, style {width}×{height} pixels; "
                 "choose a larger size or a smaller patch"
             )
+    if any(iterations) and not any(iterations[dropped:]) and not settings.rounds:
+        raise ConfigError(f"{NOTHING_PAINTS}, at a level on which a patch fits")
     return Plan(
         tuple(shapes[dropped:]),
         tuple(of_each_level[dropped:]),
@@ -130,6 +137,32 @@ def check_settings(config: Config, count: int) -> None:
             f"style_blend has {len(config.style_blend)} weights for {count} style(s); "
             "give one for each"
         )
+
+
+def check_iterations(
+    config: Config, shape: Shape, *, rounds: int, has_content: bool = True
+) -> None:
+    """Checks that every number of iterations has its level, and that a run paints at all.
+
+    Args:
+      config: what the user chose.
+      shape: (height, width) of the result.
+      rounds: of the decoder, that a level starts with.
+      has_content: whether there is a content picture.
+
+    Raises:
+      ConfigError: if there are more numbers than levels, or neither iterations nor rounds.
+    """
+    chosen = scheduled(config, decoded=has_content and rounds > 0)
+    levels = pyramid.level_count(shape, chosen)
+    count = len(config.iterations)
+    if count > levels:
+        raise ConfigError(
+            f"iterations has {count} numbers for {levels} level{'s'[: levels > 1]}; give one for "
+            f"each level at most, or levels {count}"
+        )
+    if not rounds and not any(chosen.iterations_per_level(levels)):
+        raise ConfigError(NOTHING_PAINTS)
 
 
 def _patches_fit(
