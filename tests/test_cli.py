@@ -289,7 +289,8 @@ def test_what_nobody_asked_for_is_told(invoke, pictures):
     assert any("the label #ff0000 of content_sem.png is in no style patch" in line for line in told)
     assert "level 1/1 round 2/2" in told  # an energy is not known
     assert "guides found" not in invoke(*start, "--guide-weight", "0").output
-    told = invoke(*start, "--style-loss", "gram").output
+    assert "iterations is 0 and no decoder" in invoke(*start, "--style-loss", "gram").output
+    told = invoke(*start, "--style-loss", "gram", "--iterations", "1").output
     assert "guides found" not in told
     assert told.count("left out relu5_1 of the Gram loss: the network has no such layer") == 1
     assert json.loads(Image.open("out.png").text["jaxmrf"])["content_guide"] is None

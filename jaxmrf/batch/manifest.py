@@ -74,8 +74,9 @@ def read(
     """
     try:
         content = text_file.read(path)
-    except ConfigError as error:
-        raise ConfigError(f"cannot read the manifest {path}: {error}") from None
+    except (OSError, ConfigError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ConfigError(f"cannot read the manifest {path}: {reason}") from None
     if _is_table(path, content):
         rows = table.rows(content, defaults, _check_name)
     else:

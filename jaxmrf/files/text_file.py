@@ -18,12 +18,10 @@ def read(path: Path) -> str:
     Lines end in ``\n``, however they end in the file; the mark is no part of the text.
 
     Raises:
-      ConfigError: if the file cannot be read, or is no such text; without the file's name.
+      OSError: if the file cannot be read.
+      ConfigError: if it is no such text; without the file's name.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(error.strerror) from None
+    content = path.read_bytes()
     encoding = next(
         (name for mark, name in _WITH_MARK.items() if content.startswith(mark)), "utf-8"
     )

@@ -147,15 +147,13 @@ def read_toml(path: Path, folder: Path | None = None) -> dict[str, Any]:
       ConfigError: if it cannot be read or an option is unknown.
     """
     try:
-        content = text_file.read(path)
-    except ConfigError as error:
-        picture = path.suffix.lower() in image.WRITABLE
-        hint = "; jaxmrf show-config prints the options of a picture" if picture else ""
-        raise ConfigError(f"cannot read the options in {path}: {error}{hint}") from None
-    try:
-        values = tomllib.loads(content)
+        values = tomllib.loads(text_file.read(path))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from None
+        picture = path.suffix.lower() in image.WRITABLE
+        reason = f"jaxmrf show-config {path} prints the options of a picture" if picture else error
+        raise ConfigError(f"{path} is not TOML: {reason}") from None
     folder = path.parent if folder is None else folder
     values = {name.replace("-", "_"): value for name, value in values.items()}
     for name, value in values.items():

@@ -82,7 +82,7 @@ def _config_of(record: Mapping[str, Any]) -> Config:
       ConfigError: if it has none that can be used.
     """
     config = record.get("config")
-    if not isinstance(config, dict):
+    if not isinstance(config, dict) or not config:
         raise ConfigError("it has no settings")
     unknown = config.keys() - _FIELDS
     if unknown:
@@ -110,4 +110,7 @@ def _check(record: Mapping[str, Any]) -> None:
         side = record.get(name)
         if type(side) is not int or not 0 < side <= image.MAX_OUTPUT_PIXELS:
             raise ConfigError(f"its {name} is no number of pixels")
+    for name in ("network", "weights_sha256"):
+        if not re.fullmatch(r"[\w.-]*", str(record.get(name, ""))):
+            raise ConfigError(f"its {name} is none")
     _config_of(record)
