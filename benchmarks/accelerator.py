@@ -113,6 +113,7 @@ def set_up(cache: Path) -> None:
     platforms = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]  # no stub
     if platforms and "cpu" not in platforms:
         jax.config.update("jax_platforms", f"{platforms},cpu")  # its picture is compared
+    device.compile_quickly()
     device.enable_program_cache()
 
 

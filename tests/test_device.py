@@ -1,6 +1,7 @@
 """The cache of compiled programs on disk."""
 
 import os
+from importlib.metadata import EntryPoint
 
 import jax
 import pytest
@@ -41,3 +42,20 @@ def test_the_cache_is_pruned_when_a_command_starts_and_not_by_jax(programs, monk
     assert changed["jax_compilation_cache_dir"] == str(programs)
     assert names(programs) == ["1", "4"]
     assert jax.config.jax_compilation_cache_max_size == -1
+
+
+@pytest.mark.parametrize(
+    ("plugins", "before", "after"),
+    [
+        ([], "", ""),
+        (["xla_cuda12"], "", device.QUICK_COMPILING),
+        (["xla_cuda13"], "--xla_a=1", f"--xla_a=1 {device.QUICK_COMPILING}"),
+        (["xla_cuda13"], "--xla_gpu_enable_triton_gemm=true", "--xla_gpu_enable_triton_gemm=true"),
+    ],
+)
+def test_on_cuda_matrix_products_are_not_tried_out(plugins, before, after, monkeypatch):
+    entries = [EntryPoint(name, f"jax_plugins.{name}", "jax_plugins") for name in plugins]
+    monkeypatch.setattr(device.importlib.metadata, "entry_points", lambda group: entries)
+    monkeypatch.setenv("XLA_FLAGS", before)
+    device.compile_quickly()
+    assert os.environ["XLA_FLAGS"] == after

@@ -2,6 +2,8 @@
 
 import contextlib
 import ctypes
+import importlib.metadata
+import os
 from pathlib import Path
 
 import jax
@@ -17,12 +19,29 @@ MALLOC_SETTINGS = {-8: 1, -4: 0, -1: 2**31 - 1}
 nothing outside it, and up to 2 GB at its end are kept when they are freed."""
 
 
+QUICK_COMPILING = "--xla_gpu_enable_triton_gemm=false"
+"""For XLA on NVIDIA's devices: matrix products by cuBLAS alone. To try out which of its own is
+fastest takes XLA 3 to 13 s for each program (docs/performance.md)."""
+
+
+def compile_quickly() -> None:
+    """Sets `QUICK_COMPILING` where NVIDIA's plugin is installed; to be called before any device.
+
+    What the user set in ``XLA_FLAGS`` goes before.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    plugins = importlib.metadata.entry_points(group="jax_plugins")
+    if any("cuda" in plugin.name for plugin in plugins) and "triton_gemm" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {QUICK_COMPILING}".strip()
+
+
 def choose(kind: str) -> jax.Device:  # pyright: ignore[reportInvalidTypeForm]  # no stub
     """Makes the first device of a kind (``auto``, ``cpu``, ``gpu``, ``tpu``) the default.
 
     Raises:
       DeviceError: if there is none.
     """
+    compile_quickly()
     if kind == "auto":
         return jax.devices()[0]
     try:
