@@ -340,7 +340,7 @@ def _against_cpu(bench: Bench, shape: Shape) -> Rows:
         with jax.default_device(target):
             return Level(dataclasses.replace(bench, network=networks[target]), shape)
 
-    with ThreadPoolExecutor(len(networks)) as pool:  # both compile at once
+    with ThreadPoolExecutor(len(networks)) as pool:  # two devices compile at once
         reference, picture = pool.map(painted, (cpu, own))
         cpu_level, own_level = pool.map(level, (cpu, own))
     started = time.perf_counter()
@@ -356,9 +356,8 @@ def _against_cpu(bench: Bench, shape: Shape) -> Rows:
     for name, measured in (("device", picture), ("CPU", reference)):
         measures = picture_measures.measure(content, style, measured)
         rows |= {f"{measure}, {name}": value for measure, value in measures.items()}
-    program = own_level.static["program"]
-    targets = (level.targets.style["mrf"] for level in (cpu_level, own_level))
-    return rows | _equal_matches(*targets, program, own)
+    of_cpu, of_own = (level.targets.style["mrf"] for level in (cpu_level, own_level))
+    return rows | _equal_matches(of_cpu, of_own, own_level.static["program"], own)
 
 
 def _equal_matches(of_cpu: mrf.Target, of_own: mrf.Target, program: Program, own: Any) -> Rows:

@@ -1,10 +1,15 @@
 """The benchmark is honest: the baseline, the judge and the package compute one energy."""
 
+import dataclasses
+import itertools
+import json
+
 import jax
 import numpy as np
 import pytest
 
-from benchmarks import lanes, picture_measures
+from benchmarks import __main__ as benchmarks_main
+from benchmarks import accelerator, kernels, lanes, picture_measures
 from benchmarks import picture as picture_sheet
 from benchmarks.evaluator import Evaluator
 from jaxmrf.core import energy
@@ -72,6 +77,110 @@ def test_lanes_are_counted_over_devices(pictures):
     found = lanes.throughput(content, style, [1, 2], [2])
     assert set(found) == {f"2 devices × {count} lanes, iterations/s" for count in (1, 2)}
     assert min(found.values()) > 0
+
+
+@pytest.fixture(scope="module")
+def bench():
+    files = (
+        benchmarks_main.IMAGES / name
+        for name in ("nasa-astronaut-1993.jpg", "vangogh-pere-tanguy-1887.jpg")
+    )
+    return accelerator.default_bench(*files)
+
+
+@pytest.mark.slow
+def test_an_accelerator_is_measured_part_by_part(bench):
+    reported = {}
+    extent = dataclasses.replace(
+        accelerator.SMALL, product=64, copy=2**16, chunks=(2,), shapes=((40, 40),)
+    )
+    parts = ("device", "40×40")
+    assert accelerator.measure(bench, extent, seconds=600, only=parts, report=reported.__setitem__)
+    names = ("picture against the CPU", "lanes: 2", "chunks of 2", "profile of an iteration")
+    assert list(reported) == ["device", "40×40", *(f"{name}, 40×40" for name in names)]
+    of_picture = reported["picture against the CPU, 40×40"]
+    assert of_picture["largest difference of a pixel, of 1"] == 0  # it is the CPU
+    equal = [value for name, value in of_picture.items() if "equal matches" in name]
+    assert equal == [1.0] * 4
+    numbers = itertools.chain(
+        reported["40×40"].values(), *(reported[f"{name}, 40×40"].values() for name in names[1:])
+    )
+    assert all(number is None or number > 0 for number in numbers)
+    json.dumps(reported, allow_nan=False)
+
+
+def test_parts_that_fail_or_come_too_late_are_named_and_the_others_measured(
+    bench, monkeypatch, capsys
+):
+    def fails(*_):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(accelerator, "_size", fails)
+    monkeypatch.setattr(accelerator, "_chunk", lambda *_: {"iteration": 1.0})
+    reported = {}
+    options = {"only": ["64×64"], "report": reported.__setitem__}
+    extent = dataclasses.replace(accelerator.SMALL, lanes=())
+    assert accelerator.measure(bench, extent, seconds=0, **options)
+    assert all("skipped" in rows for rows in reported.values())
+    options["only"] = ["chunks"]
+    assert accelerator.measure(bench, extent, seconds=600, **options)
+    extent = dataclasses.replace(extent, shapes=((8, 8),))
+    options["only"] = ["8×8", "chunks"]
+    monkeypatch.setattr(accelerator, "_against_cpu", fails)
+    monkeypatch.setattr(accelerator, "_profile", fails)
+    assert not accelerator.measure(bench, extent, seconds=600, **options)
+    assert reported["8×8"]["error"] == "RuntimeError: out of memory"
+    assert reported["chunks of 1, 8×8"]["iteration"] == 1.0
+    assert "out of memory" in capsys.readouterr().err
+
+
+def test_results_of_an_accelerator_are_written_as_they_come(tmp_path, monkeypatch):
+    file = tmp_path / "results.json"
+
+    def measure(*_, report, **__):
+        report("device", {"kind": "none"})
+        assert json.loads(file.read_text())["accelerator"] == {"device": {"kind": "none"}}
+        return False
+
+    monkeypatch.setattr(accelerator, "measure", measure)
+    monkeypatch.setattr(accelerator, "set_up", lambda _: None)
+    monkeypatch.setattr("sys.argv", ["benchmarks", "accelerator", "--json", str(file)])
+    monkeypatch.setattr(benchmarks_main.device, "keep_freed_memory", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        benchmarks_main.main()
+    assert ended.value.code == 1
+
+
+def test_kernels_of_a_call_are_told_by_their_share():
+    @jax.jit
+    def product_and_sine(x):
+        return jax.numpy.sin(x @ x)
+
+    x = jax.numpy.ones((256, 256))
+    product_and_sine(x).block_until_ready()
+    rows = kernels.largest(lambda: product_and_sine(x), count=2)
+    total, count, *spent = rows.values()
+    assert 0 < sum(spent) <= total
+    assert len(spent) <= 2 <= count
+
+
+def test_a_kernel_within_another_is_counted_once():
+    @dataclasses.dataclass
+    class Event:
+        name: str
+        start_ns: float
+        duration_ns: float
+        stats: tuple = ()
+
+        @property
+        def end_ns(self):
+            return self.start_ns + self.duration_ns
+
+    inner, other = Event("product", 2, 3), Event("product", 6, 1)
+    outer, last = Event("loop", 0, 10), Event("sum", 10, 5)
+    alone = kernels._alone([last, inner, outer, other])
+    spent = sorted((event.name, time) for event, time in alone)
+    assert spent == [("loop", 6), ("product", 1), ("product", 3), ("sum", 5)]
 
 
 def test_measures_of_the_picture_say_what_they_are_called():
