@@ -284,11 +284,11 @@ def test_several_styles_and_a_lane_that_is_not_finite(invoke, pictures):
 
 
 def test_sigterm_saves_exits_143_and_goes_on_to_the_same_bytes(pictures, invoke):
-    many = [*PAIRS[:-4], "--iterations", "60", "--lanes", "2"]
-    whole = process(pictures, *many, "--out", "whole")
-    text, _ = whole.communicate(timeout=200)
-    assert whole.returncode == 0, text
-    run = process(pictures, *many, "--out", "out", "--checkpoint-every", "5")
+    (pictures / "contents" / "c2.png").unlink()  # two groups are enough
+    many = [*PAIRS[:-4], "--iterations", "12", "--lanes", "2"]
+    done = invoke(*many, "--out", "whole")
+    assert done.exit_code == 0, done.output
+    run = process(pictures, *many, "--out", "out", "--checkpoint-every", "2")
     states = pictures / "out" / ".jaxmrf" / "states"
     while not (states.exists() and list(states.glob("*.npz"))):
         assert run.poll() is None, run.communicate()
@@ -308,16 +308,15 @@ def test_sigterm_saves_exits_143_and_goes_on_to_the_same_bytes(pictures, invoke)
         )
         done = invoke(*many, "--out", "out")
     assert done.exit_code == 0, done.output
-    assert [found is not None for found in seen] == [True, False, False]
+    assert [found is not None for found in seen] == [True, False]
     assert outputs(pictures / "out") == outputs(pictures / "whole")
     assert not left_over(pictures)
 
 
-def crash_loop(pictures, kills, seed):
+def crash_loop(pictures, invoke, kills, seed):
     """Kills a batch at random moments until it is done; every output is checked meanwhile."""
-    whole = process(pictures, *PAIRS, "--out", "whole")
-    text, _ = whole.communicate(timeout=200)
-    assert whole.returncode == 0, text
+    done = invoke(*PAIRS, "--out", "whole")
+    assert done.exit_code == 0, done.output
     chance, killed, out = random.Random(seed), 0, pictures / "out"
     while True:
         run = process(pictures, *PAIRS, "--out", "out", "--checkpoint-every", "1")
@@ -342,13 +341,13 @@ def crash_loop(pictures, kills, seed):
     assert not left_over(pictures)
 
 
-def test_killed_at_random_moments_it_ends_with_the_same_bytes(pictures):
-    crash_loop(pictures, kills=4, seed=1)
+def test_killed_at_random_moments_it_ends_with_the_same_bytes(pictures, invoke):
+    crash_loop(pictures, invoke, kills=4, seed=1)
 
 
 @pytest.mark.slow
-def test_killed_thirty_times_it_ends_with_the_same_bytes(pictures):
-    crash_loop(pictures, kills=30, seed=2)
+def test_killed_thirty_times_it_ends_with_the_same_bytes(pictures, invoke):
+    crash_loop(pictures, invoke, kills=30, seed=2)
 
 
 def test_two_batches_on_one_folder_share_the_work(pictures):
@@ -409,11 +408,12 @@ def test_three_hundred_transfers_take_no_more_memory_than_a_hundred(pictures, ne
     check_soak(soak(pictures, network, 300), 300)
 
 
-def test_thirty_transfers_compile_one_program_for_each_shape(pictures, network):
-    jax.clear_caches()
-    memory, _, compiled = soak(pictures, network, 30)
+def test_a_dozen_transfers_compile_one_program_for_each_shape(pictures, network):
+    for function in (programs.steps, pyramid.copies_of_all):  # the others may stay, for other tests
+        function.clear_cache()
+    memory, _, compiled = soak(pictures, network, 12)
     assert compiled == 2
-    assert len(memory) == 30
+    assert len(memory) == 12
 
 
 def test_without_iterations_lanes_paint_what_the_decoder_does_alone(invoke, pictures):
