@@ -16,6 +16,8 @@ from tests.conftest import picture
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = {"size": "64", "levels": "1", "iterations": "2"}
+# Little of the network and no decoder: programs that are compiled in no time.
+SHALLOW = {**SMALL, "layers": "relu2_1", "content_layer": "relu2_1"}
 PATIENCE = 180
 
 

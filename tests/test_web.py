@@ -35,7 +35,7 @@ from jaxmrf.planning import Planned
 from jaxmrf.web import app, form, reader, runs, security, uploads, worker
 from jaxmrf.web import queue as queue_module
 from jaxmrf.web.queue import Queue
-from tests.serving import ROOT, SMALL, Server, command_line, write_pictures
+from tests.serving import ROOT, SHALLOW, SMALL, Server, command_line, write_pictures
 
 LONG = {"size": "128", "levels": "1", "iterations": "2000"}
 LARGE = {"size": "257", "levels": "1", "iterations": "2000"}
@@ -389,7 +389,7 @@ def test_the_command_and_the_pictures_beside_it_give_the_same_bytes(server, path
     )
     pairs = ((one, other), (one, one), (example["id"], one))
     for number, pair in enumerate(pairs):
-        run = server.submit(*pair, **SMALL)
+        run = server.submit(*pair, **SHALLOW)
         server.wait(run["id"])
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -411,7 +411,7 @@ def test_turned_and_transparent_pictures_give_the_same_bytes_too(server, tmp_pat
     with Image.open(paths[0]) as file:
         file.putalpha(128)
         file.save(turned, exif=exif, lossless=True)
-    run = server.submit(server.upload(turned), server.upload(paths[1]), **SMALL)
+    run = server.submit(server.upload(turned), server.upload(paths[1]), **SHALLOW)
     server.wait(run["id"])
     assert (run["width"], run["height"]) == (38, 64)
     command = run["command"].replace("'turned and clear.webp'", "t.webp")
@@ -441,7 +441,8 @@ def test_a_canceled_run_keeps_what_is_there(server, pair):
 
 
 def test_quick_runs_go_first_and_change_no_byte_of_others(server, pair, tmp_path):
-    long = server.submit(*pair, size="257", levels="1", iterations="25", seed="1")
+    shallow = {"style_loss": "gram", "gram_layers": "relu1_1", "content_layer": "relu1_1"}
+    long = server.submit(*pair, size="257", levels="1", iterations="40", seed="1", **shallow)
     later = server.submit(*pair, **LARGE)
     assert not long["quick"]
     server.wait(long["id"], lambda run: run["iteration"] > 0)
@@ -569,13 +570,13 @@ def test_runs_and_gallery_survive_the_end_of_the_server(tmp_path, how):
     server = Server(tmp_path)
     try:
         pair = [server.upload(path) for path in write_pictures(tmp_path)]
-        finished = server.submit(*pair, **SMALL)
+        finished = server.submit(*pair, **SHALLOW)
         server.wait(finished["id"])
         result = server.client.get(f"/api/runs/{finished['id']}/result").content
         with httpx.Client() as browser:
             cookie = browser.get(server.entrance).headers["set-cookie"].split(";")[0]
-        run = server.submit(*pair, size="64", levels="1", iterations="300")
-        waiting = server.submit(*pair, size="64", levels="1", iterations="3")
+        run = server.submit(*pair, **{**SHALLOW, "iterations": "60"})
+        waiting = server.submit(*pair, **SHALLOW)
         server.wait(run["id"], lambda run: run["iteration"] > 0)
         worker = server.worker()
     finally:
