@@ -621,6 +621,37 @@ BAD = {
         ["content.png", "style.png", "--style-loss", "gram", "--gram-layers", "relu1_1,relu9_1"],
         "no layer 'relu9_1'; it has relu1_1",
     ),
+    "more iterations than levels": (
+        ["content.png", "style.png", "--levels", "2", "--iterations", "3,2,1"],
+        "iterations has 3 numbers for 2 levels; give one for each level at most, or levels 3",
+    ),
+    "more iterations than the size has levels": (
+        ["content.png", "style.png", "--size", "64", "--decoder-rounds", "0", "--iterations=3,2"],
+        "iterations has 2 numbers for 1 level",
+    ),
+    "more iterations than levels of a preset": (
+        ["content.png", "style.png", "--preset", "reference", "--iterations", "4,3,2,1"],
+        "iterations has 4 numbers for 3 levels",
+    ),
+    "nothing paints": (
+        ["content.png", "style.png", "--decoder-rounds", "0", "--iterations", "0"],
+        "iterations is 0 and no decoder paints before them: nothing would be painted",
+    ),
+    "iterations only where no patch fits": (
+        [
+            "content.png",
+            "style.png",
+            "--size",
+            "48",
+            "--levels",
+            "3",
+            "--iterations",
+            "3,3,0",
+            "--decoder-rounds",
+            "0",
+        ],
+        "nothing would be painted; give 1 at least, at a level on which a patch fits",
+    ),
     "no gram layer": (
         ["content.png", "style.png", "--style-loss", "gram", "--gram-layers", ","],
         "gram_layers needs at least one layer",
@@ -652,6 +683,8 @@ def test_bad_input_is_one_line_exit_code_2_and_no_file(case, invoke, pictures):
 
 
 TOML = {
+    "iterations": ("transfer", "levels = 1\niterations = [3, 2]", "2 numbers for 1 level"),
+    "nothing": ("transfer", "decoder_rounds = 0\niterations = [0]", "nothing would be painted"),
     "init": ("synthesize", 'init = "content"', "init content has no effect: a synthesis has no"),
     "color": ("synthesize", 'color = "none"', "color has no effect: a synthesis has no content"),
     "mask": ("synthesize", 'mask = "content.png"', "mask has no effect: a synthesis has no"),

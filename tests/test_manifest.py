@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxmrf.batch import manifest
+from jaxmrf.batch.folder import pictures
 from jaxmrf.core.config import Config
 from jaxmrf.errors import ConfigError
+from jaxmrf.files import image
 from jaxmrf.jobs.job import Job
 from jaxmrf.networks import weights
 
@@ -151,3 +154,169 @@ def test_shards_are_disjoint_and_complete(names, count):
     for index, part in enumerate(parts, 1):
         for line in part:
             assert manifest.shard([line], index, count) == [line]
+
+
+GERMAN = (
+    "content ; style;output;size;content-weight;iterations;tileable\n"
+    'a.png;"b.png;c.png"; x.png ;256.0;0,5;3,2;FALSE\n'
+    ";;;;;;\n"
+    "a.png;b.png;y.png;;1,5E-1;;\n"
+    "; ;;;;;\n"
+)
+SEVERAL = dataclasses.replace(Config(), size=256, content_weight=0.5, iterations=(3, 2))
+
+
+@pytest.mark.parametrize("mark", [";", "\t", "|"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_are_read_as_spreadsheets_write_them(folder, mark, ends, encoding):
+    table = GERMAN.replace(";", mark).replace(f"b.png{mark}", "b.png;", 1)  # a list of styles
+    table = f"sep={mark}\n{table}" if mark == "|" else table
+    name = "list.txt" if mark == "\t" else "list.csv"
+    (folder / name).write_bytes(table.replace("\n", ends).encode(encoding))
+    first, second = manifest.read(folder / name, folder / "out", {})
+    assert first.job.styles == (folder / "b.png", folder / "c.png")
+    assert (first.name, first.job.config) == ("x.png", SEVERAL)
+    assert (second.name, second.job.config.content_weight) == ("y.png", 0.15)
+    assert second.number == first.number + 2
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_json_lines_with_a_mark_and_empty_lines(folder, encoding):
+    row = {"content": "a.png", "style": "b.png", "output": "ä.png", "size": 64.0}
+    text = f"\r\n{json.dumps(row, ensure_ascii=False)}\r\n\r\n"
+    mark = "\ufeff" if encoding == "utf-16-le" else ""
+    (folder / "list.txt").write_bytes((mark + text).encode(encoding))
+    [line] = manifest.read(folder / "list.txt", folder / "out", {})
+    assert (line.number, line.name, line.job.config.size) == (2, "ä.png", 64)
+
+
+@pytest.mark.parametrize(
+    ("header", "told"),
+    [
+        ("content,stlye,output", ["no option 'stlye'; did you mean 'style'", "no column 'style'"]),
+        ("content,style,output,size,size", ["the column 'size' is there 2 times"]),
+        ("content,style,output,tv-weight,tv_weight", ["'tv_weight' is there 2 times"]),
+        ("style,output", ["no column 'content'; for textures"]),
+        ("content,output,trace", ["trace is an option of single", "no column 'style'"]),
+        ("content;style;output;device", ["device can only be given on the command line"]),
+    ],
+)
+def test_faults_of_the_header_are_told_once(folder, header, told):
+    with pytest.raises(ConfigError) as error:
+        read(folder, f"{header}\n" + "a.png,b.png,x.png\n" * 9, "list.csv")
+    lines = str(error.value).splitlines()[1:]
+    assert len(lines) == len(told)
+    for line, part in zip(lines, told, strict=True):
+        assert line.startswith("line 1: ")
+        assert part in line
+
+
+def test_columns_may_be_left_to_the_options_of_all_lines(folder):
+    [line] = read(folder, "style,output\nb.png,x.png\n", "list.csv", size="64x32")
+    assert line.job.shape == (32, 64)
+    [line] = read(folder, "style,output,size\nb.png,x.png,64x32\n", "list.csv")
+    assert line.job.shape == (32, 64)
+    [line] = read(folder, "output\nx.png\n", "list.csv", content="a.png", style="b.png")
+    assert line.job.content == folder / "a.png"
+
+
+def test_cells_without_a_name_are_told_once_and_empty_ones_are_none(folder):
+    table = "size,content,style,output,,\n,a.png,b.png,x.png,,\n,,,,,\n64,a.png,b.png,y.png,,,,\n"
+    assert [line.number for line in read(folder, table, "list.csv")] == [2, 4]
+    rows = "".join(f"{number},a.png,b.png,{number}.png\n" for number in range(3))
+    with pytest.raises(ConfigError) as error:
+        read(folder, f",content,style,output\n{rows}", "list.csv")
+    assert str(error.value).splitlines()[1:] == ["line 2: column 1 has no name above it"]
+    with pytest.raises(ConfigError, match="line 2: more cells than the first line has names"):
+        read(folder, "content,style,output\na.png,b.png,x.png,64", "list.csv")
+
+
+def test_a_decimal_comma_between_commas_is_refused(folder):
+    table = 'content,style,output,anchor\na.png,b.png,x.png,"0,5"\n'
+    with pytest.raises(ConfigError, match="it takes numbers, with a point before decimals"):
+        read(folder, table, "list.csv")
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.jsonl"])
+def test_a_list_that_is_no_utf_8_is_one_line(folder, name):
+    (folder / name).write_bytes("content,style,output\na.png,b.png,caf\xe9.png".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"it is not UTF-8 text \(line 2\); save it as") as error:
+        manifest.read(folder / name, folder / "out", {})
+    assert "\n" not in str(error.value)
+    (folder / name).write_bytes("content,style,output\n".encode("utf-16-le"))  # without a mark
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        manifest.read(folder / name, folder / "out", {})
+
+
+def test_what_is_wrong_with_every_line_is_told_once(folder):
+    rows = [{"content": "a.png", "style": "b.png", "output": f"{n}.png"} for n in range(9)]
+    with pytest.raises(ConfigError) as error:
+        read(folder, "\n".join(map(json.dumps, rows)), size="-1")
+    assert str(error.value).splitlines()[1:] == ["every line: size is -1; it must be at least 1"]
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"levels": 1, "iterations": [3, 2]}, "iterations has 2 numbers for 1 level; give one"),
+        ({"size": 64, "decoder_rounds": 0, "iterations": "3,2"}, "2 numbers for 1 level"),
+        ({"decoder_rounds": 0, "iterations": 0}, "iterations is 0 and no decoder paints"),
+        ({"style_loss": "gram", "iterations": 0}, "iterations is 0 and no decoder paints"),
+    ],
+)
+def test_iterations_that_cannot_be_are_found_before_anything_runs(folder, row, told):
+    good = {"content": "a.png", "style": "b.png", "output": "x.png", "iterations": "3,2"}
+    rows = [json.dumps(line) for line in (good, {**good, "output": "y.png", **row})]
+    (folder / "list.jsonl").write_text("\n".join(rows))
+    with pytest.raises(ConfigError) as error:
+        manifest.read(folder / "list.jsonl", folder / "out", {}, weights.load("vgg16"))
+    _, line = str(error.value).splitlines()
+    assert line.startswith(f"line 2: {told}") or told in line
+
+
+@pytest.fixture
+def mixed(folder):
+    """A folder with pictures, good ones and others, and with what is none."""
+    inputs = folder / "mixed"
+    inputs.mkdir()
+    names = ["a.PNG", "b.jfif", "b_sem.png", "c.heic", "n.txt", ".hidden", "o.mov", "p", "q.gif"]
+    for name in (*names, "x" * 190 + ".png"):
+        (inputs / name).touch()
+    (inputs / "sub.png").mkdir()
+    (inputs / "gone.png").symlink_to("nothing")
+    (inputs / "circle.png").symlink_to("circle.png")
+    os.mkfifo(inputs / "pipe.png")
+    (inputs / os.fsdecode(b"caf\xe9.png")).touch()
+    return inputs
+
+
+def test_what_is_left_out_of_a_folder_is_said_and_the_rest_fails_by_itself(mixed, monkeypatch):
+    monkeypatch.setattr(image, "READABLE", ("JPEG", "PNG", "WEBP", "TIFF"))
+    styles = mixed.parent / "styles"
+    styles.mkdir()
+    (styles / "s.png").touch()
+    told = []
+    lines = manifest.pairs(mixed, styles, mixed.parent / "out", {}, on_left_out=told.append)
+    assert [line.name for line in lines[:4]] == [
+        "a-s.png", "b-s.png", "circle-s.png", "gone-s.png",
+    ]  # fmt: skip
+    assert len(lines) == 5
+    assert lines[4].name.startswith("xxx")
+    assert len(lines[4].name) <= manifest.LONGEST_NAME
+    assert len(told) == 1
+    for part in (
+        f"left out of {mixed}: ",
+        '1 HEIC picture, which needs pip install "jaxmrf[heic]" (c.heic)',
+        "1 folder (sub.png)",
+        "5 files that are no pictures (n.txt, o.mov, p, …)",
+        "1 file whose name is no UTF-8 (caf\\udce9.png)",
+    ):
+        assert part in told[0]
+
+
+def test_a_folder_of_heic_alone_says_what_reads_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(image, "READABLE", ("JPEG", "PNG", "WEBP", "TIFF"))
+    (tmp_path / "a.HEIC").touch()
+    with pytest.raises(ConfigError, match=r"no pictures in .*, only 1 HEIC picture, which needs"):
+        pictures(tmp_path)

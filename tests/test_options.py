@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from jaxmrf import planning
 from jaxmrf.core.config import Config
 from jaxmrf.core.decoder import Decoder
 from jaxmrf.core.features import Network
+from jaxmrf.core.run.plan import check_iterations
 from jaxmrf.core.settings import resolve
 from jaxmrf.errors import ConfigError
 from jaxmrf.jobs import options
@@ -101,3 +103,77 @@ def test_levels_and_iterations_depend_on_the_decoder_until_they_are_given():
     alone = resolve(config, Network(ToyNetwork(), {})).config
     assert alone.levels is None
     assert max(alone.iterations) > 0
+
+
+@pytest.mark.parametrize("number", ["256.0", "256.", " 256 ", 256.0])
+def test_whole_numbers_may_be_written_with_a_point(number):
+    config = options.job({**PICTURES, "size": number, "iterations": [number, 3]}).config
+    assert (config.size, config.iterations) == (256, (256, 3))
+    assert type(config.size) is int
+
+
+@pytest.mark.parametrize("number", ["256.5", "2.56E+02", ".0", "256,0"])
+def test_what_is_no_whole_number_is_refused(number):
+    with pytest.raises(ConfigError, match=r"^seed is .* whole number"):
+        options.job({**PICTURES, "seed": number})
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_file_of_options_may_begin_with_a_mark(tmp_path, encoding):
+    (tmp_path / "run.toml").write_bytes('init = "ä.png"\r\nsize = 64.0\r\n'.encode(encoding))
+    values = options.read_toml(tmp_path / "run.toml")
+    assert values == {"init": str(tmp_path / "ä.png"), "size": 64.0}
+    assert options.job(PICTURES | values).config.size == 64
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        (
+            "run.toml",
+            b"caf\xe9 = 1",
+            "run.toml is not TOML: it is not UTF-8",
+        ),
+        ("run.toml", b"a = " + b"[" * 9999, "run.toml is not TOML"),
+        ("run.toml", b"seed = 1\0", "run.toml is not TOML: it is not UTF-8 text"),
+        ("a.png", b"\x89PNG\r\n", r"a.png is not TOML: jaxmrf show-config .* prints the options"),
+    ],
+)
+def test_what_is_no_file_of_options_is_one_line(tmp_path, name, content, told):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=told) as error:
+        options.read_toml(tmp_path / name)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "rounds", "told"),
+    [
+        ({"iterations": "3,2"}, 2, None),  # as many levels as numbers
+        ({"iterations": "3,2", "levels": 2}, 2, None),
+        ({"iterations": "3", "levels": 2}, 0, None),
+        ({"iterations": "3,2", "levels": 1}, 2, "2 numbers for 1 level;"),
+        ({"iterations": "3,2", "levels": 1}, 0, "2 numbers for 1 level;"),
+        ({"iterations": "4,3,2"}, 0, "3 numbers for 2 levels;"),  # by the size
+        ({"preset": "reference", "iterations": "4,3,2,1"}, 0, "4 numbers for 3 levels;"),
+        ({"preset": "reference", "levels": 1}, 0, None),
+        ({"preset": "quick", "levels": 1}, 0, None),  # its own three numbers are no fault
+        ({"preset": "fine", "levels": 3}, 2, None),
+        ({"iterations": "0"}, 2, None),
+        ({"iterations": "0,0"}, 0, "nothing would be painted"),
+        ({"iterations": "0,2"}, 0, None),
+    ],
+)
+def test_every_number_of_iterations_has_a_level_and_something_paints(given, rounds, told):
+    config = options.job({**PICTURES, "size": 128, **given}).config
+    if told is None:
+        check_iterations(config, (96, 128), rounds=rounds)
+        return
+    with pytest.raises(ConfigError, match=f"^iterations .*{told}"):
+        check_iterations(config, (96, 128), rounds=rounds)
+
+
+def test_settings_are_checked_where_they_are_resolved():
+    network = Network(ToyNetwork(), {})
+    with pytest.raises(ConfigError, match="2 numbers for 1 level"):
+        planning.resolved(Config(levels=1, iterations=(3, 2)), network, (64, 64))

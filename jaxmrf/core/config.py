@@ -400,7 +400,7 @@ class Config:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            _check_type(field.name, field.type, getattr(self, field.name))
+            check_type(field.name, field.type, getattr(self, field.name))
         for field in dataclasses.fields(self):
             _check_values(field.name, getattr(self, field.name), field.metadata["option"])
         if not self.layers:
@@ -448,8 +448,17 @@ class Config:
         return (*counts, *[counts[-1]] * (levels - len(counts)))[:levels]
 
 
-def _check_type(name: str, kind: object, value: object) -> None:
-    """Checks a choice, a whole number, a number, or a tuple of one of these."""
+def check_type(name: str, kind: object, value: object) -> None:
+    """Checks a choice, a whole number, a number, or a tuple of one of these.
+
+    Args:
+      name: of the setting.
+      kind: type of its field of `Config`.
+      value: what may be of this type.
+
+    Raises:
+      ConfigError: if it is not.
+    """
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             raise ConfigError(f"{name} is {value!r}; choose from {', '.join(get_args(kind))}")
@@ -458,7 +467,7 @@ def _check_type(name: str, kind: object, value: object) -> None:
         if not isinstance(value, tuple):
             raise ConfigError(f"{name} is {value!r}; it must be a tuple")
         for item in value:
-            _check_type(name, get_args(kind)[0], item)
+            check_type(name, get_args(kind)[0], item)
         return
     allowed = {int | None: (int, type(None)), float: (int, float)}.get(kind, kind)
     if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):

@@ -289,11 +289,12 @@ def read_settings(path: Path) -> dict[str, object]:
     Raises:
       ImageError: if the file cannot be read, or has no JSON object there.
     """
-    with _opened(path, MAX_PIXELS) as file, warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Pillow thinks of the EXIF of others
-        png = isinstance(file, PngImagePlugin.PngImageFile)
-        text = file.text.get("jaxmrf") if png else None
-        text = text or file.getexif().get(_EXIF_DESCRIPTION)
+        with _opened(path, MAX_PIXELS) as file:
+            png = isinstance(file, PngImagePlugin.PngImageFile)
+            text = file.text.get("jaxmrf") if png else None
+            text = text or file.getexif().get(_EXIF_DESCRIPTION)
     try:
         record = json.loads(text or "")
     except (ValueError, TypeError, RecursionError):

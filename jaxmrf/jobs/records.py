@@ -9,7 +9,7 @@ from typing import Any
 
 import tomli_w
 
-from jaxmrf.core.config import EFFORTS, Config
+from jaxmrf.core.config import EFFORTS, Config, check_type
 from jaxmrf.core.pyramid import level_count
 from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.files import image
@@ -19,7 +19,7 @@ LONGEST_REASON = 200
 """Characters that are told of what is wrong with a record."""
 
 _NO_NAME = re.compile(r"^\s*$|[\x00-\x1f\x7f\ud800-\udfff]")
-_FIELDS = {field.name for field in dataclasses.fields(Config)}
+_FIELDS = {field.name: field.type for field in dataclasses.fields(Config)}
 
 
 def read_record(path: Path) -> dict[str, Any]:
@@ -84,12 +84,14 @@ def _config_of(record: Mapping[str, Any]) -> Config:
     config = record.get("config")
     if not isinstance(config, dict) or not config:
         raise ConfigError("it has no settings")
-    unknown = config.keys() - _FIELDS
+    unknown = config.keys() - _FIELDS.keys()
     if unknown:
         raise ConfigError(f"there is no setting {min(unknown)!r} in this version of jaxmrf")
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in config.items()
     }
+    for name, value in values.items():
+        check_type(name, _FIELDS[name], value)
     return Config(**values)
 
 
