@@ -44,7 +44,7 @@ def test_every_mode_and_size_is_read(tmp_path_factory, height, width, suffix, mo
     assert 0 <= picture.pixels.min() <= picture.pixels.max() <= 1
     if mode == "RGB" and suffix in (".png", ".tif"):
         np.testing.assert_allclose(picture.pixels * 255, checkerboard(height, width), atol=1e-3)
-    if mode == "I;16":
+    if mode == "I;16" and suffix in (".png", ".tif"):  # as WebP, Pillow makes it white
         np.testing.assert_allclose(picture.pixels, 40_000 / 65535, atol=1e-4)
     assert_reencodes(path)
 

@@ -4,22 +4,18 @@ import collections
 import os
 from pathlib import Path
 
-from PIL import Image
-
 from jaxmrf.errors import ConfigError
-from jaxmrf.files import guides, image
+from jaxmrf.files import decode, guides
 
 SHOWN = 3
 """Names that a line has of each kind of what is left out."""
 
-_HEIC = (".heic", ".heif", ".hif")
 _FOLDER = ("folder", "folders")
 _NO_PICTURE = ("file that is no picture", "files that are no pictures")
 _NO_EXTRA = tuple(
     f'HEIC picture{plural}, which need{verb} pip install "jaxmrf[heic]"'
     for plural, verb in (("", "s"), ("s", ""))
 )
-_NO_TEXT = ("file whose name is no UTF-8", "files whose names are no UTF-8")
 
 
 def pictures(folder: Path) -> tuple[dict[Path, str], str]:
@@ -41,10 +37,9 @@ def pictures(folder: Path) -> tuple[dict[Path, str], str]:
         paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise ConfigError(f"cannot read the folder {folder}: {error.strerror}") from None
-    endings = _endings()
     taken, left_out = [], collections.defaultdict(list)
     for path in paths:
-        kind = _left_out_as(path, endings)
+        kind = _left_out_as(path)
         if kind is not None:
             left_out[kind].append(path.name.encode(errors="backslashreplace").decode())
         elif not path.name.endswith(guides.ENDING):
@@ -57,26 +52,16 @@ def pictures(folder: Path) -> tuple[dict[Path, str], str]:
     return names, told and f"left out of {folder}: {told}"
 
 
-def _endings() -> set[str]:
-    """Returns the ends of the names of pictures that can be read."""
-    formats = Image.registered_extensions()
-    return {ending for ending, name in formats.items() if name in image.READABLE}
-
-
-def _left_out_as(path: Path, endings: set[str]) -> tuple[str, ...] | None:
+def _left_out_as(path: Path) -> tuple[str, ...] | None:
     """Returns why an entry of a folder is no picture, for one and for several; None if it is."""
     ending = path.suffix.lower()
     # Unlike those of Path, these functions never raise: what may not be looked at fails later.
     if os.path.isdir(path):
         return _FOLDER
-    if ending in _HEIC and ending not in endings:
+    if ending in decode.FORMATS["HEIF"].suffixes and not decode.reads_heif():
         return _NO_EXTRA
-    if ending not in endings or (os.path.exists(path) and not os.path.isfile(path)):
+    if ending not in decode.SUFFIXES or (os.path.exists(path) and not os.path.isfile(path)):
         return _NO_PICTURE
-    try:
-        path.name.encode()
-    except UnicodeEncodeError:
-        return _NO_TEXT
     return None
 
 

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from PIL import Image, ImageOps
-
 from jaxmrf.batch.manifest import Line
+from jaxmrf.errors import ImageError
 from jaxmrf.files import image
 from jaxmrf.files.html import embedded
 
@@ -70,9 +69,6 @@ def _row(line: Line, record: Mapping[str, Any] | None) -> str:
 def _thumbnail(path: Path) -> str:
     """Returns a small picture as an HTML element that holds its own data."""
     try:
-        with Image.open(path, formats=image.READABLE) as file:
-            file.draft("RGB", (2 * THUMBNAIL, 2 * THUMBNAIL))
-            small = ImageOps.exif_transpose(file).convert("RGB")
-    except (OSError, SyntaxError, ValueError):
+        return embedded(image.shown(path), path.name, THUMBNAIL)
+    except ImageError:
         return html.escape(path.name)
-    return embedded(small, path.name, THUMBNAIL)

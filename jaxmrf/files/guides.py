@@ -104,7 +104,7 @@ def load_mask(path: Path, shape: Shape) -> Float[np.ndarray, "h w"]:
 
 
 def _load(path: Path, shape: Shape) -> np.ndarray:
-    pixels = image.load(path).pixels
+    pixels = image.load(path).on_white()
     height, width = pixels.shape[:2]
     if not same_proportions((height, width), shape):
         raise ConfigError(

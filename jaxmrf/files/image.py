@@ -1,25 +1,21 @@
 """Picture files ↔ float32 sRGB arrays."""
 
-import contextlib
 import dataclasses
 import io
 import json
 import os
 import tempfile
-import warnings
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image, ImageCms, ImageFile, ImageOps, PngImagePlugin, TiffImagePlugin
+from PIL import Image, PngImagePlugin
 
 from jaxmrf.core.config import Shape
 from jaxmrf.errors import ImageError
-from jaxmrf.files import atomic
+from jaxmrf.files import atomic, decode, raster
 
-READABLE = ("JPEG", "PNG", "WEBP", "TIFF")
 WRITABLE = {
     ".png": "PNG",
     ".jpg": "JPEG",
@@ -37,9 +33,7 @@ MAX_SIDE = {"WEBP": 16_383, "JPEG": 65_500}
 """Largest width and height that a format can hold."""
 
 _EXIF_DESCRIPTION = 0x010E
-_EXIF_ORIENTATION = 0x0112
 _EXIF_SOFTWARE = 0x0131
-_TIFF_BITS_PER_SAMPLE = 0x0102
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,69 +41,84 @@ class Picture:
     """A picture in memory.
 
     Attributes:
-      pixels: sRGB in 0 to 1, upright, transparent parts on white, float32 [H, W, 3].
-      alpha: opacity in 0 to 1, float32 [H, W], None if the file has none.
+      pixels: sRGB in 0 to 1, upright, float32 [H, W, 3]; not multiplied by alpha, white where
+        that is 0.
+      alpha: opacity in 0 to 1, float32 [H, W]; None: the picture has none.
     """
 
     pixels: Float[np.ndarray, "h w 3"]
     alpha: Float[np.ndarray, "h w"] | None = None
 
+    def on_white(self) -> Float[np.ndarray, "h w 3"]:
+        """Returns the picture on white paper."""
+        if self.alpha is None:
+            return self.pixels
+        return self.pixels * self.alpha[..., None] + (1 - self.alpha[..., None])
+
 
 def load(path: Path) -> Picture:
-    """Reads a JPEG, PNG, WebP or TIFF file of any mode.
+    """Reads a picture file of any kind in `decode.FORMATS`, of any mode and depth.
 
-    EXIF orientation is applied, an embedded ICC profile converted to sRGB, alpha
-    composited on white. 16 bits per channel are read in full from grey pictures, and
-    from color TIFF files without an ICC profile; else as 8.
+    The first picture of several. Its orientation is applied, an embedded ICC profile converted to
+    sRGB. 16 bits and floats are read in full, but for CMYK, profiles that are tables, and what
+    Pillow alone reads (`decode.decode`).
 
     Raises:
       ImageError: if the file is missing, damaged, no such picture, or too large.
     """
-    return _to_picture(_read(path, MAX_PIXELS))
+    values = decode.decode(path, MAX_PIXELS)
+    samples = raster.as_kind(values, np.dtype(np.float32))
+    color, alpha = samples, None
+    if samples.shape[2] in (2, 4):
+        color, alpha = samples[..., :-1], samples[..., -1]
+        color = np.where(alpha[..., None] > 0, color, np.float32(1))
+    return Picture(np.broadcast_to(color, (*color.shape[:2], 3)).copy(), alpha)
+
+
+def shown(path: Path) -> Image.Image:
+    """Reads a picture file as screens show it: 8-bit RGB, on white where it is transparent.
+
+    Raises:
+      ImageError: as `load` does.
+    """
+    values = raster.as_kind(decode.decode(path, MAX_PIXELS), np.dtype(np.uint8))
+    picture = Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
+    if values.shape[2] in (1, 3):
+        return picture.convert("RGB")
+    paper = Image.new("RGB", picture.size, "white")
+    paper.paste(picture.convert("RGB"), mask=picture.getchannel("A"))
+    return paper
 
 
 def reencode(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[str, bytes]:
     """Returns suffix and content of a file with the pixels of a picture and nothing else.
 
-    It loads to the very same `Picture`; what else was in the file (metadata, profiles,
-    whatever follows the picture) is gone.
+    It loads to the very same `Picture`; what else was in the file (metadata, profiles, colors
+    that nobody can see, whatever follows the picture) is gone.
 
     Raises:
       ImageError: as `load` does, and if there are more than `max_pixels`.
     """
     import tifffile  # loaded when needed: it takes long
 
-    plain = _read(path, max_pixels)
+    values = decode.decode(path, max_pixels)
+    channels = values.shape[2]
     buffer = io.BytesIO()
-    if isinstance(plain, np.ndarray):
-        tifffile.imwrite(
-            buffer,
-            plain,
-            photometric="rgb",
-            extrasamples=["unassalpha"] if plain.shape[2] == 4 else None,
-            compression="zlib",
-            predictor=True,
-            metadata=None,
-        )
-        return ".tif", buffer.getvalue()
-    if plain.mode == "F":
-        plain.save(buffer, "TIFF")
-        return ".tif", buffer.getvalue()
-    plain.save(buffer, "PNG", compress_level=1)
-    return ".png", buffer.getvalue()
-
-
-def _read(path: Path, max_pixels: int) -> Image.Image | np.ndarray:
-    """Returns the pixels of a file as `_plain` does, or a 16-bit color array."""
-    with _opened(path, max_pixels) as file:
-        if file.width * file.height > max_pixels:
-            raise Image.DecompressionBombError
-        deep = _load_deep_tiff(path, file)
-        if deep is not None:
-            return deep
-        file.load()
-        upright = ImageOps.exif_transpose(file)
-        return _plain(upright, file.info.get("icc_profile"))
+    if values.dtype == np.uint8:
+        plain = Image.fromarray(values[..., 0] if channels == 1 else values)
+        plain.save(buffer, "PNG", compress_level=1)
+        return ".png", buffer.getvalue()
+    tifffile.imwrite(
+        buffer,
+        values[..., 0] if channels == 1 else values,
+        photometric="minisblack" if channels < 3 else "rgb",
+        planarconfig="contig" if channels > 1 else None,
+        extrasamples=["unassalpha"] if channels in (2, 4) else None,
+        compression="zlib",
+        predictor=values.dtype == np.uint16,
+        metadata=None,
+    )
+    return ".tif", buffer.getvalue()
 
 
 def shape_of(path: Path) -> tuple[int, int]:
@@ -118,29 +127,7 @@ def shape_of(path: Path) -> tuple[int, int]:
     Raises:
       ImageError: if the file is missing, damaged or no such picture.
     """
-    with _opened(path, MAX_PIXELS) as file:
-        turned = file.getexif().get(_EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
-        return (file.width, file.height) if turned else (file.height, file.width)
-
-
-@contextlib.contextmanager
-def _opened(path: Path, max_pixels: int) -> Iterator[ImageFile.ImageFile]:
-    """Opens a picture; what is wrong with it, also later on, becomes an ImageError."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=READABLE) as file:
-                yield file
-    except Image.DecompressionBombError:
-        raise ImageError(f"{path} has more than {max_pixels // 10**6} megapixels") from None
-    except FileNotFoundError:
-        raise ImageError(f"there is no file {path}") from None
-    except IsADirectoryError:
-        raise ImageError(f"{path} is a folder, not a picture") from None
-    except Image.UnidentifiedImageError:
-        raise ImageError(f"{path} is not a JPEG, PNG, WebP or TIFF picture") from None
-    except (OSError, SyntaxError, ValueError, EOFError, zlib.error) as error:
-        raise ImageError(f"cannot read the picture {path}: {error}") from None
+    return decode.shape_of(path, MAX_PIXELS)
 
 
 def format_of(path: Path, chosen: str | None = None) -> str:
@@ -289,12 +276,10 @@ def read_settings(path: Path) -> dict[str, object]:
     Raises:
       ImageError: if the file cannot be read, or has no JSON object there.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what Pillow thinks of the EXIF of others
-        with _opened(path, MAX_PIXELS) as file:
-            png = isinstance(file, PngImagePlugin.PngImageFile)
-            text = file.text.get("jaxmrf") if png else None
-            text = text or file.getexif().get(_EXIF_DESCRIPTION)
+    with decode.faults(path), decode.opened(path) as file:
+        png = isinstance(file, PngImagePlugin.PngImageFile)
+        text = file.text.get("jaxmrf") if png else None
+        text = text or file.getexif().get(_EXIF_DESCRIPTION)
     try:
         record = json.loads(text or "")
     except (ValueError, TypeError, RecursionError):
@@ -302,86 +287,3 @@ def read_settings(path: Path) -> dict[str, object]:
     if not isinstance(record, dict):
         raise ImageError(f"{path} is no picture that jaxmrf made")
     return record
-
-
-def _load_deep_tiff(path: Path, file: Image.Image) -> np.ndarray | None:
-    """Returns a 16-bit color TIFF, which Pillow would cut to 8 bits; None for all others."""
-    import tifffile  # loaded when needed: it takes long
-
-    if not isinstance(file, TiffImagePlugin.TiffImageFile) or file.info.get("icc_profile"):
-        return None
-    if file.mode not in ("RGB", "RGBA"):
-        return None
-    if 16 not in (file.tag_v2.get(_TIFF_BITS_PER_SAMPLE) or ()):
-        return None
-    try:
-        values = tifffile.imread(path, key=0)
-    except (ValueError, KeyError):  # a compression that tifffile does not have
-        return None
-    if values.dtype != np.uint16 or values.ndim != 3 or values.shape[2] not in (3, 4):
-        return None
-    return _turned(values, file.getexif().get(_EXIF_ORIENTATION, 1))
-
-
-def _turned(values: np.ndarray, orientation: int) -> np.ndarray:
-    """Returns an array upright that EXIF says is turned or mirrored (tag 0x0112)."""
-    if orientation in (5, 6, 7, 8):
-        values = values.transpose(1, 0, 2)
-    if orientation in (3, 4, 7, 8):
-        values = values[::-1]
-    if orientation in (2, 3, 6, 7):
-        values = values[:, ::-1]
-    return np.ascontiguousarray(values)
-
-
-def _on_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    return rgb * alpha[..., None] + (1 - alpha[..., None])
-
-
-def _plain(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Returns a picture without metadata: sRGB with or without alpha, 16-bit or float grey."""
-    if image.mode.startswith("I;16"):
-        return Image.fromarray(np.asarray(image).astype(np.uint16))
-    if image.mode in ("I", "F"):
-        grey = np.asarray(image, np.float32)
-        grey = grey / max(65535.0 if image.mode == "I" else 1.0, float(grey.max(initial=0.0)))
-        return Image.fromarray(np.clip(grey, 0, 1))
-    alpha = None
-    if image.has_transparency_data:
-        image = image.convert("RGBA") if image.mode != "LA" else image
-        alpha = image.getchannel("A")
-        image = image.convert("RGB") if image.mode == "RGBA" else image.convert("L")
-    plain = _to_srgb(image, profile)
-    if alpha is not None:
-        plain.putalpha(alpha)
-    plain.info = {}
-    return plain
-
-
-def _to_picture(plain: Image.Image | np.ndarray) -> Picture:
-    """Returns what `_read` returned as floats, on white."""
-    if isinstance(plain, Image.Image) and plain.mode in ("I;16", "F"):
-        grey = np.asarray(plain, np.float32) / (65535 if plain.mode == "I;16" else 1)
-        return Picture(np.repeat(grey[..., None], 3, axis=-1))
-    values = np.asarray(plain)
-    scaled = values.astype(np.float32) / np.iinfo(values.dtype).max
-    if scaled.shape[2] == 3:
-        return Picture(scaled)
-    return Picture(_on_white(scaled[..., :3], scaled[..., 3]), scaled[..., 3])
-
-
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Returns an RGB picture in sRGB; a profile that cannot be used is ignored."""
-    if image.mode not in ("RGB", "L", "CMYK", "LAB"):
-        image = image.convert("RGB")
-    if profile:
-        with contextlib.suppress(ImageCms.PyCMSError, OSError):
-            converted = ImageCms.profileToProfile(
-                image,
-                ImageCms.ImageCmsProfile(io.BytesIO(profile)),
-                ImageCms.createProfile("sRGB"),
-                outputMode="RGB",
-            )
-            if converted is not None:  # as it is if done in place
-                return converted
-    return image.convert("RGB")

@@ -103,7 +103,7 @@ def plan(
     """
     cell = tuple(map(max, zip(*(_shown(shape) for shape in shapes), strict=True)))
     pictures = [
-        _opened(path)
+        image.shown(path)
         for name in ("content", "style")
         if name not in [axis.name for axis in grid]
         for path in lines[0].inputs.get(name, ())
@@ -144,7 +144,7 @@ def draw(
         paper.paste(picture, at)
     for output, at in zip(outputs, places.corners, strict=True):
         if isinstance(output, Path):
-            picture = _opened(output)
+            picture = image.shown(output)
             paper.paste(picture.resize(_shown(picture.size[::-1])), at)
         else:
             pen.multiline_text(at, _folded(output, places), FAULT, font)
@@ -193,7 +193,3 @@ def _shown(shape: Shape) -> tuple[int, int]:
     if max(shape) > LARGEST_CELL:
         height, width = pyramid.fit(height, width, LARGEST_CELL)
     return width, height
-
-
-def _opened(path: Path) -> Image.Image:
-    return Image.fromarray((image.load(path).pixels * 255).round().astype("uint8"))

@@ -17,6 +17,7 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from jaxmrf.errors import ConfigError, ImageError
+from jaxmrf.files import decode
 from jaxmrf.web import form, reader, uploads
 from jaxmrf.web.queue import Queue, QueueError
 from jaxmrf.web.runs import Run
@@ -282,6 +283,7 @@ class _Page:
 
 def _static(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
     content = (resources.files("jaxmrf") / "web" / "static" / name).read_bytes()
+    content = content.replace(b"KINDS-OF-PICTURES", decode.accepted().encode())
 
     async def answer(request: Request) -> Response:
         return Response(content, media_type=media_type, headers={"Cache-Control": "no-cache"})

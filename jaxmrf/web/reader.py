@@ -13,9 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
-from PIL import Image
 
 from jaxmrf.errors import ImageError
 from jaxmrf.files import atomic, image
@@ -103,25 +101,15 @@ def _reencode(source: Path, target: Path) -> dict[str, Any]:
     try:
         with atomic.write(path) as file:
             file.write(content)
-        shown, (width, height) = _shown(path)
+        height, width = image.shape_of(path)
+        shown = image.shown(path)
+        shown.thumbnail((VIEW_SIDE, VIEW_SIDE))
         with atomic.write(view_of(target)) as file:
             shown.save(file, "JPEG", quality=90)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
     return {"path": str(path), "width": width, "height": height}
-
-
-def _shown(path: Path) -> tuple[Image.Image, tuple[int, int]]:
-    """Returns a picture as the page shows it, and its (width, height)."""
-    with Image.open(path) as file:
-        size = file.size
-        if file.mode == "RGB":  # nearly all of them; without a copy as floats
-            file.thumbnail((VIEW_SIDE, VIEW_SIDE))
-            return file.copy(), size
-    shown = Image.fromarray(np.rint(image.load(path).pixels * 255).astype(np.uint8))
-    shown.thumbnail((VIEW_SIDE, VIEW_SIDE))
-    return shown, size
 
 
 def _answer(source: Path, target: Path) -> dict[str, Any]:

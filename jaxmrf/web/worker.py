@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from jaxmrf import api, planning
 from jaxmrf.analysis import suitability
 from jaxmrf.core.features import Network
 from jaxmrf.core.run.progress import Progress
-from jaxmrf.errors import NOT_FINITE, StoppedError, UserError
+from jaxmrf.errors import NOT_FINITE, ImageError, StoppedError, UserError
 from jaxmrf.files import atomic, image
 from jaxmrf.files.image import Picture
 from jaxmrf.jobs import inputs, options, paint
@@ -278,7 +277,7 @@ class _Report:
         started = time.monotonic()
         if self._worth_a_forecast and self._job.content is not None:
             paths = (self._job.content, *self._job.styles)
-            content, style = (image.load(path).pixels for path in paths)
+            content, style = (image.load(path).on_white() for path in paths)
             measured = planning.measure_suitability(content, style, self._job.config, network)
             text = suitability.advice(measured, varied=self._job.config.variety > 0)
             if text is not None:
@@ -338,9 +337,8 @@ def _job(message: Message) -> Job:
 
 
 def _write_thumbnail(output: Path) -> None:
-    with contextlib.suppress(OSError), Image.open(output) as picture:
-        small = Image.new("RGB", picture.size, "white")
-        small.paste(picture, mask=picture if picture.mode == "RGBA" else None)
+    with contextlib.suppress(OSError, ImageError):
+        small = image.shown(output)
         small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
         with atomic.write(output.with_name("thumbnail.jpg")) as file:
             small.save(file, "JPEG", quality=88)
