@@ -26,7 +26,6 @@ from jaxmrf.core.settings import Settings
 from jaxmrf.errors import ConfigError, ImageError, StoppedError
 from jaxmrf.jobs import inputs
 from jaxmrf.jobs.job import resolved_for
-from jaxmrf.jobs.paint import opacity
 from jaxmrf.machine import device, memory
 from jaxmrf.networks.weights import Loaded
 
@@ -228,7 +227,7 @@ class Batch:
         if mask is not None:
             mask = inputs.padded(mask[..., None], final, finest)[..., 0]
         if pictures.content is not None:
-            alpha = opacity(pictures.content, final)
+            alpha = pictures.content.alpha
             pixels = inputs.padded(pictures.content.pixels, final, finest)
         _, settings = resolved_for(line.job, self._loaded)
         lane = lanes.make_lane(

@@ -14,6 +14,7 @@ from jaxmrf.core.settings import Settings
 from jaxmrf.errors import ConfigError
 from jaxmrf.files import guides, image
 from jaxmrf.files.image import Picture
+from jaxmrf.files.transparency import at_size
 from jaxmrf.jobs.job import Job, check_guides
 from jaxmrf.planning import Pixels, result_shape
 
@@ -22,8 +23,9 @@ class JobPictures(NamedTuple):
     """The pictures of a job, each of its own size.
 
     Attributes:
-      content: the photograph; None for un-guided synthesis.
-      styles: the paintings, sRGB in 0 to 1.
+      content: the photograph, of the size of the result if it is transparent, and painted to
+        its corners; None for un-guided synthesis.
+      styles: the paintings, sRGB in 0 to 1, on white.
       initial: picture to start from; None: what the settings say.
       guides: what is where; None: anything goes anywhere.
       mask: where the result may differ from the photograph; None: everywhere.
@@ -62,12 +64,13 @@ def load(job: Job) -> JobPictures:
       ImageError: if a file cannot be read.
       ConfigError: if guides are missing or do not go together.
     """
-    styles = [image.load(path).pixels for path in job.styles]
+    styles = [image.load(path).on_white() for path in job.styles]
+    shape = shape_of(job)
     labels, mask = _labels_and_mask(job, [style.shape[:2] for style in styles])
     return JobPictures(
-        content=None if job.content is None else image.load(job.content),
+        content=None if job.content is None else at_size(image.load(job.content), shape),
         styles=styles,
-        initial=None if job.initial is None else image.load(job.initial).pixels,
+        initial=None if job.initial is None else at_size(image.load(job.initial), shape).pixels,
         guides=labels,
         mask=mask,
     )
@@ -124,7 +127,7 @@ def left_out(job: Job, settings: Settings) -> list[str]:
 
 def loose_label(guide: Path, labels: Guides, label: int, shape: Shape) -> str:
     """Returns a line that says where a label of the content's `guide` is in no style patch."""
-    pixels = image.load(guide).pixels
+    pixels = image.load(guide).on_white()
     color = guides.code(np.median(pixels[labels.picture[..., label] > 0], axis=0))
     return (
         f"the label {color} of {guide} is in no style patch at {shape[1]}×{shape[0]} "

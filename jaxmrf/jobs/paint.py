@@ -9,12 +9,10 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from jaxmrf import api
 from jaxmrf.analysis import label_coverage
 from jaxmrf.analysis.suitability import Suitability
-from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config, Shape
 from jaxmrf.core.run.progress import NonFiniteEnergyError, Progress
 from jaxmrf.errors import ConfigError, StoppedError
@@ -158,14 +156,6 @@ def _deliver(
     job: Job, progress: Progress, content: Picture | None, record: Mapping[str, object]
 ) -> None:
     """Writes the finished picture, with the alpha of the content."""
-    alpha = None if content is None else opacity(content, progress.shape)
+    alpha = None if content is None else content.alpha
     painted = Picture(np.asarray(progress.picture()), alpha)
     image.save(job.output, painted, record, job.format)
-
-
-def opacity(content: Picture, shape: Shape) -> Float[np.ndarray, "h w"] | None:
-    """Returns the alpha of a photograph at the size of its result; None: it has none."""
-    if content.alpha is None:
-        return None
-    resized = pyramid.resize(content.alpha[..., None], shape)
-    return np.clip(np.asarray(resized[..., 0]), 0.0, 1.0)
