@@ -226,7 +226,7 @@ class Level:
         content, style = bench.pictures(shape)
         given = () if iterations is None else (iterations,)
         config = Config(size=max(shape), levels=1, iterations=given)
-        self.network, settings = planning.resolved(config, bench.network)
+        self.network, settings = planning.resolved(config, bench.network, shape)
         plan = make_plan(shape, [style.shape[:2]], self.network, settings)
         self._shape, self._iterations = shape, plan.iterations[-1]
         self.static = {"program": plan.program(-1, settings.program), "mesh": None}
