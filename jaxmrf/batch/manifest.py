@@ -305,6 +305,13 @@ def _clashes(lines: Sequence[Line]) -> Iterator[str]:
                 yield f"line {number}: the output is the name of a folder of line {line.number}"
 
 
+def _can_be_a_name(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text) and len(os.fsencode(text)) <= LONGEST_NAME
+    except UnicodeEncodeError:  # half a character, as JSON may say it
+        return False
+
+
 def _inside(folder: Path, output: str) -> str:
     """Returns an output's name relative to the folder that it must lie in."""
     relative = Path(output)
@@ -312,6 +319,6 @@ def _inside(folder: Path, output: str) -> str:
         raise ConfigError(f"output is {output!r}; it must be a name inside the --out folder")
     if relative.suffix.lower() not in image.WRITABLE:
         raise ConfigError(f"output {output!r} must end in {', '.join(image.WRITABLE)}")
-    if not relative.stem or len(relative.name.encode()) > LONGEST_NAME or "\0" in output:
+    if not relative.stem or not _can_be_a_name(relative.name):
         raise ConfigError(f"output {output!r} cannot be the name of a file")
     return relative.as_posix()
