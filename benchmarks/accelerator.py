@@ -30,7 +30,7 @@ from jaxmrf.core.run import programs
 from jaxmrf.core.run.plan import make_plan
 from jaxmrf.core.settings import Program
 from jaxmrf.files import image
-from jaxmrf.machine import device, memory
+from jaxmrf.machine import device, memory, program_cache
 from jaxmrf.networks import weights
 
 Rows = dict[str, Any]
@@ -114,7 +114,7 @@ def set_up(cache: Path) -> None:
     if platforms and "cpu" not in platforms:
         jax.config.update("jax_platforms", f"{platforms},cpu")  # its picture is compared
     device.compile_quickly()
-    device.enable_program_cache()
+    program_cache.enable()
 
 
 def measure(

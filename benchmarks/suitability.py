@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxmrf import Config
 from jaxmrf.files import image
-from jaxmrf.machine import device as devices
+from jaxmrf.machine import program_cache
 from jaxmrf.networks import weights
 from jaxmrf.planning import measure_suitability
 
@@ -31,7 +31,7 @@ def odd_styles() -> dict[str, np.ndarray]:
 
 def main(*folders: str) -> None:
     """Prints the pairs by their score."""
-    devices.enable_program_cache()
+    program_cache.enable()
     paths = sorted(path for folder in folders for path in Path(folder).glob("*.jpg"))
     pictures = {path.stem: image.load(path).pixels for path in paths}
     network, rows = weights.load("vgg16").network, []

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 
 from jaxmrf.core.features import Network
-from jaxmrf.machine import device
+from jaxmrf.machine import program_cache
 
 
 def pytest_configure(config):
@@ -24,7 +24,7 @@ def pytest_configure(config):
         config.add_cleanup(folder.cleanup)
         os.environ["XDG_CACHE_HOME"] = folder.name
         os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
-    device.enable_program_cache()
+    program_cache.enable()
 
 
 settings.register_profile("jaxmrf", deadline=None, max_examples=25, derandomize=True)

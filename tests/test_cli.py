@@ -20,7 +20,7 @@ from jaxmrf.cli.terminal import noted_signals
 from jaxmrf.core.run.progress import NonFiniteEnergyError
 from jaxmrf.errors import ImageError
 from jaxmrf.jobs import paint
-from jaxmrf.machine import device
+from jaxmrf.machine import program_cache
 from tests.conftest import picture
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,7 +79,7 @@ def test_compiled_programs_are_kept_for_the_user_alone(pictures):
     run = process(pictures, "transfer", "content.png", "style.png", *SMALL)
     _, stderr = run.communicate(timeout=120)
     assert run.returncode == 0, stderr
-    programs = device.cache_folder()
+    programs = program_cache.folder()
     assert programs.stat().st_mode & 0o777 == 0o700
     assert any(programs.iterdir())
 

@@ -1,19 +1,22 @@
 """The cache of compiled programs on disk."""
 
 import os
+import warnings
+import zlib
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import jax
 import pytest
 
-from jaxmrf.machine import device
+from jaxmrf.machine import device, program_cache
 
 
 @pytest.fixture
 def programs(tmp_path, monkeypatch):
     """A cache of four programs of ten bytes; the one that was written first was read last."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    folder = device.cache_folder()
+    folder = program_cache.folder()
     folder.mkdir(parents=True)
     for number, (read, written) in enumerate(((9, 1), (2, 2), (3, 3), (4, 4)), start=1):
         (folder / str(number)).write_bytes(b"x" * 10)
@@ -30,15 +33,15 @@ def names(folder):
     [(40, ["1", "2", "3", "4"]), (39, ["1", "3", "4"]), (20, ["1", "4"]), (0, [])],
 )
 def test_what_was_not_used_for_longest_goes(programs, max_bytes, kept):
-    device.prune(programs, max_bytes)
+    program_cache.prune(programs, max_bytes)
     assert names(programs) == kept
 
 
 def test_the_cache_is_pruned_when_a_command_starts_and_not_by_jax(programs, monkeypatch):
     changed = {}
     monkeypatch.setattr(type(jax.config), "update", lambda _, *change: changed.update([change]))
-    monkeypatch.setattr(device, "MAX_CACHE_BYTES", 20)
-    device.enable_program_cache()
+    monkeypatch.setattr(program_cache, "MAX_BYTES", 20)
+    program_cache.enable()
     assert changed["jax_compilation_cache_dir"] == str(programs)
     assert names(programs) == ["1", "4"]
     assert jax.config.jax_compilation_cache_max_size == -1
@@ -59,3 +62,47 @@ def test_on_cuda_matrix_products_are_not_tried_out(plugins, before, after, monke
     monkeypatch.setenv("XLA_FLAGS", before)
     device.compile_quickly()
     assert os.environ["XLA_FLAGS"] == after
+
+
+@pytest.mark.parametrize("cut", [lambda whole: whole[: len(whole) // 2], lambda _: b""])
+def test_an_entry_that_was_cut_off_is_made_again_without_a_word(cut, tmp_path, monkeypatch):
+    cache = jax.config.jax_compilation_cache_dir
+
+    def compiled():
+        jax.clear_caches()
+        return float(jax.jit(doubled_and_one_more)(3.0))
+
+    def doubled_and_one_more(x):
+        return 2 * x + 1
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        warnings.showwarning = program_cache.show_others
+        compiled()
+        monkeypatch.setattr(program_cache, "folder", lambda: Path(cache))
+        (entry,) = Path(cache).glob("jit_doubled_and_one_more-*")
+        whole = entry.read_bytes()
+        entry.write_bytes(cut(whole))
+        assert compiled() == 7.0
+        assert zlib.decompress(entry.read_bytes())
+        assert compiled() == 7.0
+    assert told == []
+
+
+def test_other_warnings_are_shown(monkeypatch):
+    shown = []
+    monkeypatch.setattr(program_cache, "_show", lambda message, *_: shown.append(message))
+    program_cache.show_others("mind the step", UserWarning, "stairs.py", 3)
+    assert shown == ["mind the step"]
+
+
+def test_a_read_only_cache_is_used_and_one_that_all_may_write_is_not(programs, monkeypatch):
+    changed = {}
+    monkeypatch.setattr(type(jax.config), "update", lambda _, *change: changed.update([change]))
+    monkeypatch.setattr(Path, "chmod", lambda *_: (_ for _ in ()).throw(PermissionError))
+    program_cache.enable()
+    assert changed["jax_compilation_cache_dir"] == str(programs)
+    changed.clear()
+    os.chmod(programs, 0o777)
+    program_cache.enable()
+    assert changed == {}

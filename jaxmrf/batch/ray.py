@@ -19,6 +19,7 @@ from jaxmrf.batch.ledger import Ledger
 from jaxmrf.batch.manifest import Line
 from jaxmrf.errors import AddressError, ConfigError, FullError, MissingExtraError, StoppedError
 from jaxmrf.machine import device as devices
+from jaxmrf.machine import program_cache
 from jaxmrf.networks import weights
 from jaxmrf.networks.weights import Loaded
 
@@ -43,7 +44,7 @@ class Worker:
 
         if device != "auto":
             devices.choose(device)
-        devices.enable_program_cache()
+        program_cache.enable()
         self._loaded = weights.load(file=Path(weights_file))
         self._ledger = Ledger(Path(folder), self._loaded, bucket)
 

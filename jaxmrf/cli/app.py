@@ -25,7 +25,7 @@ from jaxmrf.files import paths
 from jaxmrf.jobs import options, paint, records
 from jaxmrf.jobs.job import Job, check_files
 from jaxmrf.machine import device as devices
-from jaxmrf.machine import memory
+from jaxmrf.machine import memory, program_cache
 from jaxmrf.networks import weights
 
 STREAM_FORMAT = "png"
@@ -104,7 +104,7 @@ def info() -> None:
                 continue
             print(f"weights {result.name} {path} SHA-256 {result.sha256}")
             print(f"  {result.about}")
-        print(f"compiled programs {devices.cache_folder()}")
+        print(f"compiled programs {program_cache.folder()}")
 
 
 app.add_typer(weights_app, name="weights")
@@ -133,7 +133,7 @@ def _run(context: typer.Context) -> None:
         if longest**2 <= memory.UNCHECKED_PIXELS:
             devices.keep_freed_memory()
         devices.choose(params["device"])
-        devices.enable_program_cache()
+        program_cache.enable()
         with streams.written_to(output) as file, Display(loaded) as display:
             job = dataclasses.replace(job, output=file)
             titles, job = _with_files(job, readable)

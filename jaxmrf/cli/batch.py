@@ -21,6 +21,7 @@ from jaxmrf.cli.terminal import ENDING, console, exit_code, noted_signals, say, 
 from jaxmrf.errors import ConfigError, FolderError, FullError, StoppedError
 from jaxmrf.jobs import options
 from jaxmrf.machine import device as devices
+from jaxmrf.machine import program_cache
 from jaxmrf.networks import weights
 
 SOME_FAILED = 1
@@ -127,7 +128,7 @@ def run_locally(
 
     If the outputs are `kept`, a report lies beside them, and what is stopped can go on.
     """
-    devices.enable_program_cache()
+    program_cache.enable()
     with noted_signals(*ENDING) as received, _Display(len(lines)) as display:
         run = runner.Batch(
             ledger,

@@ -14,6 +14,7 @@ from jaxmrf.core.run.progress import Progress
 from jaxmrf.inspection import inspect
 from jaxmrf.inspection.inspect import Request
 from jaxmrf.machine import device as devices
+from jaxmrf.machine import program_cache
 
 
 def command(
@@ -76,7 +77,7 @@ def command(
     with user_errors():
         network = inspect.network_of(picture, weights_file)
         devices.choose(device)
-        devices.enable_program_cache()
+        program_cache.enable()
         with _Display(iterations) as display:
             inspect.write_report(
                 request,

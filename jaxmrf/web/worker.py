@@ -30,7 +30,7 @@ from jaxmrf.files import atomic, image
 from jaxmrf.files.image import Picture
 from jaxmrf.jobs import inputs, options, paint
 from jaxmrf.jobs.job import Job
-from jaxmrf.machine import device, memory
+from jaxmrf.machine import device, memory, program_cache
 from jaxmrf.networks import weights
 from jaxmrf.planning import Planned
 from jaxmrf.web import runs
@@ -358,7 +358,7 @@ def main() -> None:
     setup = json.loads(sys.stdin.readline())
     inbox = Inbox()
     weights_file = None if setup["weights"] is None else Path(setup["weights"])
-    device.enable_program_cache()
+    program_cache.enable()
     worker = Worker(inbox, send, weights_file, setup["device"] or "auto")
 
     def read() -> None:
