@@ -11,7 +11,7 @@ from jaxmrf import api, planning
 from jaxmrf.analysis import label_coverage
 from jaxmrf.core import energy
 from jaxmrf.core.color import match_histogram
-from jaxmrf.core.config import Config, _check_type
+from jaxmrf.core.config import Config, check_type
 from jaxmrf.core.features import Network
 from jaxmrf.core.losses import gram, mrf
 from jaxmrf.core.losses.exemplars import Exemplars, Guides
@@ -414,7 +414,7 @@ def test_the_scale_of_a_style_is_that_of_its_patches():
 
 def test_a_switch_that_is_none_is_named():
     with pytest.raises(ConfigError, match="tileable is 'perhaps'; it must be true or false"):
-        _check_type("tileable", bool, "perhaps")
+        check_type("tileable", bool, "perhaps")
 
 
 def test_more_than_sixteen_styles_are_refused():
