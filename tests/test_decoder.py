@@ -175,7 +175,7 @@ def job_of(tmp_path, pixels, **more):
 )
 def test_a_start_without_the_decoder_is_told(network, tmp_path, pixels, more, line):
     def left_out(job, network):
-        return inputs.left_out(job, resolved(job.config, network)[1])
+        return inputs.left_out(job, resolved(job.config, network, (64, 64))[1])
 
     told = left_out(job_of(tmp_path, pixels, **more), dataclasses.replace(network, decoder=None))
     assert len(told) == (line is not None)
