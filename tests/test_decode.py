@@ -282,7 +282,7 @@ def test_heic_needs_an_extra_or_is_read(tmp_path, monkeypatch):
     box = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
     (tmp_path / "a.heic").write_bytes(box + bytes(40))
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(ImageError, match=r"pip install \"jaxmrf\[heic\]\"") as caught:
+    with pytest.raises(ImageError, match=r"a.heic is .* pip install \"jaxmrf\[heic\]\"") as caught:
         image.load(tmp_path / "a.heic")
     assert "\n" not in str(caught.value)
     assert not decode._is_heif(b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf")
@@ -309,6 +309,18 @@ def read_in_process(path):
 def test_what_libraries_have_to_say_does_not_reach_the_terminal(name):
     done = read_in_process(CASES / name)
     assert done.stdout == done.stderr == ""
+
+
+@pytest.mark.parametrize(("options", "shown"), [([], False), (["-W", "always"], True)])
+def test_programs_of_ours_show_no_warnings_unless_told_to(monkeypatch, options, shown):
+    told = []
+    monkeypatch.setattr(sys, "warnoptions", options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        monkeypatch.setattr(warnings, "showwarning", lambda message, *_: told.append(message))
+        quiet.in_this_program()
+        warnings.warn("Error reading persistent compilation cache entry", stacklevel=1)
+    assert len(told) == shown
 
 
 def test_changes_to_the_process_are_taken_back_by_the_last_that_leaves():

@@ -132,6 +132,16 @@ def test_pairs_have_names_of_their_own_and_guides_are_no_pictures(folder):
         manifest.pairs(folder / "one", folder / "two", folder / "one", {})
 
 
+def test_pictures_of_a_folder_are_all_that_can_be_read(folder):
+    for name in ("a.GIF", "b.avif", "c.jp2", "d.heic", "e.txt", "f.jpeg", "two/style.bmp"):
+        (folder / "wide" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "wide" / name).touch()
+    lines = manifest.pairs(folder / "wide", folder / "wide" / "two", folder / "out", {})
+    assert [line.name for line in lines] == [
+        "a-style.png", "b-style.png", "c-style.png", "d-style.png", "f-style.png",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("text", ["", "\n\n"])
 def test_an_empty_manifest_is_a_fault(folder, text):
     with pytest.raises(ConfigError, match="empty"):

@@ -1,5 +1,6 @@
 """TIFF files of every depth, layout, compression and orientation."""
 
+import importlib.util
 import io
 import itertools
 import struct
@@ -307,6 +308,7 @@ def test_what_cannot_be_shown_is_named(tmp_path, case):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.skipif(importlib.util.find_spec("imagecodecs") is not None, reason="it is there")
 @pytest.mark.parametrize("number", [50002, 34712, 34887, 22610])  # JPEG XL, JPEG 2000, LERC, …
 @pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
 def test_a_missing_codec_is_a_line_that_names_the_extra(tmp_path, number, dtype):

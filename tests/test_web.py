@@ -30,6 +30,7 @@ from jaxmrf.cli.app import transfer
 from jaxmrf.core.run.plan import Plan
 from jaxmrf.core.run.progress import Progress
 from jaxmrf.errors import ConfigError, MissingExtraError
+from jaxmrf.files import decode
 from jaxmrf.jobs import option_table, options
 from jaxmrf.planning import Planned
 from jaxmrf.web import app, form, reader, runs, security, uploads, worker
@@ -277,10 +278,14 @@ def bomb_tiff():
     return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory + bytes(4)
 
 
-def gif():
+def icon():
     buffer = io.BytesIO()
-    Image.new("P", (8, 8)).save(buffer, "GIF")
+    Image.new("RGB", (16, 16)).save(buffer, "ICO")
     return buffer.getvalue()
+
+
+def test_the_page_asks_for_what_can_be_read(server):
+    assert f'accept="{decode.accepted()}"' in server.client.get("/").text
 
 
 @pytest.mark.parametrize(
@@ -290,11 +295,11 @@ def gif():
         (b"", "empty"),
         (bomb_png(), "more than 50 megapixels"),
         (bomb_tiff(), "too much memory"),
-        (gif(), "not a JPEG, PNG, WebP or TIFF"),
+        (icon(), "not a JPEG, PNG, WebP or TIFF"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a JPEG"),
         (b"\x89PNG\r\n\x1a\n" + bytes(100), "this file"),
     ],
-    ids=["text", "empty", "png-bomb", "tiff-bomb", "gif", "eps", "broken-png"],
+    ids=["text", "empty", "png-bomb", "tiff-bomb", "icon", "eps", "broken-png"],
 )
 def test_what_is_no_picture_is_refused_and_not_kept(server, content, message):
     before, memory = server.files(), server.memory()

@@ -21,7 +21,7 @@ from jaxmrf.cli.terminal import ENDING, Group, noted_signals, say, user_errors
 from jaxmrf.cli.weights import app as weights_app
 from jaxmrf.core.run.progress import Progress as Record
 from jaxmrf.errors import ConfigError, WeightsError
-from jaxmrf.files import paths
+from jaxmrf.files import paths, quiet
 from jaxmrf.jobs import options, paint, records
 from jaxmrf.jobs.job import Job, check_files
 from jaxmrf.machine import device as devices
@@ -112,6 +112,7 @@ app.add_typer(weights_app, name="weights")
 
 def main() -> None:
     """Runs the command line, see `jaxmrf.__main__`."""
+    quiet.in_this_program()
     # Names of files that are no text are printed as the bytes that they are.
     sys.stdout.reconfigure(errors="surrogateescape")  # pyright: ignore[reportAttributeAccessIssue]
     app()

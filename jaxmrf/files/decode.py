@@ -105,7 +105,7 @@ def opened(path: Path) -> Iterator[ImageFile.ImageFile]:
     formats = [name for name in FORMATS if name != "HEIF"]
     if _is_heif(_starts(path)):
         formats = ["HEIF"]
-        _register_heif()
+        _register_heif(path)
     # From a stream: files that Pillow opens by name it may map, turned TIFF files among them.
     with (
         quiet.warnings_of_python,
@@ -148,7 +148,7 @@ def _is_heif(start: bytes) -> bool:
     return start[4:8] == b"ftyp" and brands[:4] in _HEIF_BRANDS and b"avif" not in brands
 
 
-def _register_heif() -> None:
+def _register_heif(path: Path) -> None:
     """Lets Pillow read HEIF files.
 
     Raises:
@@ -158,7 +158,7 @@ def _register_heif() -> None:
         import pillow_heif  # pyright: ignore[reportMissingImports]  # an extra
     except ImportError:
         raise ImageError(
-            'HEIC pictures need pillow-heif: pip install "jaxmrf[heic]"; or save it as JPEG'
+            f'{path} is a HEIC picture: pip install "jaxmrf[heic]", or save it as JPEG'
         ) from None
     pillow_heif.register_heif_opener()
 

@@ -72,7 +72,7 @@ def load(path: Path) -> Picture:
     if samples.shape[2] in (2, 4):
         color, alpha = samples[..., :-1], samples[..., -1]
         color = np.where(alpha[..., None] > 0, color, np.float32(1))
-    return Picture(np.broadcast_to(color, (*color.shape[:2], 3)).copy(), alpha)
+    return Picture(np.repeat(color, 3, axis=-1) if color.shape[2] == 1 else color, alpha)
 
 
 def shown(path: Path) -> Image.Image:

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -11,6 +12,16 @@ from types import TracebackType
 
 for _name in ("PIL", "tifffile", "pillow_heif"):  # else what they log goes to standard error
     logging.getLogger(_name).addHandler(logging.NullHandler())
+
+
+def in_this_program() -> None:
+    """Turns off what libraries warn of, unless Python was told what to do with warnings.
+
+    For programs of ours alone: that JAX cannot read or write a compiled program, say, costs
+    seconds and nobody has to do anything about it.
+    """
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
 
 
 class Shared:

@@ -51,8 +51,7 @@ def as_kind(values: np.ndarray, kind: np.dtype) -> np.ndarray:
     """Returns samples as uint8, uint16, or float32 in 0 to 1."""
     if values.dtype == kind:
         return values
-    unit = values / values.dtype.type(highest(values.dtype))
-    unit = unit.astype(np.float32, copy=False)
+    unit = np.divide(values, np.float32(highest(values.dtype)), dtype=np.float32)
     return unit if kind.kind == "f" else np.rint(unit * highest(kind)).astype(kind)
 
 

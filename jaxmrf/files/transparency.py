@@ -26,8 +26,7 @@ def at_size(picture: Picture, shape: Shape) -> Picture:
     alpha = picture.alpha[..., None]
     weighted = np.concatenate([picture.pixels * alpha, alpha], axis=-1)
     resized = _resized(weighted, shape, Image.Resampling.BICUBIC)
-    opacity = np.clip(resized[..., 3], 0, 1)
-    return Picture(_filled(resized[..., :3], opacity), opacity)
+    return Picture(_filled(resized[..., :3], resized[..., 3]), np.clip(resized[..., 3], 0, 1))
 
 
 def _filled(

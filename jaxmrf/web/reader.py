@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 
 from jaxmrf.errors import ImageError
-from jaxmrf.files import atomic, image
+from jaxmrf.files import atomic, image, quiet
 
 MAX_PIXELS = 50_000_000
 """Pixels of an upload."""
@@ -127,6 +127,7 @@ def _answer(source: Path, target: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Runs the process that decodes uploads."""
+    quiet.in_this_program()
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints must not come between the messages
     with contextlib.suppress(ImportError):

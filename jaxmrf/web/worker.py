@@ -26,7 +26,7 @@ from jaxmrf.analysis import suitability
 from jaxmrf.core.features import Network
 from jaxmrf.core.run.progress import Progress
 from jaxmrf.errors import NOT_FINITE, ImageError, StoppedError, UserError
-from jaxmrf.files import atomic, image
+from jaxmrf.files import atomic, image, quiet
 from jaxmrf.files.image import Picture
 from jaxmrf.jobs import inputs, options, paint
 from jaxmrf.jobs.job import Job
@@ -346,6 +346,7 @@ def _write_thumbnail(output: Path) -> None:
 
 def main() -> None:
     """Runs the process that computes; the first line has its options, see `Queue`."""
+    quiet.in_this_program()
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     one_at_a_time = threading.Lock()
     os.dup2(2, 1)  # whatever a library prints must not come between the messages
