@@ -12,14 +12,26 @@ import tifffile
 from PIL import Image
 
 from jaxmrf.errors import ImageError
-from jaxmrf.files import image
+from jaxmrf.files import image, quiet
 from jaxmrf.web import reader
 
 HEIGHT, WIDTH = 19, 37
 ORIENTATION = 0x0112
 PILLOW_NAMES = {"packbits": "packbits", "lzw": "tiff_lzw", "lzma": "lzma", "zstd": "zstd"}
 COMPRESSION_NUMBERS = {"packbits": 32773, "lzw": 5, "lzma": 34925, "zstd": 50000}
-COMPRESSIONS = ["none", "zlib", *PILLOW_NAMES]
+
+
+def can_be_written(compression):
+    """Whether the Pillow of this machine has a compression."""
+    try:
+        with quiet.standard_error:
+            Image.new("L", (8, 8)).save(io.BytesIO(), "TIFF", compression=PILLOW_NAMES[compression])
+    except OSError:
+        return False
+    return True
+
+
+COMPRESSIONS = ["none", "zlib", *filter(can_be_written, PILLOW_NAMES)]
 STORED = {
     1: lambda a: a,
     2: lambda a: a[:, ::-1],
@@ -205,7 +217,7 @@ def test_every_depth_is_read_in_full(tmp_path, kind, dtype):
         np.testing.assert_equal(image.load(again).alpha, picture.alpha)
 
 
-@pytest.mark.parametrize("compression", ["zlib", "lzw", "zstd"])
+@pytest.mark.parametrize("compression", COMPRESSIONS[1:])
 @pytest.mark.parametrize("dtype", ["u1", "u2"])
 def test_differences_of_neighbors_are_undone(tmp_path, dtype, compression):
     for kind, planes, order in itertools.product(["L", "RGBA"], ["contig", "separate"], "<>"):

@@ -39,6 +39,8 @@ _PLAIN = (1, 32773, *_DEFLATE)
 _BY_LIBTIFF = (5, *_DEFLATE, 34925, 50000)
 """Compressions of bytes that libtiff in Pillow undoes: LZW, LZMA and Zstandard beside Deflate."""
 
+_NOT_IN_EVERY_PILLOW = (34925, 50000)
+
 _OF_PILLOW = (2, 3, 4, 6, 7, 32771, 32809, 50001)
 """Compressions of pixels: fax, JPEG, WebP; at most 8 bits."""
 
@@ -214,6 +216,12 @@ def _unpacked(
     except Image.DecompressionBombError:
         raise UnsupportedError(
             'a compressed TIFF file this large needs imagecodecs: pip install "jaxmrf[codecs]"'
+        ) from None
+    except OSError:
+        if compression not in _NOT_IN_EVERY_PILLOW:
+            raise
+        raise UnsupportedError(
+            'it is damaged, or this Pillow lacks its codec: pip install "jaxmrf[codecs]"'
         ) from None
 
 
