@@ -39,8 +39,9 @@ def test_small_pictures_are_not_checked_and_large_budgets_change_nothing(network
 def test_what_would_not_fit_is_computed_in_strips(network):
     plan = fit(network, None)[1]
     whole = memory_needed(plan, network, resolve(CONFIG, network))
-    assert fit(network, int(memory.OVERHEAD * whole) + 1)[0] is network
-    found = fit(network, int(memory.OVERHEAD * whole) - 1)[0]
+    needed = memory.BESIDE + int(memory.OVERHEAD * whole)
+    assert fit(network, needed + 1)[0] is network
+    found = fit(network, needed - 1)[0]
     assert found.features == dataclasses.replace(network.features, in_strips=True)
     assert found.params is network.params
 
@@ -51,21 +52,34 @@ def test_without_a_budget_a_run_in_strips_leaves_room_beside_it(network, monkeyp
     monkeypatch.setattr(memory, "comfortable", lambda: 1_000_000)
     assert fit(network, None)[0].features.in_strips
     assert fit(network, None, layers=("relu1_1",))[0] is network
-    monkeypatch.setattr(memory, "available", lambda: 1_000_000)
-    with pytest.raises(ConfigError, match="GB are there"):
+    monkeypatch.setattr(memory, "available", lambda: memory.BESIDE + 1_000_000)
+    with pytest.raises(ConfigError, match="GB are there; "):
         fit(network, None)
 
 
 def test_what_does_not_fit_even_so_is_refused_with_a_size_that_does(network):
     with pytest.raises(ConfigError, match=r"200×320 pixels need about .* try --size \d+"):
-        fit(network, 25_000_000)
+        fit(network, memory.BESIDE + 25_000_000)
     with pytest.raises(ConfigError, match="there is no size that fits"):
-        fit(network, 100_000)
+        fit(network, memory.BESIDE + 100_000)
+
+
+def test_what_cannot_even_be_compiled_is_refused_before(network, monkeypatch):
+    monkeypatch.setattr(memory, "memory_needed", None)
+    monkeypatch.setattr(memory, "available", lambda: memory.BESIDE - 1)
+    with pytest.raises(ConfigError, match=r"any picture needs more than 0\.6 GB"):
+        fit(network, None)
+
+
+def test_little_memory_is_looked_at_for_small_pictures_too(network, monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: memory.BESIDE + 1_000_000)
+    with pytest.raises(ConfigError, match=r"200×320 pixels need about"):
+        fit(network, None)
 
 
 def test_strips_are_no_way_out_when_the_first_block_is_a_style_layer(network):
     with pytest.raises(ConfigError, match="GB are there"):
-        fit(network, 1_000_000, layers=("relu1_1",))
+        fit(network, memory.BESIDE + 1_000_000, layers=("relu1_1",))
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is not allocated by glibc")

@@ -28,9 +28,10 @@ given: it would take the time of compiling their largest program before anything
 AMPLE_BYTES, AMPLE_BYTES_PER_PIXEL = 1_000_000_000, 5_000
 """What is more than any run takes: it was 6.4 GB at 1920×1080 pixels, 3.1 kB for each."""
 
-OVERHEAD = 1.35
-"""What a process takes at its peak over what the compiler reports for its largest program,
-at 1920×1080 pixels (docs/performance.md)."""
+OVERHEAD, BESIDE = 1.2, 600_000_000
+"""What a process takes at its peak over what the compiler reports for its largest program, and
+the bytes of the compiler and what it leaves, on a CPU: 2.1 GB of 1.3 at 700×700 pixels, 6.4 GB of
+5.1 at 1920×1080 (docs/performance.md)."""
 
 
 COMFORTABLE = 0.25
@@ -41,6 +42,10 @@ a machine should stay usable beside it, and the choice not depend on what else r
 def _device_limit() -> int | None:
     device = chosen() or jax.devices()[0]
     return (device.memory_stats() or {}).get("bytes_limit")
+
+
+def _beside() -> int:
+    return 0 if _device_limit() else BESIDE
 
 
 def available() -> int:
@@ -76,15 +81,20 @@ def fit(network: Network, plan: Plan, settings: Settings, *, budget: int | None)
         return network
     whole = comfortable() if budget is None else budget
     budget = available() if budget is None else budget
+    if budget < _beside():  # there is not even enough to compile what would tell
+        raise ConfigError(
+            f"any picture needs more than {_beside() / 1e9:.2g} GB of memory, "
+            f"{budget / 1e9:.2g} GB are there"
+        )
     candidates = [network, *_in_strips(network, settings.program)]
     needed = []
     for candidate in candidates:
         limit = budget if candidate is candidates[-1] else min(whole, budget)
-        needed.append(OVERHEAD * memory_needed(plan, candidate, settings))
+        needed.append(_beside() + OVERHEAD * memory_needed(plan, candidate, settings))
         if needed[-1] <= limit:
             return candidate
     # Memory grows with the number of pixels, but for the parameters.
-    fixed = sum(leaf.nbytes for leaf in jax.tree.leaves(network.params))
+    fixed = _beside() + sum(leaf.nbytes for leaf in jax.tree.leaves(network.params))
     ratio = max(0.0, (budget - fixed) / (min(needed) - fixed)) ** 0.5
     fitting = [int(side * ratio) // 8 * 8 for side in plan.shapes[-1]]
     advice = "there is no size that fits"
