@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO, cast
 
+import jax
 import typer
 import typer.core
 from rich.console import Console
@@ -26,6 +27,9 @@ ENDING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 """Signals that ask a command to end: Ctrl-C, schedulers, a terminal that is closed."""
+
+OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
+"""How XLA says that it gets no more memory."""
 
 SAME_MOMENT = 2.0
 """Seconds in which a second Ctrl-C counts as one with the first."""
@@ -130,6 +134,13 @@ def user_errors(received: Sequence[int] = ()) -> Iterator[None]:
             )
         say(f"interrupted: saved the picture of {where}")
         raise typer.Exit(exit_code(received)) from None
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if not isinstance(error, MemoryError) and OUT_OF_MEMORY not in str(error):
+            raise
+        _fail(
+            "there is not enough memory for this; choose a smaller --size, or say with --memory "
+            "how many gigabytes the run may take"
+        )
     except KeyboardInterrupt:
         say("interrupted")
         raise typer.Exit(exit_code(received)) from None

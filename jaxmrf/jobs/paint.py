@@ -76,6 +76,12 @@ def run(
     warned = False
     watch = Watch(job, record, on_warning)
 
+    def deliver(progress: Progress, record: Mapping[str, object]) -> None:
+        alpha = None if pictures.content is None else pictures.content.alpha
+        painted = Picture(np.asarray(progress.picture()), alpha)
+        image.save(job.output, painted, record, job.format)
+        watch.clear()
+
     def announce(planned: Planned) -> None:
         on_plan(planned)
         for note in (
@@ -116,17 +122,17 @@ def run(
                         "warning: the decoder made numbers that are not finite; going on without"
                     )
             finished = record
-            _deliver(job, last, pictures.content, record)
+            deliver(last, record)
         except KeyboardInterrupt:
             if last is None or not last.painted:
                 raise
             stopped = finished or {**record, "stopped": position(last)}
-            _deliver(job, last, pictures.content, stopped)
+            deliver(last, stopped)
             raise StoppedError(last, interrupted=True) from None
         except NonFiniteEnergyError as error:
             last = error.progress
             if last.painted:
-                _deliver(job, last, pictures.content, {**record, "stopped": position(last)})
+                deliver(last, {**record, "stopped": position(last)})
             raise StoppedError(last, interrupted=False) from None
     return last
 
@@ -150,12 +156,3 @@ def _loose(job: Job, pictures: JobPictures, planned: Planned) -> list[str]:
 def is_worth_a_forecast(shape: Shape, config: Config) -> bool:
     """Whether a transfer of (height, width) `shape` is large enough for `on_suitability`."""
     return max(shape) >= QUICK_TRY and "mrf" in config.style_losses()
-
-
-def _deliver(
-    job: Job, progress: Progress, content: Picture | None, record: Mapping[str, object]
-) -> None:
-    """Writes the finished picture, with the alpha of the content."""
-    alpha = None if content is None else content.alpha
-    painted = Picture(np.asarray(progress.picture()), alpha)
-    image.save(job.output, painted, record, job.format)

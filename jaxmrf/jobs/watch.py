@@ -31,10 +31,13 @@ class Watch:
         self._started = time.monotonic()
 
     def close(self) -> None:
-        """Closes the trace; the run is over, so its preview goes."""
+        """Closes the trace."""
         if self._trace is not None:
             with contextlib.suppress(OSError):
                 self._trace.close()
+
+    def clear(self) -> None:
+        """Removes the preview, which is of no use beside the picture; else it is what is left."""
         if self._preview_is_ours:
             with contextlib.suppress(OSError):
                 self._preview.unlink(missing_ok=True)
