@@ -17,7 +17,15 @@ from jaxmrf.batch.events import BatchOptions, Event
 from jaxmrf.batch.ledger import Ledger
 from jaxmrf.batch.manifest import Line
 from jaxmrf.cli.arguments import ConfigFile, Device, Network, WeightsFile
-from jaxmrf.cli.terminal import ENDING, console, exit_code, noted_signals, say, user_errors
+from jaxmrf.cli.terminal import (
+    ENDING,
+    console,
+    exit_code,
+    noted_signals,
+    say,
+    shows_bars,
+    user_errors,
+)
 from jaxmrf.errors import ConfigError, FolderError, FullError, StoppedError
 from jaxmrf.jobs import options
 from jaxmrf.machine import device as devices
@@ -248,7 +256,7 @@ class _Display:
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
             console=console,
-            disable=not console.is_terminal,
+            disable=not shows_bars(),
         )
         self._task = self._bar.add_task("painting", total=total, rate="")
 
@@ -272,7 +280,7 @@ class _Display:
             self._bar.update(self._task, advance=1, rate=self._rate())
             if event.kind == "failed":
                 say(f"line {event.line.number}: {event.line.name} failed: {event.record['error']}")
-            elif event.kind == "done" and not console.is_terminal:
+            elif event.kind == "done" and not shows_bars():
                 record = event.record
                 energy = "" if record["energy"] is None else f" energy {record['energy']:.4g}"
                 say(f"{event.line.name}{energy} ({self._rate()})")

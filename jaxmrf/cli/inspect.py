@@ -9,7 +9,7 @@ from rich.progress import Progress as Bar
 
 from jaxmrf.analysis import reconstruction
 from jaxmrf.cli.arguments import Device
-from jaxmrf.cli.terminal import console, say, user_errors
+from jaxmrf.cli.terminal import console, say, shows_bars, user_errors
 from jaxmrf.core.run.progress import Progress
 from jaxmrf.inspection import inspect
 from jaxmrf.inspection.inspect import Request
@@ -96,7 +96,7 @@ class _Display:
             BarColumn(),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=not shows_bars(),
         )
         self._task = self._bar.add_task("matching", total=None)
         self._total = iterations

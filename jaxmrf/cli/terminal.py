@@ -41,27 +41,37 @@ _UsageError = cast(type[typer.BadParameter], typer.BadParameter.__bases__[0])
 class _StandardError(io.TextIOBase):
     """Standard error, where nobody may be left to read: what cannot be written is let go."""
 
+    @staticmethod
+    def _stream() -> TextIO:
+        # While rich draws a bar, what others write goes to the console, which would come back here.
+        return getattr(sys.stderr, "rich_proxied_file", sys.stderr)
+
     def write(self, text: str) -> int:
         with contextlib.suppress(OSError):
-            sys.stderr.write(text)
+            self._stream().write(text)
         return len(text)
 
     def flush(self) -> None:
         with contextlib.suppress(OSError):
-            sys.stderr.flush()
+            self._stream().flush()
 
     def isatty(self) -> bool:
-        return sys.stderr.isatty()
+        return self._stream().isatty()
 
     def fileno(self) -> int:
-        return sys.stderr.fileno()
+        return self._stream().fileno()
 
     @property
     def encoding(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return sys.stderr.encoding
+        return self._stream().encoding
 
 
 console = Console(file=cast(TextIO, _StandardError()), highlight=False)
+
+
+def shows_bars() -> bool:
+    """Whether there is a terminal that can draw a line anew; else there are lines alone."""
+    return console.is_terminal and not console.is_dumb_terminal
 
 
 def say(text: str) -> None:

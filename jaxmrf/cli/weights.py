@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
-from jaxmrf.cli.terminal import console, say, user_errors
+from jaxmrf.cli.terminal import console, say, shows_bars, user_errors
 from jaxmrf.errors import WeightsError
 from jaxmrf.networks import weights
 
@@ -62,7 +62,7 @@ def fetch(
             DownloadColumn(),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=not shows_bars(),
         )
         task = bar.add_task("", total=None)
         with bar:

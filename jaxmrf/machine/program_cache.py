@@ -2,16 +2,20 @@
 
 import contextlib
 import glob
+import json
 import os
 import re
 import stat
 import warnings
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
 import jax
 import platformdirs
+
+from jaxmrf.files import atomic
 
 MAX_BYTES = 2**30
 """The least recently used programs go beyond this, when a command starts."""
@@ -23,6 +27,25 @@ _WARNING = re.compile(r"Error (reading|writing) persistent compilation cache ent
 def folder() -> Path:
     """Returns the folder of compiled programs, whether it exists or not."""
     return Path(platformdirs.user_cache_dir("jaxmrf")) / "programs"
+
+
+def read_seconds() -> dict[str, float]:
+    """Returns how long programs took to compile in earlier runs, by name; empty if not known."""
+    try:
+        read = json.loads(_seconds_file().read_text("utf-8"))
+        return {str(name): float(seconds) for name, seconds in read.items()}
+    except (OSError, ValueError, AttributeError, TypeError):
+        return {}
+
+
+def write_seconds(seconds: Mapping[str, float]) -> None:
+    """Keeps what `read_seconds` returns, where that can be."""
+    with contextlib.suppress(OSError), atomic.write(_seconds_file()) as file:
+        file.write(json.dumps(seconds, sort_keys=True).encode())
+
+
+def _seconds_file() -> Path:
+    return folder().parent / "seconds-of-compilation.json"
 
 
 def enable() -> None:

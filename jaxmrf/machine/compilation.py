@@ -1,0 +1,100 @@
+"""What is being compiled, as JAX tells of it, and how long that took for earlier runs."""
+
+import threading
+import time
+from collections.abc import Hashable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax.monitoring
+
+LOWERED = "/jax/core/compile/jaxpr_to_mlir_module_duration"
+"""JAX's event just before a program is compiled, or read from the cache of programs."""
+
+COMPILED = "/jax/core/compile/backend_compile_duration"
+"""JAX's event just after it."""
+
+READ = "/jax/compilation_cache/cache_hits"
+"""JAX's event between the two where a program was read and not compiled."""
+
+
+Usual = Mapping[Hashable, Mapping[str, float]]
+
+
+class Ongoing(NamedTuple):
+    """A program that is being compiled.
+
+    Attributes:
+      seconds: since when.
+      ready_in: seconds until all of its kind are compiled, by earlier times; None: not known,
+        or overdue.
+    """
+
+    seconds: float
+    ready_in: float | None
+
+
+class Compilation:
+    """What the thread compiles that this was made in.
+
+    Times are kept by kind: what programs depend on but for the sizes of pictures, which change
+    how long compiling takes by little.
+
+    Args:
+      usual: seconds by kind and name of the program, of earlier processes.
+
+    Attributes:
+      seconds: all that compiling and reading programs has taken.
+      usual: seconds that compiling took the last time, by kind and name.
+    """
+
+    def __init__(
+        self, usual: Mapping[Hashable, Mapping[str, float]] = MappingProxyType({})
+    ) -> None:
+        self.seconds = 0.0
+        self.usual = {kind: dict(seconds) for kind, seconds in usual.items()}
+        self._thread = threading.get_ident()
+        self._kind: Hashable = None
+        self._done: set[str] = set()
+        self._since: tuple[str, float] | None = None
+        self._read = False
+        jax.monitoring.register_event_duration_secs_listener(self._hear_duration)
+        jax.monitoring.register_event_listener(self._hear)
+
+    def expect(self, kind: Hashable) -> Hashable:
+        """Notes that the programs that come next are of a kind; returns that of those before.
+
+        None stands for no kind.
+        """
+        before, self._kind, self._done = self._kind, kind, set()
+        return before
+
+    def ongoing(self) -> Ongoing | None:
+        """Returns what is being compiled, None if nothing is; for any thread."""
+        since = self._since
+        if since is None:
+            return None
+        name, started = since
+        seconds = time.monotonic() - started
+        usual = dict(self.usual.get(self._kind, {}))
+        if name not in usual:
+            return Ongoing(seconds, None)
+        left = sum(usual[other] for other in usual.keys() - self._done) - seconds
+        return Ongoing(seconds, left if left > 0 else None)
+
+    def _hear(self, event: str, **more: Any) -> None:
+        if event == READ and threading.get_ident() == self._thread:
+            self._read = True
+
+    def _hear_duration(self, event: str, duration_secs: float, **more: Any) -> None:
+        if threading.get_ident() != self._thread:
+            return
+        name = str(more.get("fun_name"))
+        if event == LOWERED:
+            self._since = name, time.monotonic()
+        elif event == COMPILED:
+            self.seconds += duration_secs
+            if not self._read and self._kind is not None:
+                self.usual.setdefault(self._kind, {})[name] = duration_secs
+            self._done.add(name)
+            self._since, self._read = None, False
