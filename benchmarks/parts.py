@@ -17,7 +17,7 @@ from jaxmrf.core.losses import mrf
 from jaxmrf.core.optimize import optimizers
 from jaxmrf.core.settings import TermWeights, resolve
 from jaxmrf.errors import WeightsError
-from jaxmrf.networks import vgg, weights
+from jaxmrf.networks import architectures, vgg, weights
 
 CHANNELS = {"conv1_2": 64, "conv2_2": 128, "conv3_2": 256, "conv4_2": 512}
 """Convolutions whose speed is measured, with their channels."""
@@ -76,7 +76,7 @@ def convolution_peaks(side: int) -> dict[str, float]:
 def vgg_flops(architecture: str, deepest: str, shape: tuple[int, int]) -> float:
     """Returns the FLOPs of forward and input gradient, by direct convolution."""
     total, (height, width) = 0.0, shape
-    for name, (k, _, inputs, outputs) in vgg.kernel_shapes(architecture).items():
+    for name, (k, _, inputs, outputs) in architectures.kernel_shapes(architecture).items():
         if name.endswith("_1") and name != "conv1_1":
             height, width = height // 2, width // 2
         total += 2 * 2 * height * width * k * k * inputs * outputs

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from jaxmrf.cli import app
 from jaxmrf.errors import FetchError, WeightsError
-from jaxmrf.networks import fetch, published, vgg, weights
+from jaxmrf.networks import architectures, fetch, published, weights
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -81,7 +81,7 @@ def content(tmp_path_factory):
     path = tmp_path_factory.mktemp("served") / "weights.h5"
     generator = np.random.default_rng(0)
     with h5py.File(path, "w") as file:
-        for name, shape in vgg.kernel_shapes("vgg19").items():
+        for name, shape in architectures.kernel_shapes("vgg19").items():
             group = file.create_group(f"block{name[4]}_conv{name[6]}")
             group["W"] = 0.01 * generator.standard_normal(shape, np.float32)
             group["b"] = np.zeros(shape[-1], np.float32)

@@ -17,18 +17,24 @@ import scipy.io
 
 from benchmarks import engine
 from jaxmrf.errors import ConversionError
-from jaxmrf.networks import convert, vgg
+from jaxmrf.networks import architectures, convert, foreign_file
 from jaxmrf.networks.formats import matconvnet, named_features, torch_file
 from tests.conftest import picture
 
 MEAN_BGR = np.array([103.939, 116.779, 123.68])
 
 
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    """Parses here what a process of its own would: tests of that are in test_isolation.py."""
+    monkeypatch.setattr(foreign_file, "read", foreign_file.parse)
+
+
 def numbers(architecture):
     """Kernels [out, in, h, w] and biases by name, He-scaled, all shapes real."""
     generator = np.random.default_rng(5)
     found = {}
-    for name, (height, width, inputs, outputs) in vgg.kernel_shapes(architecture).items():
+    for name, (height, width, inputs, outputs) in architectures.kernel_shapes(architecture).items():
         kernel = generator.standard_normal((outputs, inputs, height, width), np.float32)
         kernel *= np.sqrt(2 / (9 * inputs)) / (60 if name == "conv1_1" else 1)
         found[name] = (kernel, 0.1 * generator.standard_normal(outputs).astype(np.float32))
@@ -190,7 +196,9 @@ def write_timm(path, state):
 
 
 def torch_input(image):
-    return ((image - np.array(vgg.IMAGENET_MEAN)) / np.array(vgg.IMAGENET_STD)).transpose(2, 0, 1)
+    return (
+        (image - np.array(architectures.IMAGENET_MEAN)) / np.array(architectures.IMAGENET_STD)
+    ).transpose(2, 0, 1)
 
 
 def caffe_input(image):
@@ -223,7 +231,7 @@ def test_a_converted_file_computes_what_an_independent_engine_does(name, vgg19, 
     conversion = convert.read(path, "vgg19")
     assert conversion.features.architecture == "vgg19"
     image = np.asarray(picture(1, 35, 48))
-    kept = {key: vgg19[key] for key in vgg.convolution_names("vgg19")[:10]}
+    kept = {key: vgg19[key] for key in architectures.convolution_names("vgg19")[:10]}
     expected = engine.run(
         {key: kernel for key, (kernel, _) in kept.items()},
         {key: bias for key, (_, bias) in kept.items()},
@@ -283,7 +291,7 @@ def refused(path, match):
 def small_keras(path):
     """Names as published, shapes not: enough for what fails before shapes are compared."""
     with h5py.File(path, "w") as file:
-        for name in vgg.convolution_names("vgg19"):
+        for name in architectures.convolution_names("vgg19"):
             group = file.create_group(f"block{name[4]}_conv{name[6]}")
             group.create_dataset("kernel:0", data=np.zeros((3, 3, 1, 1), np.float32))
             group.create_dataset("bias:0", data=np.zeros(1, np.float32))

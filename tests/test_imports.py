@@ -73,6 +73,17 @@ def test_importing_loads_no_readers_of_formats():
     subprocess.run([sys.executable, "-c", program], check=True, cwd=PACKAGE.parent)
 
 
+def test_the_process_that_parses_weight_files_loads_no_jax():
+    program = (
+        "import importlib, sys\n"
+        "from jaxmrf.networks import foreign_file\n"
+        "for name in foreign_file.READERS:\n"
+        "    importlib.import_module(f'jaxmrf.networks.formats.{name}')\n"
+        "assert 'jax' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=PACKAGE.parent)
+
+
 def test_importing_prints_nothing_and_touches_no_file(tmp_path):
     watch = (
         "import sys, pathlib\n"

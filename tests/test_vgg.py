@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import engine
-from jaxmrf.networks import vgg
+from jaxmrf.networks import architectures, vgg
 from tests.conftest import picture
 
 
@@ -56,8 +56,8 @@ def test_pooling_drops_odd_borders_and_its_gradient_is_that_of_the_maximum():
 def test_layer_names_are_those_of_the_papers():
     assert vgg.VGGFeatures("vgg19", "conv4_2").layers[-3:] == ["relu3_4", "relu4_1", "relu4_2"]
     assert vgg.VGGFeatures("vgg16", "conv4_2").layers[-3:] == ["relu3_3", "relu4_1", "relu4_2"]
-    assert len(vgg.convolution_names("vgg16")) == 13
-    assert len(vgg.convolution_names("vgg19")) == 16
+    assert len(architectures.convolution_names("vgg16")) == 13
+    assert len(architectures.convolution_names("vgg19")) == 16
 
 
 @pytest.mark.parametrize("shape", [(50, 37), (37, 50), (16, 20)])

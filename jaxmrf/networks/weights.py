@@ -14,7 +14,7 @@ from jaxmrf.core.decoder import Decoder
 from jaxmrf.core.features import Network
 from jaxmrf.errors import ConversionError, FetchError, WeightsError
 from jaxmrf.files import atomic
-from jaxmrf.networks import convert, decoder_file, fetch, vgg
+from jaxmrf.networks import architectures, convert, decoder_file, fetch, vgg
 from jaxmrf.networks.formats.common import MAX_FILE_BYTES
 from jaxmrf.networks.published import PUBLISHED, Published
 
@@ -74,7 +74,7 @@ def load(name: str = "auto", file: Path | None = None) -> Loaded:
     Raises:
       WeightsError: if there are no such weights, they are damaged, or another network.
     """
-    check_name(name, ("auto", *vgg.CONVOLUTIONS))
+    check_name(name, ("auto", *architectures.CONVOLUTIONS))
     if file is not None or os.environ.get(ENVIRONMENT):
         path = file or Path(os.environ[ENVIRONMENT])
         loaded = load_file(path, architecture=None if name == "auto" else name)
@@ -220,7 +220,7 @@ def published(network: str, place: str | None = None) -> Published:
     Raises:
       WeightsError: if it is not published there, or without a digest.
     """
-    check_name(network, tuple(vgg.CONVOLUTIONS))
+    check_name(network, tuple(architectures.CONVOLUTIONS))
     places = [entry for entry in PUBLISHED if entry.network == network and entry.fetchable]
     for entry in places:
         if place in (None, entry.name):
@@ -293,7 +293,7 @@ def verify() -> dict[Path, Verified | WeightsError]:
       By path what it holds, or what is wrong with the file.
     """
     networks, decoders = _digests(SHIPPED), _digests(DECODERS)
-    for name in vgg.CONVOLUTIONS:
+    for name in architectures.CONVOLUTIONS:
         for files_of_kind, stored in ((networks, name), (decoders, f"decoder-{name}")):
             if stored_file(stored).exists():
                 files_of_kind[stored_file(stored)] = None

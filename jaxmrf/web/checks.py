@@ -8,14 +8,14 @@ from jaxmrf.core.config import Config
 from jaxmrf.core.run import plan
 from jaxmrf.core.settings import rounds_with_decoder
 from jaxmrf.errors import ConfigError, WeightsError
-from jaxmrf.networks import vgg, weights
+from jaxmrf.networks import architectures, weights
 from jaxmrf.web.form import ControlError
 
 LARGEST_TRIED = 4096
 """Sizes up to this are looked through for one that fits."""
 
 _LAYERS = {
-    name.replace("conv", "relu"): int(name[4]) for name in vgg.convolution_names("vgg19")
+    name.replace("conv", "relu"): int(name[4]) for name in architectures.convolution_names("vgg19")
 }  # those of VGG-16 are among them
 """Block of the network that each layer is in, from 1."""
 

@@ -7,16 +7,13 @@ their own with a limit on its memory. It ends when its standard input does.
 import asyncio
 import contextlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from jaxmrf.errors import ImageError
-from jaxmrf.files import atomic, image, quiet
+from jaxmrf.files import atomic, image, isolation, quiet
 
 MAX_PIXELS = 50_000_000
 """Pixels of an upload."""
@@ -128,16 +125,11 @@ def _answer(source: Path, target: Path) -> dict[str, Any]:
 def main() -> None:
     """Runs the process that decodes uploads."""
     quiet.in_this_program()
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever a library prints must not come between the messages
-    with contextlib.suppress(ImportError):
-        import resource  # not on Windows
-
-        limit = psutil.Process().memory_info().vms + MEMORY_BYTES
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    out = isolation.messages()
+    isolation.limit(MEMORY_BYTES)
     for line in sys.stdin:
         source, target = map(Path, json.loads(line))
-        out.write(json.dumps(_answer(source, target)) + "\n")
+        out.write(json.dumps(_answer(source, target)).encode() + b"\n")
         out.flush()
 
 

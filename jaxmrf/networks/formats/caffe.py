@@ -13,7 +13,7 @@ import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory
 
 from jaxmrf.errors import ConversionError
-from jaxmrf.networks import vgg
+from jaxmrf.networks import architectures
 from jaxmrf.networks.formats.common import (
     CAFFE_INPUT,
     MAX_FILE_BYTES,
@@ -76,7 +76,7 @@ def read(path: Path) -> Foreign:
     }
     architecture = architecture_of(blobs)
     layers = {}
-    for name, (height, width, inputs, outputs) in vgg.kernel_shapes(architecture).items():
+    for name, (height, width, inputs, outputs) in architectures.kernel_shapes(architecture).items():
         if len(blobs[name]) != 2:
             raise ConversionError(f"{name} has {len(blobs[name])} blobs, expected 2")
         kernel, bias = blobs[name]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from jaxmrf.errors import ConversionError
-from jaxmrf.networks import vgg
+from jaxmrf.networks import architectures
 
 MAX_FILE_BYTES = 2 * 2**30
 """No published VGG file is larger: VGG-19 with its classifier has 575 MB."""
@@ -31,7 +31,7 @@ class Input:
 _OXFORD_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
 _OXFORD_STD = (1 / 255, 1 / 255, 1 / 255)
 
-TORCHVISION_INPUT = Input(vgg.IMAGENET_MEAN, vgg.IMAGENET_STD, bgr=False)
+TORCHVISION_INPUT = Input(architectures.IMAGENET_MEAN, architectures.IMAGENET_STD, bgr=False)
 """torchvision's documentation of its ImageNet models."""
 
 CAFFE_INPUT = Input(_OXFORD_MEAN, _OXFORD_STD, bgr=True)
@@ -73,8 +73,8 @@ def architecture_of(names: Iterable[str]) -> str:
       ConversionError: if there is none.
     """
     convolutions = set(names)
-    for architecture in vgg.CONVOLUTIONS:
-        if convolutions == set(vgg.convolution_names(architecture)):
+    for architecture in architectures.CONVOLUTIONS:
+        if convolutions == set(architectures.convolution_names(architecture)):
             return architecture
     raise ConversionError(
         f"the file has {len(convolutions)} convolutions that are neither VGG-16's 13 nor "
@@ -88,8 +88,8 @@ def name_by_position(count: int) -> list[str]:
     Raises:
       ConversionError: if neither VGG-16 nor VGG-19 has that many.
     """
-    for architecture in vgg.CONVOLUTIONS:
-        names = vgg.convolution_names(architecture)
+    for architecture in architectures.CONVOLUTIONS:
+        names = architectures.convolution_names(architecture)
         if len(names) == count:
             return names
     raise ConversionError(f"the file has {count} convolutions; VGG-16 has 13 and VGG-19 16")

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from jaxmrf.errors import ConversionError
-from jaxmrf.networks import vgg
+from jaxmrf.networks import architectures
 from jaxmrf.networks.formats.common import (
     MAX_FILE_BYTES,
     TORCHVISION_INPUT,
@@ -101,12 +101,12 @@ def read(path: Path) -> Foreign:
     content = _member(path) if _is_archive(path) else path.read_bytes()
     try:
         tree = ArrayUnpickler(io.BytesIO(content)).load()
-    except ConversionError:
+    except (ConversionError, MemoryError):
         raise
     except Exception as error:
         raise ConversionError(f"not a readable pickle: {error}") from error
     layers = {}
-    for index, (name, shape) in enumerate(vgg.kernel_shapes("vgg16").items()):
+    for index, (name, shape) in enumerate(architectures.kernel_shapes("vgg16").items()):
         try:
             layer = tree["VGG16_0"][f"Conv_{index}"]
             kernel, bias = layer["kernel"].value, layer["bias"].value

@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 
 from jaxmrf.errors import ConversionError
-from jaxmrf.networks import vgg
+from jaxmrf.networks import architectures
 from jaxmrf.networks.formats.common import (
     CAFFE_INPUT,
     OXFORD_LICENSE,
@@ -47,7 +47,7 @@ def read(path: Path) -> Foreign:
                 if (match := _LAYER.fullmatch(name))
             }
             architecture = architecture_of(groups)
-            shapes = vgg.kernel_shapes(architecture)
+            shapes = architectures.kernel_shapes(architecture)
             layers = {name: _layer(name, groups[name], shape) for name, shape in shapes.items()}
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, ConversionError):

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.io
 
 from jaxmrf.errors import ConversionError
-from jaxmrf.networks import vgg
+from jaxmrf.networks import architectures
 from jaxmrf.networks.formats.common import (
     MATCONVNET_INPUT,
     MAX_FILE_BYTES,
@@ -45,13 +45,13 @@ def read(path: Path) -> Foreign:
         content = scipy.io.loadmat(path, variable_names=["layers"], struct_as_record=False)
         cells = content["layers"].ravel()
         convolutions = dict(filter(None, (_convolution(cell) for cell in cells)))
-    except ConversionError:
+    except (ConversionError, MemoryError):
         raise
     except Exception as error:
         raise ConversionError(f"not a MatConvNet model: {error!r}") from None
     architecture = architecture_of(convolutions)
     layers = {}
-    for name, shape in vgg.kernel_shapes(architecture).items():
+    for name, shape in architectures.kernel_shapes(architecture).items():
         kernel, bias = convolutions[name]
         check_shape(f"{name} kernel", kernel.shape, shape)
         check_shape(f"{name} bias", (bias.size,), shape[-1:])

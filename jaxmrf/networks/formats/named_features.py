@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from jaxmrf.errors import ConversionError
-from jaxmrf.networks import vgg
+from jaxmrf.networks import architectures
 from jaxmrf.networks.formats.common import (
     TORCHVISION_INPUT,
     TORCHVISION_LICENSE,
@@ -21,7 +21,7 @@ _NAME = re.compile(r"features\.(\d+)\.(weight|bias)")
 def positions(architecture: str) -> dict[str, int]:
     """Returns N of every convolution: each is followed by a ReLU, blocks by a pooling."""
     numbers, position = {}, 0
-    for name in vgg.convolution_names(architecture):
+    for name in architectures.convolution_names(architecture):
         if name.endswith("_1") and name != "conv1_1":
             position += 1
         numbers[name] = position
@@ -42,13 +42,13 @@ def check(shapes: Mapping[str, tuple[int, ...]]) -> str:
       ConversionError: if it is none; a network with batch normalization is named.
     """
     numbers = {int(match[1]) for name in shapes if (match := _NAME.fullmatch(name))}
-    for architecture in vgg.CONVOLUTIONS:
+    for architecture in architectures.CONVOLUTIONS:
         if numbers == set(positions(architecture).values()):
             break
     else:
         hint = " (batch normalization is not supported)" if 1 in numbers else ""
         raise ConversionError(f"the features are neither those of VGG-16 nor VGG-19{hint}")
-    for name, (height, width, inputs, outputs) in vgg.kernel_shapes(architecture).items():
+    for name, (height, width, inputs, outputs) in architectures.kernel_shapes(architecture).items():
         prefix = f"features.{positions(architecture)[name]}"
         for kind, expected in (
             ("weight", (outputs, inputs, height, width)),

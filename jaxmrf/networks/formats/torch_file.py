@@ -130,7 +130,7 @@ def read(path: Path) -> Foreign:
     """
     try:
         tensors = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
-    except ConversionError:
+    except (ConversionError, MemoryError):
         raise
     except Exception as error:
         raise ConversionError(f"not a readable PyTorch file: {error}") from error
