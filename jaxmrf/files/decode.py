@@ -133,7 +133,11 @@ def faults(path: Path, max_pixels: int = 0) -> Iterator[None]:
             f"{path} is not a JPEG, PNG, WebP or TIFF picture, nor AVIF, HEIC, JPEG 2000, GIF, "
             "BMP or PPM"
         ) from None
-    except (OSError, SyntaxError, ValueError, EOFError, zlib.error) as error:
+    except (MemoryError, OverflowError):
+        raise ImageError(
+            f"cannot read the picture {path}: it takes too much memory, or is damaged"
+        ) from None
+    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"cannot read the picture {path}: {reason}") from None
 
@@ -167,13 +171,18 @@ def _by_pillow(path: Path, file: ImageFile.ImageFile) -> Raster:
     """Returns the samples of a file that Pillow has opened."""
     if file.format == "PNG" and deep_png.is_deep(path):
         color, alpha = deep_png.read(path.read_bytes())
-        profile = file.info.get("icc_profile")
         model = "L" if color.shape[2] == 1 else "RGB"
-        stored = Raster(color, model, alpha, profile)
+        stored = Raster(color, model, alpha, _profile_of(file))
         return raster.upright(stored, file.getexif().get(_ORIENTATION, 1))
     with quiet.standard_error if file.format == "TIFF" else contextlib.nullcontext():
         file.load()
-    return _samples(ImageOps.exif_transpose(file), file.info.get("icc_profile"))
+    return _samples(ImageOps.exif_transpose(file), _profile_of(file))
+
+
+def _profile_of(file: ImageFile.ImageFile) -> bytes | None:
+    """Returns the color profile of a file; a damaged one may be a number or a text."""
+    profile = file.info.get("icc_profile")
+    return profile if isinstance(profile, bytes) else None
 
 
 def _samples(image: Image.Image, profile: bytes | None) -> Raster:

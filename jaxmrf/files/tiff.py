@@ -83,7 +83,10 @@ def _first_page(path: Path) -> Iterator["TiffPage"]:
     try:
         with tifffile.TiffFile(path) as file:
             page = file.pages.first
-            if not page.imagewidth or not page.imagelength or page.imagedepth != 1:
+            sides = (page.imagewidth, page.imagelength)
+            if not all(isinstance(side, int) and side > 0 for side in sides):
+                raise _DamageError
+            if page.imagedepth != 1:
                 raise _DamageError
             yield page
     except (Image.DecompressionBombError, UnsupportedError, OSError, MemoryError):
@@ -123,7 +126,7 @@ def _check(page: "TiffPage") -> None:
         raise UnsupportedError(f"its samples are {kind}; save it with 16 bits without sign")
     if page.photometric == _PALETTE and page.sampleformat == _FLOAT:
         raise _DamageError
-    if page.samplesperpixel < _STORED.get(page.photometric, 1):
+    if page.samplesperpixel < _STORED.get(page.photometric, 1) or page.planarconfig not in (1, 2):
         raise _DamageError
     size = page.parent.filehandle.size
     segments = list(zip(page.dataoffsets, page.databytecounts, strict=True))
@@ -263,7 +266,8 @@ def _raster(page: "TiffPage", samples: Shaped[np.ndarray, "h w s"]) -> Raster:
         color = color.dtype.type(highest(color.dtype)) - color
     if alpha is not None and extra[meant[0]] == _ASSOCIATED:
         color = _undivided(color, alpha)
-    stored_so = Raster(color, _MODELS[page.photometric], alpha, page.iccprofile or None)
+    profile = page.iccprofile if isinstance(page.iccprofile, bytes) else None
+    stored_so = Raster(color, _MODELS[page.photometric], alpha, profile)
     return raster.upright(stored_so, _orientation(page))
 
 
