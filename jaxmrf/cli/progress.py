@@ -5,6 +5,7 @@ import threading
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.table import Column
 from rich.text import Text
 
 from jaxmrf.cli.terminal import console, say, shows_bars
@@ -17,7 +18,7 @@ from jaxmrf.planning import Planned
 WIDE = 100
 """Columns of a terminal from which on the terms of the energy are shown."""
 
-SHORT_BAR = 10
+SHORT_BAR = 8
 """Columns of the bar on a terminal that is not wide: the iteration and the time stay."""
 
 PATIENCE = 5.0
@@ -31,7 +32,7 @@ class Remaining(ProgressColumn):
     """How long the run still takes, or that its programs are being compiled."""
 
     def __init__(self, compilation: Compilation) -> None:
-        super().__init__()
+        super().__init__(Column(no_wrap=True))
         self._compilation = compilation
 
     def render(self, task: Task) -> Text:
@@ -85,14 +86,13 @@ class Display:
         is_start = not record.iteration and not record.decoded
         if is_start:
             self._compilation.expect(RUN)
-        place = f"iteration {record.iteration}/{record.iterations}"
-        if not record.iteration and record.decoded:
-            place = f"round {record.decoded}/{self._rounds}"
-        position = f"level {record.level + 1}/{record.levels} {place}"
+        place = f" iteration {record.iteration}/{record.iterations}"
+        if not record.iteration:
+            place = f" round {record.decoded}/{self._rounds}" if record.decoded else ""
+        position = f"level {record.level + 1}/{record.levels}{place}"
         terms = " ".join(f"{name} {value:.4g}" for name, value in sorted(record.terms.items()))
         advance = 0 if is_start else self._costs[record.level]
-        shown = terms if console.width >= WIDE else ""
-        self._bar.update(self._task, description=position, terms=shown, advance=advance)
+        self._bar.update(self._task, description=position, terms=terms, advance=advance)
         last = record.iteration == record.iterations and record.decoded == self._rounds
         if not shows_bars() and last:
             energy = f" energy {record.value:.4g} {terms}" if record.iterations else ""
@@ -110,14 +110,10 @@ def progress_bar(screen: Console, compilation: Compilation) -> Progress:
       screen: where it is drawn.
       compilation: what is being compiled.
     """
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(40 if screen.width >= WIDE else SHORT_BAR),
-        TextColumn("{task.fields[terms]}"),
-        Remaining(compilation),
-        console=screen,
-        disable=not shows_bars(),
-    )
+    columns = [TextColumn("{task.description}"), BarColumn(SHORT_BAR), Remaining(compilation)]
+    if screen.width >= WIDE:
+        columns[1:2] = BarColumn(), TextColumn("{task.fields[terms]}")
+    return Progress(*columns, console=screen, disable=not shows_bars())
 
 
 def left(seconds: float | None) -> str:
