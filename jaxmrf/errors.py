@@ -15,7 +15,15 @@ class UserError(Exception):
 
 
 class ConfigError(UserError, ValueError):
-    """A setting that cannot be used; the message says which and what is allowed."""
+    """A setting that cannot be used; the message says which and what is allowed.
+
+    Attributes:
+      option: long name of the option that can mend it, with ``_``, for forms; None: none alone.
+    """
+
+    def __init__(self, message: str, option: str | None = None) -> None:
+        super().__init__(message)
+        self.option = option
 
 
 class ImageError(UserError, ValueError):

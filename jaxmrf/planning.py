@@ -105,7 +105,9 @@ def with_pooling(network: Network, config: Config) -> Network:
     """
     if not isinstance(network.features, vgg.VGGFeatures):
         if config.pooling != "max":
-            raise ConfigError(f"pooling is {config.pooling}; only VGG networks have a choice")
+            raise ConfigError(
+                f"pooling is {config.pooling}; only VGG networks have a choice", "pooling"
+            )
         return network
     pooled = dataclasses.replace(network.features, pooling=config.pooling)
     decoder = network.decoder if pooled == network.features else None
@@ -135,7 +137,8 @@ def result_shape(content_shape: Shape, config: Config) -> tuple[int, int]:
         advice = f"size {longest} gives {width}×{height}"
     raise ConfigError(
         f"the sides of a tileable picture must be multiples of {TILE}, {shape[1]}×{shape[0]} "
-        f"are not; {advice}"
+        f"are not; {advice}",
+        "size",
     )
 
 

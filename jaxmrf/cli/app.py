@@ -162,8 +162,7 @@ def _job(context: typer.Context, readable: Callable[[Path], Path]) -> Job:
     if not is_named:
         values["output"] = paths.free(OUTPUT)
     job = options.job(values)
-    for name, reason in options.without_effect(values, job).items():
-        raise ConfigError(f"{name} has no effect: {reason}; leave it out")
+    options.check_effect(values, job)
     if streams.is_stream(job.output):
         return dataclasses.replace(job, format=job.format or STREAM_FORMAT, preview_every=0)
     check_files(job, (context.params["config_file"], context.params["weights_file"]))

@@ -21,6 +21,9 @@ Pooling = Literal["max", "average"]
 
 Effort = Literal["quick", "default", "fine"]
 
+LARGEST = 3.4e38
+"""No setting is above it: single precision has no larger numbers."""
+
 Shape = tuple[int, ...]
 """(height, width) of a picture or of a layer, such as ``array.shape[:2]``."""
 
@@ -404,14 +407,17 @@ class Config:
         for field in dataclasses.fields(self):
             _check_values(field.name, getattr(self, field.name), field.metadata["option"])
         if not self.layers:
-            raise ConfigError("layers needs at least one layer")
+            raise ConfigError("layers needs at least one layer", "layers")
         if len(set(self.layers)) < len(self.layers):
-            raise ConfigError(f"layers names a layer twice: {', '.join(self.layers)}")
+            raise ConfigError(f"layers names a layer twice: {', '.join(self.layers)}", "layers")
         self.style_losses()
         if len(set(self.gram_layers)) < len(self.gram_layers):
-            raise ConfigError(f"gram_layers names a layer twice: {', '.join(self.gram_layers)}")
+            twice = ", ".join(self.gram_layers)
+            raise ConfigError(f"gram_layers names a layer twice: {twice}", "gram_layers")
         if self.rotations * self.rotation_step > 45:
-            raise ConfigError("rotations times rotation_step may be at most 45 degrees")
+            raise ConfigError(
+                "rotations times rotation_step may be at most 45 degrees", "rotations"
+            )
 
     def style_losses(self) -> dict[str, float]:
         """Returns the weights of the style losses by name.
@@ -425,13 +431,15 @@ class Config:
             try:
                 number = float(weight) if weight else 1.0
             except ValueError:
-                raise ConfigError(f"style_loss is {item!r}; give NAME or NAME:WEIGHT") from None
-            _check_range(f"the weight in style_loss {item!r}", number, minimum=0.0)
+                raise ConfigError(
+                    f"style_loss is {item!r}; give NAME or NAME:WEIGHT", "style_loss"
+                ) from None
+            _check_range("style_loss", f"the weight in style_loss {item!r}", number, minimum=0.0)
             if not name or name in losses:
-                raise ConfigError(f"style_loss has {item!r}; name each loss once")
+                raise ConfigError(f"style_loss has {item!r}; name each loss once", "style_loss")
             losses[name] = number
         if not losses:
-            raise ConfigError("style_loss needs at least one loss")
+            raise ConfigError("style_loss needs at least one loss", "style_loss")
         return losses
 
     def matches_patches(self) -> bool:
@@ -461,11 +469,12 @@ def check_type(name: str, kind: object, value: object) -> None:
     """
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
-            raise ConfigError(f"{name} is {value!r}; choose from {', '.join(get_args(kind))}")
+            choices = ", ".join(get_args(kind))
+            raise ConfigError(f"{name} is {value!r}; choose from {choices}", name)
         return
     if get_origin(kind) is tuple:
         if not isinstance(value, tuple):
-            raise ConfigError(f"{name} is {value!r}; it must be a tuple")
+            raise ConfigError(f"{name} is {value!r}; it must be a tuple", name)
         for item in value:
             check_type(name, get_args(kind)[0], item)
         return
@@ -473,7 +482,7 @@ def check_type(name: str, kind: object, value: object) -> None:
     if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
         named = {int: "a whole number", int | None: "a whole number", str: "text"}
         expected = {**named, bool: "true or false"}.get(kind, "a number")
-        raise ConfigError(f"{name} is {value!r}; it must be {expected}")
+        raise ConfigError(f"{name} is {value!r}; it must be {expected}", name)
 
 
 def _check_values(name: str, value: Any, option: Option) -> None:
@@ -481,12 +490,12 @@ def _check_values(name: str, value: Any, option: Option) -> None:
     numbers = value if isinstance(value, tuple) else (value,)
     for number in numbers:
         if isinstance(number, int | float) and not isinstance(number, bool):
-            _check_range(
-                name, number, minimum=option.minimum, above=option.above, maximum=option.maximum
-            )
+            bounds = {"minimum": option.minimum, "above": option.above, "maximum": option.maximum}
+            _check_range(name, name, number, **bounds)
 
 
 def _check_range(
+    option: str,
     name: str,
     value: float,
     *,
@@ -494,8 +503,9 @@ def _check_range(
     above: float = -math.inf,
     maximum: float = math.inf,
 ) -> None:
+    maximum = min(maximum, LARGEST) if value > LARGEST else maximum
     if not (above < value < math.inf and minimum <= value <= maximum):
         bounds = [f"at least {minimum:g}" if minimum > -math.inf else f"greater than {above:g}"]
         if maximum < math.inf:
             bounds.append(f"at most {maximum:g}")
-        raise ConfigError(f"{name} is {value}; it must be {' and '.join(bounds)}")
+        raise ConfigError(f"{name} is {value}; it must be {' and '.join(bounds)}", option)

@@ -74,5 +74,7 @@ def preset(name: str) -> Config:
       ConfigError: if there is none of that name.
     """
     if name not in PRESETS:
-        raise ConfigError(f"there is no preset {name!r}; choose from {', '.join(PRESETS)}")
+        raise ConfigError(
+            f"there is no preset {name!r}; choose from {', '.join(PRESETS)}", "preset"
+        )
     return PRESETS[name]

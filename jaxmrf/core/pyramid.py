@@ -83,14 +83,33 @@ def style_copies(
 
     (2 · rotations + 1) · (2 · scales + 1) copies; the picture itself is one of them.
     """
-    copies = []
-    for turn in range(-settings.rotations, settings.rotations + 1):
-        turned = rotate(image, turn * settings.rotation_step)
-        for power in range(-settings.scales, settings.scales + 1):
-            ratio = settings.scale_step**power
-            shape = tuple(max(1, int(side * ratio)) for side in turned.shape[:2])
-            copies.append(jnp.clip(resize(turned, shape), 0.0, 1.0))
-    return copies
+    rotated = [rotate(image, degrees) for degrees in _angles(settings)]
+    return [
+        jnp.clip(resize(turned, shape), 0.0, 1.0)
+        for turned in rotated
+        for shape in _scaled(turned.shape[:2], settings)
+    ]
+
+
+def copy_shapes(shape: Shape, settings: CopySettings) -> list[Shape]:
+    """Returns (height, width) of each of the `style_copies` of a picture of `shape`."""
+    return [
+        scaled
+        for degrees in _angles(settings)
+        for scaled in _scaled(_rotated(shape, degrees), settings)
+    ]
+
+
+def _angles(settings: CopySettings) -> list[float]:
+    """Returns the degrees that copies are rotated by."""
+    steps = range(-settings.rotations, settings.rotations + 1)
+    return [step * settings.rotation_step for step in steps]
+
+
+def _scaled(shape: Shape, settings: CopySettings) -> list[Shape]:
+    """Returns (height, width) of the copies of a picture of `shape` that are scaled."""
+    ratios = (settings.scale_step**step for step in range(-settings.scales, settings.scales + 1))
+    return [tuple(max(1, int(side * ratio)) for side in shape) for ratio in ratios]
 
 
 def shuffled(
@@ -133,7 +152,7 @@ def rotate(image: Float[Array, "_ _ c"], degrees: float) -> Float[Array, "_ _ c"
     if degrees == 0:
         return image
     height, width = image.shape[:2]
-    box_height, box_width = _inner_box(height, width, math.radians(degrees))
+    box_height, box_width = _rotated((height, width), degrees)
     sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
     y = np.arange(box_height)[:, None] - (box_height - 1) / 2
     x = np.arange(box_width)[None, :] - (box_width - 1) / 2
@@ -147,9 +166,12 @@ def rotate(image: Float[Array, "_ _ c"], degrees: float) -> Float[Array, "_ _ c"
     return jnp.stack(channels, axis=-1)
 
 
-def _inner_box(height: int, width: int, radians: float) -> tuple[int, int]:
-    """Returns the largest box, parallel to the axes, inside a rotated rectangle."""
-    sine, cosine = abs(math.sin(radians)), abs(math.cos(radians))
+def _rotated(shape: Shape, degrees: float) -> Shape:
+    """Returns (height, width) of the largest box, parallel to the axes, in a rotated `shape`."""
+    if degrees == 0:
+        return shape
+    height, width = shape
+    sine, cosine = abs(math.sin(math.radians(degrees))), abs(math.cos(math.radians(degrees)))
     long, short = max(height, width), min(height, width)
     if short <= 2 * sine * cosine * long or abs(sine - cosine) < 1e-9:
         # Two corners of the box touch the long sides, the others lie inside.

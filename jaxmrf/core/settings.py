@@ -241,7 +241,8 @@ def _with_gram_layers(config: Config, network: Network) -> Config:
     if not present:
         raise ConfigError(
             "the network has no layer of the Gram loss; choose gram_layers from "
-            f"{', '.join(layers)}"
+            f"{', '.join(layers)}",
+            "gram_layers",
         )
     return dataclasses.replace(config, gram_layers=present)
 

@@ -1,6 +1,7 @@
 """Options by their long names, from a command line, a manifest or a form, to a job."""
 
 import dataclasses
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -60,12 +61,12 @@ def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
         if name in ("format", *_PATHS, *_PATH_LISTS, "init", "preset"):
             for text in _listed(value) if name in _PATH_LISTS else [value]:
                 if not isinstance(text, str | Path):
-                    raise ConfigError(f"{name} is {text!r}; it must be text")
+                    raise ConfigError(f"{name} is {text!r}; it must be text", name)
                 if not str(text).strip():
-                    raise ConfigError(f"{name} is empty; leave it out, or give it a value")
+                    raise ConfigError(f"{name} is empty; leave it out, or give it a value", name)
     for name in ("style", "output"):
         if name not in values:
-            raise ConfigError(f"the option {name!r} is missing")
+            raise ConfigError(f"the option {name!r} is missing", name)
     shape = None
     if "content" not in values:
         shape = parse_shape(str(values.get("size", SYNTHESIS_SIZE)))
@@ -73,7 +74,8 @@ def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
     elif re.search("[x×]", str(values.get("size", ""))):
         raise ConfigError(
             f"size is {values['size']!r}, that of a synthesis; a transfer takes the longest side, "
-            "such as 512"
+            "such as 512",
+            "size",
         )
     initial = None
     if "init" in values and values["init"] not in get_args(Initialization):
@@ -94,14 +96,15 @@ def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
     _check_numbers(own)
     if own.get("format") not in (None, *BY_NAME["format"].choices):
         choices = ", ".join(BY_NAME["format"].choices)
-        raise ConfigError(f"format is {own['format']!r}; it must be one of {choices}")
+        raise ConfigError(f"format is {own['format']!r}; it must be one of {choices}", "format")
     config = dataclasses.replace(presets.preset(values.get("preset", "default")), **chosen)
     if not any(config.style_losses().values()):
         raise ConfigError(
-            f"style_loss is {','.join(config.style_loss)!r}; one weight must be above 0"
+            f"style_loss is {','.join(config.style_loss)!r}; one weight must be above 0",
+            "style_loss",
         )
     if not config.gram_layers:
-        raise ConfigError("gram_layers needs at least one layer")
+        raise ConfigError("gram_layers needs at least one layer", "gram_layers")
     # What has no effect is always the same: pictures that are equal have equal settings.
     plain = {name: _DEFAULTS[name] for name in idle_options(config, shape is None) & _CONFIG.keys()}
     return Job(
@@ -134,6 +137,16 @@ def without_effect(values: Mapping[str, Any], job: Job) -> dict[str, str]:
     if weighs and not (guided.content_guide or guided.style_guides):
         reasons.setdefault("guide_weight", "there are no guides")
     return reasons
+
+
+def check_effect(values: Mapping[str, Any], job: Job) -> None:
+    """Checks that every option that was given has an effect, see `without_effect`.
+
+    Raises:
+      ConfigError: if one has none.
+    """
+    for name, reason in without_effect(values, job).items():
+        raise ConfigError(f"{name} has no effect: {reason}; leave it out", name)
 
 
 def read_toml(path: Path, folder: Path | None = None) -> dict[str, Any]:
@@ -245,9 +258,9 @@ def alternatives(name: str, text: str) -> list[str]:
     values = [part.strip() for part in text.split(separator)]
     for value in values:
         if not value:
-            raise ConfigError(f"{name} is {text!r}; a value is missing in it")
+            raise ConfigError(f"{name} is {text!r}; a value is missing in it", name)
         if values.count(value) > 1:
-            raise ConfigError(f"{name} has the value {value!r} twice")
+            raise ConfigError(f"{name} has the value {value!r} twice", name)
     return values
 
 
@@ -279,9 +292,14 @@ def _beside(folder: Path, value: Any) -> Any:
 def _check_numbers(own: Mapping[str, Any]) -> None:
     interval, memory = own.get("preview_every", 0), own.get("memory", 1.0)
     if not isinstance(interval, int) or isinstance(interval, bool) or interval < 0:
-        raise ConfigError(f"preview_every is {interval!r}; it must be a whole number, 0 for none")
-    if not isinstance(memory, int | float) or isinstance(memory, bool):
-        raise ConfigError(f"memory is {memory!r}; it must be a number of gigabytes")
+        raise ConfigError(
+            f"preview_every is {interval!r}; it must be a whole number, 0 for none", "preview_every"
+        )
+    is_number = isinstance(memory, int | float) and not isinstance(memory, bool)
+    if not (is_number and 0 < memory < math.inf):
+        raise ConfigError(
+            f"memory is {memory!r}; it must be a number of gigabytes above 0", "memory"
+        )
 
 
 def check_name(name: str, others: Iterable[str] = ()) -> None:
@@ -295,7 +313,7 @@ def check_name(name: str, others: Iterable[str] = ()) -> None:
       ConfigError: if it has none of this name.
     """
     if name in BY_NAME and BY_NAME[name].source == "command":
-        raise ConfigError(f"{name} can only be given on the command line: --{name}")
+        raise ConfigError(f"{name} can only be given on the command line: --{name}", name)
     if name not in NAMES:
         raise ConfigError(f"there is no option {name!r}{nearest(name, (*NAMES, *others))}")
 
@@ -308,7 +326,7 @@ def _converted(name: str, kind: Any, value: Any) -> Any:
         return tuple(_converted(name, item, part) for part in items if part != "")
     if kind is bool and isinstance(value, str):
         if value.lower() not in _TRUTH:
-            raise ConfigError(f"{name} is {value!r}; it takes true or false")
+            raise ConfigError(f"{name} is {value!r}; it takes true or false", name)
         return _TRUTH[value.lower()]
     number = {int: int, float: float, int | None: int, float | None: float}.get(kind)
     if number is int and isinstance(value, float) and value.is_integer():
@@ -321,7 +339,7 @@ def _converted(name: str, kind: Any, value: Any) -> Any:
     except ValueError:
         expected = "whole numbers" if number is int else "numbers"
         hint = ", with a point before decimals" if "," in value else ""
-        raise ConfigError(f"{name} is {value!r}; it takes {expected}{hint}") from None
+        raise ConfigError(f"{name} is {value!r}; it takes {expected}{hint}", name) from None
 
 
 def _listed(value: Any) -> list | tuple:
@@ -336,5 +354,5 @@ def parse_shape(text: str) -> tuple[int, int]:
     """
     sides = re.fullmatch(r"(\d{1,6})[x×](\d{1,6})", text.strip())
     if not sides or not int(sides[1]) or not int(sides[2]):
-        raise ConfigError(f"size is {text!r}; give width and height, such as 640x480")
+        raise ConfigError(f"size is {text!r}; give width and height, such as 640x480", "size")
     return int(sides[2]), int(sides[1])

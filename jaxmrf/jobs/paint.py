@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +14,7 @@ from jaxmrf.analysis import label_coverage
 from jaxmrf.analysis.suitability import Suitability
 from jaxmrf.core.config import Config, Shape
 from jaxmrf.core.run.progress import NonFiniteEnergyError, Progress
-from jaxmrf.errors import ConfigError, StoppedError
+from jaxmrf.errors import StoppedError
 from jaxmrf.files import image
 from jaxmrf.files.image import Picture
 from jaxmrf.jobs import inputs
@@ -62,8 +61,6 @@ def run(
       StoppedError: if Ctrl-C or a non-finite energy ended it; the output holds the last
         good picture.
     """
-    if job.memory is not None and not 0 < job.memory < math.inf:
-        raise ConfigError(f"memory is {job.memory}; it must be a number of gigabytes above 0")
     notes = [] if with_guides(job) == job else [guides_found(with_guides(job))]
     job = with_guides(job)
     check_files(job)

@@ -104,7 +104,8 @@ def fit(network: Network, plan: Plan, settings: Settings, *, budget: int | None)
     height, width = plan.shapes[-1]
     raise ConfigError(
         f"{width}×{height} pixels need about {min(needed) / 1e9:.2g} GB of memory, "
-        f"{budget / 1e9:.2g} GB are there; {advice}"
+        f"{budget / 1e9:.2g} GB are there; {advice}",
+        "size",
     )
 
 

@@ -48,7 +48,8 @@ def chosen(program: Program) -> dict[str, StyleLoss]:
     for name in program.style_loss:
         if name not in STYLE_LOSSES:
             raise ConfigError(
-                f"there is no style loss {name!r}; choose from {', '.join(STYLE_LOSSES)}"
+                f"there is no style loss {name!r}; choose from {', '.join(STYLE_LOSSES)}",
+                "style_loss",
             )
     return {name: STYLE_LOSSES[name] for name in program.style_loss}
 

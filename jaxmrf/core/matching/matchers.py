@@ -63,6 +63,7 @@ def chosen(patches: PatchSettings) -> Matcher:
     """
     if patches.matching not in MATCHERS:
         raise ConfigError(
-            f"there is no matcher {patches.matching!r}; choose from {', '.join(MATCHERS)}"
+            f"there is no matcher {patches.matching!r}; choose from {', '.join(MATCHERS)}",
+            "matching",
         )
     return MATCHERS[patches.matching]

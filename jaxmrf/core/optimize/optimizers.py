@@ -86,7 +86,8 @@ def make_optimizer(descent: DescentSettings) -> optax.GradientTransformationExtr
     """
     if descent.optimizer not in OPTIMIZERS:
         raise ConfigError(
-            f"there is no optimizer {descent.optimizer!r}; choose from {', '.join(OPTIMIZERS)}"
+            f"there is no optimizer {descent.optimizer!r}; choose from {', '.join(OPTIMIZERS)}",
+            "optimizer",
         )
     return _made(OPTIMIZERS[descent.optimizer], descent)
 

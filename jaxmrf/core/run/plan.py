@@ -1,10 +1,8 @@
 """Sizes and iterations of the levels of a run."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 
 from jaxmrf.core import pyramid
@@ -13,7 +11,7 @@ from jaxmrf.core.features import Network
 from jaxmrf.core.losses import style_losses
 from jaxmrf.core.matching import matchers
 from jaxmrf.core.optimize import optimizers
-from jaxmrf.core.pyramid import copies_of_all
+from jaxmrf.core.pyramid import copy_shapes
 from jaxmrf.core.settings import Program, Settings, program_of, scheduled
 from jaxmrf.errors import ConfigError
 
@@ -81,7 +79,8 @@ def make_plan(
             height, width = shapes[-1]
             raise ConfigError(
                 f"the sides of a tileable picture must be multiples of {TILE}, {shape[1]}×"
-                f"{shape[0]} are not; try {width}x{height}"
+                f"{shape[0]} are not; try {width}x{height}",
+                "size",
             )
     longest = max(1, round(max(shape) * config.style_scale))
     of_each_style = [
@@ -92,7 +91,8 @@ def make_plan(
     for height, width in of_each_level[-1]:
         if height * width > MAX_STYLE_PIXELS:
             raise ConfigError(
-                f"the style would have {width}×{height} pixels; choose a smaller style_scale"
+                f"the style would have {width}×{height} pixels; choose a smaller style_scale",
+                "style_scale",
             )
     # Levels grow, so all behind the first on which a patch fits have room for one too.
     dropped = 0
@@ -103,10 +103,11 @@ def make_plan(
             raise ConfigError(
                 f"not even one patch of {config.patch_size} features fits: result "
                 f"{shape[1]}×{shape[0]}, style {width}×{height} pixels; "
-                "choose a larger size or a smaller patch"
+                "choose a larger size or a smaller patch",
+                "size",
             )
     if any(iterations) and not any(iterations[dropped:]) and not settings.rounds:
-        raise ConfigError(f"{NOTHING_PAINTS}, at a level on which a patch fits")
+        raise ConfigError(f"{NOTHING_PAINTS}, at a level on which a patch fits", "iterations")
     return Plan(
         tuple(shapes[dropped:]),
         tuple(of_each_level[dropped:]),
@@ -131,11 +132,12 @@ def check_settings(config: Config, count: int) -> None:
     matchers.chosen(program.patches)
     optimizers.make_optimizer(program.descent)
     if not 0 < count <= MAX_STYLES:
-        raise ConfigError(f"there are {count} styles; give 1 to {MAX_STYLES}")
+        raise ConfigError(f"there are {count} styles; give 1 to {MAX_STYLES}", "style")
     if config.style_blend and len(config.style_blend) != count:
         raise ConfigError(
             f"style_blend has {len(config.style_blend)} weights for {count} style(s); "
-            "give one for each"
+            "give one for each",
+            "style_blend",
         )
 
 
@@ -159,10 +161,11 @@ def check_iterations(
     if count > levels:
         raise ConfigError(
             f"iterations has {count} numbers for {levels} level{'s'[: levels > 1]}; give one for "
-            f"each level at most, or levels {count}"
+            f"each level at most, or levels {count}",
+            "iterations",
         )
     if not rounds and not any(chosen.iterations_per_level(levels)):
-        raise ConfigError(NOTHING_PAINTS)
+        raise ConfigError(NOTHING_PAINTS, "iterations")
 
 
 def _patches_fit(
@@ -172,14 +175,19 @@ def _patches_fit(
     settings: Settings,
 ) -> bool:
     program = settings.program
-    styles = [jax.ShapeDtypeStruct((*style, 3), np.float32) for style in style_shapes]
-    copies = jax.eval_shape(functools.partial(copies_of_all, settings=settings.copies), styles)
+    copies = [copy for style in style_shapes for copy in copy_shapes(style, settings.copies)]
     # If a patch fits on the smallest height and width of all, it fits on every picture.
-    smallest = np.min([shape, *(copy.shape[:2] for copy in copies)], axis=0)
+    smallest = np.min([shape, *copies], axis=0)
     layers = network.shapes(tuple(smallest.tolist()))
-    content_layers = [program.content_layer] if settings.has_content else []
-    for name in (*style_losses.layers(program), *program.patches.layers, *content_layers):
-        if name not in layers:
-            raise ConfigError(f"the network has no layer {name!r}; it has {', '.join(layers)}")
+    used = {
+        "layers": program.patches.layers,
+        "content_layer": [program.content_layer] if settings.has_content else [],
+        "gram_layers": style_losses.layers(program),  # the others of it were looked for before
+    }
+    for option, names in used.items():
+        for name in names:
+            if name not in layers:
+                available = ", ".join(layers)
+                raise ConfigError(f"the network has no layer {name!r}; it has {available}", option)
     sides = (min(layers[name].shape[:2]) for name in program.patches.layers)
     return min(sides) >= program.patches.patch_size
