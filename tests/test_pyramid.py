@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -66,3 +67,12 @@ def test_style_copies_are_all_rotations_times_all_scales():
     assert any(copy.shape == image.shape and np.array_equal(copy, image) for copy in copies)
     widths = sorted({copy.shape[1] for copy in copies})
     assert widths[-1] == int(60 * 1.05**2)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (50, 81), (81, 50), (7, 300), (3, 3), (1, 1)])
+@pytest.mark.parametrize("steps", [(0, 0), (2, 3), (6, 0), (0, 16)])
+def test_shapes_of_copies_are_those_of_the_copies(shape, steps):
+    settings = CopySettings(rotations=steps[0], rotation_step=7.5, scales=steps[1])
+    picture = jax.ShapeDtypeStruct((*shape, 3), "float32")
+    copies = jax.eval_shape(lambda picture: pyramid.style_copies(picture, settings), picture)
+    assert pyramid.copy_shapes(shape, settings) == [copy.shape[:2] for copy in copies]

@@ -40,7 +40,7 @@ def drawn(width, ongoing):
 )
 def test_on_a_narrow_terminal_position_bar_and_time_stay_on_one_line(ongoing, said):
     (line,) = drawn(62, ongoing)
-    assert line.startswith("level 2/3 iteration 14/100 ━")
+    assert line.startswith("level 2/3 iteration 14/100")
     assert line.endswith(said)
     assert "mrf" not in line
 

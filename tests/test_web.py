@@ -1,5 +1,6 @@
 """The page's HTTP interface, against a real server process."""
 
+import argparse
 import asyncio
 import dataclasses
 import inspect
@@ -14,13 +15,15 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import zlib
 
 import httpx
+import jax
 import jax.numpy as jnp
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -29,12 +32,18 @@ from jaxmrf.cli import serve
 from jaxmrf.cli.app import transfer
 from jaxmrf.core.run.plan import Plan
 from jaxmrf.core.run.progress import Progress
-from jaxmrf.errors import ConfigError, MissingExtraError
-from jaxmrf.files import decode
-from jaxmrf.jobs import option_table, options
-from jaxmrf.planning import Planned
+from jaxmrf.core.settings import CopySettings, Program, Settings
+from jaxmrf.errors import ConfigError, ImageError, MissingExtraError
+from jaxmrf.files import decode, image
+from jaxmrf.jobs import inputs, option_table, options
+from jaxmrf.jobs.job import record_of
+from jaxmrf.machine import memory
+from jaxmrf.machine.compilation import COMPILED, LOWERED, READ, Compilation, Ongoing
+from jaxmrf.networks import weights
+from jaxmrf.planning import Planned, plan_run
 from jaxmrf.web import app, form, reader, runs, security, uploads, worker
 from jaxmrf.web import queue as queue_module
+from jaxmrf.web.networks import Networks, shapes_of
 from jaxmrf.web.queue import Queue
 from tests.serving import ROOT, SHALLOW, SMALL, Server, command_line, write_pictures
 
@@ -152,26 +161,10 @@ def test_no_path_of_a_client_touches_the_file_system(server, path):
     ("options", "control", "message"),
     [
         ({"init": "/etc/passwd"}, "init", "choose from content, noise"),
-        ({"trace": "/tmp/trace"}, None, "no control 'trace'"),
-        ({"output": "/tmp/out.png"}, None, "no control 'output'"),
-        ({"weights_file": "/tmp/x"}, None, "no control 'weights_file'"),
         ({"content": "/etc/passwd"}, None, "no control 'content'"),
         ({"size": "wide"}, "size", "it takes whole numbers"),
-        ({"size": "20000"}, "size", "more than 100 megapixels"),
-        ({"content_weight": "-1"}, "content_weight", "at least 0"),
-        ({"content_weight": 1}, "content_weight", "must be a text"),
-        ({"layers": "x" * 300}, "layers", "at most 200"),
-        ({"iterations": "1,x"}, "iterations", "whole numbers"),
-        ({"iterations": "3,2", "levels": "1"}, "iterations", "2 numbers for 1 level"),
-        ({"iterations": "0", "decoder_rounds": "0"}, "iterations", "nothing would be painted"),
-        ({"iterations": "0", "style_loss": "gram"}, "iterations", "nothing would be painted"),
-        ({"network": "vgg99"}, "network", "choose from auto"),
-        ({"levels": "99"}, "levels", "at most 16"),
-        ({"size": "8"}, "size", "the smallest size for these pictures is 40"),
-        ({"patch_size": "9999"}, "patch_size", "fits on these pictures"),
         ({"network": "vgg19"}, "network", "jaxmrf weights fetch vgg19"),
         ({"layers": "relu3_1,relu9_1"}, "layers", "no layer 'relu9_1'"),
-        ({"content_layer": "fc6"}, "content_layer", "no layer 'fc6'"),
     ],
 )
 def test_options_that_cannot_be_used_are_named_beside_their_control(
@@ -488,7 +481,9 @@ def test_a_run_that_waits_for_a_compilation_shows_its_start(tmp_path):
     computing.glance({**message, "do": "prepare"})
     assert not told
     computing.glance(message)
-    assert [(one["told"], one["iteration"], one["picture"]) for one in told] == [("progress", 0, 1)]
+    (message,) = told
+    assert message["told"] == "progress"
+    assert (message["position"]["iteration"], message["position"]["picture"]) == (0, 1)
     with Image.open(tmp_path / "preview.jpg") as preview:
         assert preview.size == (64, 38)
 
@@ -507,8 +502,9 @@ def test_the_advice_of_the_command_line_comes_with_the_first_painted_picture(
     job = options.job({"content": files[0], "style": files[1], "output": "o.png", "size": size})
     shape = (int(size) // 2, int(size))
     told = []
-    report = worker._Report(message, job, told.append, lambda: 0.0, object())
-    report.plan(Planned(None, None, Plan((shape,), ((shape,),), (5,), 0)))
+    report = worker._Report(message, job, told.append, lambda: 0.0, Compilation(), object())
+    resolved = Settings(job.config, Program(), CopySettings())
+    report.plan(Planned(None, resolved, Plan((shape,), ((shape,),), (5,), 0)))
     state = Progress(
         0, 1, 0, 5, 0, jnp.zeros((*shape, 3)), math.nan, {}, 0.0, 0.0, None, None, shape, job.config
     )
@@ -541,8 +537,6 @@ def test_events_have_all_runs_first_and_then_what_changes(server, pair):
 
 
 def test_failures_are_told_and_the_next_run_goes_on(server, pair):
-    run = server.submit(*pair, **SMALL, content_layer="relu5_4")
-    assert "no layer 'relu5_4'" in server.wait(run["id"])["message"]
     run = server.submit(*pair, **SMALL, style_weight="1e38")
     assert "not finite" in server.wait(run["id"])["message"]
     assert server.wait(server.submit(*pair, **SMALL)["id"])["state"] == "finished"
@@ -627,32 +621,39 @@ class Sink:
         self.killed = True
 
 
+LOADED, SHAPES = Networks(None, lambda loaded: loaded), Networks(None, shapes_of)
+"""What is loaded serves all tests."""
+
+
 @pytest.fixture
 def queue(tmp_path):
     store = uploads.Pictures(tmp_path / "pictures", plenty, reader.Reader(), app.example_paths())
-    settings = {"weights": None, "device": None}
-    made = Queue(runs.Archive(tmp_path / "runs"), store, form.controls(), settings)
-    made._process = Sink()
+    setup = {"weights": None, "device": None}
+    made = Queue(runs.Archive(tmp_path / "runs"), store, form.controls(), setup)
+    made._process, made._networks = Sink(), SHAPES
     return made
 
 
-def submit(queue, **values):
+def new_run(queue, **values):
     first, *_, last = queue._pictures.examples()
-    return queue.submit(values, first, last)
+    return queue.new_run(values, first, last)
+
+
+def submit(queue, **values):
+    run = new_run(queue, **values)
+    queue.submit(run)
+    return run
 
 
 def progress(run, **more):
-    told = {
-        **dict.fromkeys(("level", "levels", "iteration", "iterations", "picture"), 1),
-        "told": "progress",
-        "id": run.id,
-        "energy": 1.0,
-        "seconds": 9.0,
-        "done": 0.5,
-        "left": 50.0,
-        "rate": 1e-5,
-    }
-    return {**told, **more}
+    whole = dict.fromkeys(("level", "levels", "iteration", "iterations", "picture"), 1)
+    position = {**whole, "seconds": 9.0, "done": 0.5, "left": 50.0, "rate": 1e-5, **more}
+    return {"told": "progress", "id": run.id, "position": position, "energy": 1.0}
+
+
+def end(run, state, message="", control=""):
+    ending = {"state": state, "message": message, "control": control}
+    return {"told": "end", "id": run.id, **ending}
 
 
 def news(listener):
@@ -717,7 +718,7 @@ def test_a_canceled_run_has_time_while_a_quick_one_is_before_it(queue, monkeypat
         queue.cancel(large)
         await asyncio.sleep(0.05)
         assert not queue._process.killed
-        queue._hear({"told": "end", "id": quick.id, "state": "finished", "message": ""})
+        queue._hear(end(quick, "finished"))
         await asyncio.sleep(0.05)
         assert not queue._process.killed
         queue._hear({"told": "resumed", "id": large.id})
@@ -738,6 +739,289 @@ def test_a_run_that_is_being_canceled_has_time_again_after_a_quick_one(queue, mo
         assert not queue._process.killed
 
     asyncio.run(scenario())
+
+
+# What is refused before a run
+
+
+NO_NUMBER = ("x", "nan", "inf", "1e39", "-1")
+BAD = {
+    "size": ("0", "-5", "wide", "1.5", "640x480", "8", "20000", "99999999999"),
+    "content_weight": NO_NUMBER,
+    "style_weight": NO_NUMBER,
+    "tv_weight": NO_NUMBER,
+    "variety": NO_NUMBER,
+    "memory": ("x", "nan", "inf", "0", "-1"),
+    "style_scale": ("x", "nan", "0", "17", "0.01"),
+    "anchor": ("x", "nan", "-0.1", "1.1"),
+    "content_share": ("x", "nan", "-0.1", "1.1"),
+    "final_color": ("x", "nan", "-0.1", "1.1"),
+    "iterations": ("-1", "1,x", "1.5", "1,2,3,4,5,6,7,8,9,1,2,3,4,5,6,7,8"),
+    "seed": ("-1", "4294967296", "1.5", "x"),
+    "levels": ("0", "17", "x"),
+    "decoder_rounds": ("-1", "17", "x"),
+    "patch_size": ("0", "x", "9999"),
+    "stride": ("0", "-1", "x"),
+    "style_stride": ("0", "-1", "x"),
+    "match_every": ("0", "-1", "x", "4000000000"),
+    "rotations": ("-1", "7", "17", "x"),
+    "scales": ("-1", "17", "x"),
+    "layers": ("nope", "relu3_1,relu3_1", "relu3_1,relu5_4", ","),
+    "content_layer": ("nope", "relu5_4", "relu3_1,relu4_1"),
+    "style_loss": ("nope", "mrf:x", "mrf:-1", "mrf:nan", "mrf:1e39", "mrf,mrf", "mrf:0", ":1", ","),
+    "network": ("vgg99", "vgg19"),
+}
+"""Values of controls that no run can use; all that has choices takes none but these."""
+
+TOGETHER = [
+    ({"style_loss": "gram", "gram_layers": "nope"}, "gram_layers", "no layer 'nope'"),
+    ({"style_loss": "gram", "gram_layers": ","}, "gram_layers", "at least one layer"),
+    ({"gram_layers": "relu3_1"}, "gram_layers", "has no effect: the style loss gram is not used"),
+    ({"style_loss": "gram", "anchor": "0.5"}, "anchor", "has no effect"),
+    ({"color": "keep", "final_color": "0.5"}, "final_color", "has no effect"),
+    ({"iterations": "3,2", "levels": "1"}, "iterations", "2 numbers for 1 level"),
+    ({"iterations": "0", "decoder_rounds": "0"}, "iterations", "nothing would be painted"),
+    ({"iterations": "0", "style_loss": "gram"}, "iterations", "nothing would be painted"),
+    ({"size": "20000"}, "size", "more than 100 megapixels"),
+    ({"size": "9000", "style_scale": "2"}, "style_scale", "choose a smaller style_scale"),
+    ({"layers": "x" * 300}, "layers", "at most 200"),
+    ({"content_weight": 1}, "content_weight", "must be a text"),
+    ({"network": "vgg19"}, "network", "jaxmrf weights fetch vgg19"),
+    ({"trace": "/tmp/trace"}, None, "no control 'trace'"),
+    ({"output": "/tmp/out.png"}, None, "no control 'output'"),
+    ({"weights_file": "/tmp/x"}, None, "no control 'weights_file'"),
+]
+
+
+@pytest.mark.parametrize("control", form.controls(), ids=lambda control: control.name)
+def test_what_a_control_cannot_have_is_refused_beside_it(queue, control):
+    bad = BAD.get(control.name, ())
+    # The others are texts whose values go with those of another control, see `TOGETHER`.
+    assert bad or control.choices or control.name == "gram_layers"
+    for value in (*bad, *["nope"] * bool(control.choices)):
+        with pytest.raises(ConfigError) as refusal:
+            new_run(queue, **{control.name: value})
+        assert refusal.value.option == control.name, value
+        assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(("values", "control", "message"), TOGETHER)
+def test_what_does_not_go_together_is_refused_beside_the_control_that_mends_it(
+    queue, values, control, message
+):
+    with pytest.raises(ConfigError, match=re.escape(message)) as refusal:
+        new_run(queue, **values)
+    names = {control.name for control in form.controls()}
+    assert (refusal.value.option if refusal.value.option in names else None) == control
+
+
+@pytest.mark.parametrize("more", [{}, {"patch_size": "9"}, {"scales": "16"}])
+def test_the_smallest_size_that_is_named_is_the_smallest(queue, more):
+    with pytest.raises(ConfigError, match="the smallest size for these pictures is") as refusal:
+        new_run(queue, size="8", **more)
+    size = int(str(refusal.value).rpartition(" ")[2])
+    assert new_run(queue, size=str(size), **more).width <= size
+    with pytest.raises(ConfigError, match=f"these pictures is {size}") as refusal:
+        new_run(queue, size=str(size - 1), **more)
+
+
+@pytest.mark.parametrize("loss", ["mrf", "gram", "mrf:0,gram"])
+def test_weights_that_lack_a_layer_are_known_before_a_run(queue, loss):
+    """The layers are those of the weights that a run would take, not those of VGG-19."""
+    assert new_run(queue, style_loss=loss, content_layer="relu4_2").width == 512
+    with pytest.raises(ConfigError, match="no layer 'relu4_3'; it has relu1_1") as refusal:
+        new_run(queue, style_loss=loss, content_layer="relu4_3")
+    assert refusal.value.option == "content_layer"
+
+
+def test_damaged_weights_are_refused_beside_the_network_and_read_again_when_mended(queue, tmp_path):
+    file = tmp_path / "weights.safetensors"
+    queue._networks = Networks(file, shapes_of)
+    for damage in (None, b"words"):
+        if damage is not None:
+            file.write_bytes(damage)
+        with pytest.raises(ConfigError, match=r"cannot (read|use) the weights") as refusal:
+            new_run(queue)
+        assert refusal.value.option == "network"
+    shutil.copy(weights.find("vgg16"), file)
+    assert new_run(queue).width == 512
+
+
+VALUES = {
+    "size": ("1", "20", "48", "64", "200", "2500"),
+    "layers": ("relu1_1", "relu2_1 relu3_1", "relu3_1,relu4_1", "relu4_2,relu4_1", "relu5_1"),
+    "content_layer": ("relu1_2", "relu4_2", "relu4_3"),
+    "style_loss": ("mrf", "gram", "mrf:1,gram:0.2", "gram:1,mrf:0", "nope"),
+    "gram_layers": ("relu1_1", "relu4_2,relu2_1", "relu5_1"),
+    "iterations": ("0", "3", "0,0,4", "9,8,7,6,5", "2147483647"),
+    "levels": ("1", "2", "5", "16"),
+    "decoder_rounds": ("0", "1", "16"),
+    "patch_size": ("1", "3", "4", "11"),
+    "style_scale": ("0.1", "1", "3.7", "16"),
+    "rotations": ("0", "1", "6"),
+    "scales": ("0", "2", "16"),
+    "preset": ("paper", "reference", "quick", "fine"),
+    "pooling": ("average",),
+    "init": ("noise", "shuffle"),
+    "color": ("keep", "none", "histogram"),
+    "optimizer": ("adam",),
+}
+
+
+CHOSEN = {name: st.sampled_from(values) for name, values in VALUES.items()}
+
+
+@given(chosen=st.fixed_dictionaries({}, optional=CHOSEN))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_accepted_is_not_refused_by_the_run(queue, chosen):
+    """Goes the way of a run up to what is compiled, with the weights themselves."""
+    try:
+        run = new_run(queue, **chosen)
+    except ConfigError:
+        return
+    job = worker._job(queue._order(run, "run"))
+    shape = inputs.shape_of(job)
+    assert shape == (run.height, run.width)
+    record_of(job, LOADED.get("auto"), shape)
+    with pytest.MonkeyPatch.context() as patch:  # how much memory it takes is not known before
+        patch.setattr(memory, "fit", lambda network, plan, settings, *, budget: network)
+        styles = [image.shape_of(job.styles[0])]
+        planned = plan_run(shape, styles, job.config, LOADED.get("auto").network)
+    assert runs.product(*runs.level_costs(planned)) == run.cost > 0
+
+
+def test_a_run_that_is_refused_when_it_starts_names_the_control(queue):
+    run = submit(queue)
+    message = "3000×2000 pixels need about 20 GB of memory, 8 GB are there; try --size 1800"
+    queue._hear(end(run, "failed", message, "size"))
+    summary = queue.summary(run)
+    assert (summary["state"], summary["control"]) == ("failed", "size")
+
+
+@pytest.mark.parametrize(
+    ("error", "control"),
+    [
+        (ConfigError("too much memory", "size"), "size"),
+        (ConfigError("no option"), ""),
+        (ImageError("cannot read it"), ""),
+    ],
+)
+def test_the_process_that_computes_tells_which_control_can_mend_a_failure(
+    tmp_path, monkeypatch, error, control
+):
+    told = []
+    computing = worker.Worker(worker.Inbox(), told.append, None, "auto")
+
+    def fail(message):
+        raise error
+
+    monkeypatch.setattr(computing, "_paint", fail)
+    computing._run({"id": "a", "output": str(tmp_path / "out.png")})
+    assert told == [end(argparse.Namespace(id="a"), "failed", str(error), control)]
+
+
+# What is compiled
+
+
+@pytest.fixture
+def compilation():
+    made = Compilation()
+    yield made
+    jax.monitoring.unregister_event_duration_listener(made._hear_duration)
+    jax.monitoring.unregister_event_listener(made._hear)
+
+
+def test_jax_tells_what_is_being_compiled(compilation):
+    seen = []
+
+    def hear(event, **more):
+        if event == "/jax/compilation_cache/compile_requests_use_cache":
+            seen.append(compilation.ongoing())
+
+    jax.monitoring.register_event_listener(hear)
+    try:
+        compilation.expect("kind")
+        jax.jit(lambda number: number * 7.25 - 3.125)(2.0)
+    finally:
+        jax.monitoring.unregister_event_listener(hear)
+    assert seen[0].ready_in is None
+    assert compilation.ongoing() is None
+    assert compilation.seconds > 0
+
+
+def compile_one(compilation, name, seconds, *, read=False):
+    compilation._hear_duration(LOWERED, 0.1, fun_name=name)
+    ongoing = compilation.ongoing()
+    if read:
+        compilation._hear(READ)
+    compilation._hear_duration(COMPILED, seconds, fun_name=name)
+    return ongoing.ready_in
+
+
+def test_how_long_compiling_takes_is_known_from_earlier_runs_of_the_kind(compilation, monkeypatch):
+    monkeypatch.setattr("jaxmrf.machine.compilation.time.monotonic", lambda: 100.0)
+    for kind in ("gram", "mrf"):
+        compilation.expect(kind)
+        assert compile_one(compilation, "prepare", 4.0) is None
+        assert compile_one(compilation, "decode", 6.0) is None
+    compilation.expect("mrf")
+    assert compile_one(compilation, "prepare", 0.2, read=True) == 10.0
+    assert compile_one(compilation, "decode", 7.0) == 6.0
+    compilation.expect("mrf")
+    assert compile_one(compilation, "prepare", 4.0) == 11.0  # what was read says nothing
+    assert compilation.expect(None) == "mrf"
+    assert compile_one(compilation, "prepare", 4.0) is None
+    assert compilation.seconds == pytest.approx(4 + 6 + 4 + 6 + 0.2 + 7 + 4 + 4)
+
+
+def test_compiling_that_takes_longer_than_usual_has_no_end_that_is_known(compilation, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("jaxmrf.machine.compilation.time.monotonic", lambda: now[0])
+    compilation.expect("kind")
+    compile_one(compilation, "steps", 5.0)
+    compilation.expect("kind")
+    compilation._hear_duration(LOWERED, 0.1, fun_name="steps")
+    now[0] = 103.0
+    assert compilation.ongoing() == Ongoing(3.0, 2.0)
+    now[0] = 106.0
+    assert compilation.ongoing() == Ongoing(6.0, None)
+
+
+def test_what_another_thread_compiles_is_not_told(compilation):
+    thread = threading.Thread(target=compilation._hear_duration, args=(LOWERED, 0.1))
+    thread.start()
+    thread.join()
+    assert compilation.ongoing() is None
+
+
+def test_a_run_that_waits_for_programs_is_told(monkeypatch):
+    told = []
+    computing = worker.Worker(worker.Inbox(), told.append, None, "auto")
+    ongoing = [Ongoing(9.0, 4.0)]
+    monkeypatch.setattr(computing._compilation, "ongoing", lambda: ongoing[0])
+    computing.tell_of_compiling()
+    assert not told  # nobody waits
+    computing._waiting = "a"
+    computing.tell_of_compiling()
+    assert told == [{"told": "compiling", "id": "a", "ready_in": 4.0}]
+    ongoing[0] = Ongoing(0.1, 4.0)
+    computing.tell_of_compiling()
+    ongoing[0] = None
+    computing.tell_of_compiling()
+    assert len(told) == 1
+
+
+def test_compiling_is_kept_until_the_run_goes_on(queue):
+    run = submit(queue)
+    queue._hear({"told": "compiling", "id": run.id, "ready_in": 7.0})
+    summary = queue.summary(run)
+    assert (summary["compiling"], summary["ready_in"]) == (True, 7.0)
+    queue._hear(progress(run))
+    summary = queue.summary(run)
+    assert (summary["compiling"], summary["ready_in"]) == (False, None)
+    queue._hear({"told": "compiling", "id": run.id, "ready_in": None})
+    queue._hear(end(run, "finished"))
+    assert not queue.summary(run)["compiling"]
 
 
 # Pictures and disk

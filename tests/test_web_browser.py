@@ -7,6 +7,7 @@ makes the pictures of docs/web.md again.
 import contextlib
 import io
 import os
+import re
 import shutil
 import time
 from importlib import resources
@@ -225,7 +226,7 @@ def test_a_reload_changes_nothing(browse, paths):
     page.until(lambda: page.progress() > 0)
     before = page.progress()
     page.driver.refresh()
-    page.until(lambda: page.state().startswith("level 1/1"))
+    page.until(lambda: page.state().startswith("level 1 of 1"))
     assert page.progress() >= before
     assert page.one("#control-size").get_attribute("value") == "128"
     assert "content.png" in page.text("note-content")
@@ -297,6 +298,60 @@ def test_errors_are_beside_their_control(browse, paths, tmp_path):
     assert "Side of a patch" not in page.text("control-patch_size-help")
     page.set(patch_size="3")
     assert "Side of a patch" in page.text("control-patch_size-help")
+    assert not page.all("[aria-invalid]")
+
+
+def test_what_the_weights_lack_is_told_before_the_run(browse, paths):
+    page = browse()
+    page.choose(paths)
+    page.set(size="64", style_loss="nope")
+    page.until(lambda: page.all("#control-style_loss[aria-invalid=true]"))
+    assert "no style loss 'nope'; choose from mrf, gram" in page.text("control-style_loss-help")
+    page.set(style_loss="mrf", content_layer="relu5_4")
+    page.until(lambda: page.all("#control-content_layer[aria-invalid=true]"))
+    assert not page.all("#control-style_loss[aria-invalid]")
+    page.one("#start").click()
+    page.until(lambda: page.script("return document.activeElement.id") == "control-content_layer")
+    assert "it has relu1_1" in page.text("control-content_layer-help")
+    assert not page.all(".card")
+
+
+def test_a_run_is_compiling_until_it_paints_and_times_have_words(browse, paths):
+    page = browse()
+    page.choose(paths)
+    page.script(
+        "window.states = []; new MutationObserver(() => window.states.push("
+        "document.getElementById('state').textContent)).observe("
+        "document.getElementById('state'), {childList: true, characterData: true, subtree: true})"
+    )
+    # What takes longest to compile: its evaluations are unrolled.
+    page.start(size="96", levels="1", iterations="30", line_search="zoom", scales="1")
+    finished = page.ends()
+    states = page.script("return window.states")
+    compiling = [number for number, state in enumerate(states) if "compiling" in state]
+    painting = [number for number, state in enumerate(states) if "iteration" in state]
+    assert compiling
+    assert painting
+    assert compiling[0] < painting[0]
+    assert re.fullmatch(r"finished in \d+ (seconds?|minutes?)", finished)
+    for state in states:
+        assert re.fullmatch(
+            r"waiting, next in line.*|starting|(level 1 of 1, )?compiling(, ready in .*)?|"
+            r"level 1 of 1, (matching and painting|iteration \d+ of 30)"
+            r"(, (a few seconds|about \d+ seconds|less than a minute|about .* minutes?) left)?|"
+            r"finished in .*",
+            state,
+        ), state
+
+
+def test_a_run_that_is_refused_while_it_starts_is_told_beside_its_control(browse, paths):
+    page = browse()
+    page.choose(paths)
+    page.start(size="64", iterations="2", memory="0.001")
+    assert page.ends().startswith("failed")
+    page.until(lambda: page.all("#control-size[aria-invalid=true]"))
+    assert "GB of memory" in page.text("control-size-help")
+    page.set(size="65")
     assert not page.all("[aria-invalid]")
 
 
@@ -457,7 +512,7 @@ def test_a_hidden_page_goes_on_in_its_title(browse, paths):
 def test_what_was_not_painted_is_not_shown_as_a_picture(browse, paths, server):
     page = browse()
     page.choose(paths)
-    page.start(size="64", content_layer="relu5_4", iterations="2")
+    page.start(size="64", style_weight="1e38", decoder_rounds="0", iterations="2")
     assert page.ends().startswith("failed")
     assert "Nothing was painted" in page.text("empty")
     assert not page.one("#canvas").is_displayed()

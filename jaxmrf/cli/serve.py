@@ -17,6 +17,7 @@ from jaxmrf.cli.arguments import Device, WeightsFile
 from jaxmrf.cli.terminal import say, user_errors
 from jaxmrf.errors import AddressError, ConfigError, FolderError, MissingExtraError
 from jaxmrf.web import addresses
+from jaxmrf.web.messages import Setup
 
 LOOPBACK = "127.0.0.1"
 PORT = 8262
@@ -53,11 +54,11 @@ def command(
 
             token = secrets.token_urlsafe(24)
             address = _url(host, listening.getsockname()[1], token)
-            worker_options = {
+            setup: Setup = {
                 "weights": None if weights_file is None else str(weights_file.resolve()),
                 "device": None if device == "auto" else device,
             }
-            site = server.Site(host, listening, place, int(disk * 1e9), token, worker_options)
+            site = server.Site(host, listening, place, int(disk * 1e9), token, setup)
             say(f"pictures and runs are kept in {place}")
             print(f"open {address}", flush=True)
             if open_browser:

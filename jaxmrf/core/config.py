@@ -24,6 +24,9 @@ Effort = Literal["quick", "default", "fine"]
 LARGEST = 3.4e38
 """No setting is above it: single precision has no larger numbers."""
 
+MAX_LEVELS = 16
+"""Pyramid levels of a run."""
+
 Shape = tuple[int, ...]
 """(height, width) of a picture or of a layer, such as ``array.shape[:2]``."""
 
@@ -274,6 +277,7 @@ class Config:
         "Match every",
         acts_on={"patches"},
         minimum=1,
+        maximum=1_000_000,
     )
     metric: Metric = _setting(
         "cosine",
@@ -327,7 +331,7 @@ class Config:
         maximum=16,
     )
     levels: int | None = _setting(
-        None, "Pyramid levels.", "Optimization", "Pyramid levels", minimum=1, maximum=16
+        None, "Pyramid levels.", "Optimization", "Pyramid levels", minimum=1, maximum=MAX_LEVELS
     )
     coarsest: int = _setting(64, minimum=1)
     iterations: tuple[int, ...] = _setting(

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 from jaxtyping import Array, Float
 
 from jaxmrf.core import decoder
-from jaxmrf.core.config import EFFORTS, Config, Metric, Preconditioner
+from jaxmrf.core.config import EFFORTS, MAX_LEVELS, Config, Metric, Preconditioner
 from jaxmrf.core.features import Network
 from jaxmrf.errors import ConfigError
 
@@ -257,6 +257,6 @@ def scheduled(config: Config, *, decoded: bool) -> Config:
     effort = EFFORTS[config.effort]
     if not decoded:
         return dataclasses.replace(config, iterations=config.iterations or effort.alone)
-    levels = config.levels or max(effort.levels, len(config.iterations))
+    levels = config.levels or min(max(effort.levels, len(config.iterations)), MAX_LEVELS)
     iterations = config.iterations or (*[0] * (levels - 1), effort.iterations)
     return dataclasses.replace(config, levels=levels, iterations=iterations)

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from jaxmrf.errors import ConfigError, ImageError
+from jaxmrf.errors import ConfigError
 from jaxmrf.files import decode
 from jaxmrf.web import form, reader, uploads
 from jaxmrf.web.queue import Queue, QueueError
@@ -50,7 +50,7 @@ EXAMPLES = {
     "vangogh-church-at-auvers-1890.jpg": "style",
     "vangogh-langlois-bridge-1888.jpg": "style",
 }
-"""Pictures that come along (docs/images, see NOTICE), and which of the two they are."""
+"""Example pictures (docs/images, see NOTICE), and which of the two they are."""
 
 _STATIC = {
     "/": ("index.html", "text/html; charset=utf-8"),
@@ -116,7 +116,6 @@ def make_app(
     handlers: dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {
         HTTPException: _http_error,
         ConfigError: page.settings_error,
-        ImageError: page.settings_error,
         UploadError: _refusal,
         QueueError: _refusal,
         ClientDisconnect: _gone,
@@ -179,11 +178,12 @@ class _Page:
         return _file(upload.view, "image/jpeg", lasting=True)
 
     async def prepare(self, request: Request) -> Response:
-        self._queue.prepare(*await self._wanted(request))
+        self._queue.prepare(await self._new_run(request))
         return Response(status_code=202)
 
     async def submit(self, request: Request) -> Response:
-        run = self._queue.submit(*await self._wanted(request))
+        run = await self._new_run(request)
+        self._queue.submit(run)
         return JSONResponse(self._queue.summary(run), 201)
 
     async def run(self, request: Request) -> Response:
@@ -227,12 +227,10 @@ class _Page:
             raise HTTPException(503, "too many pages are open")
         return StreamingResponse(self._stream(), media_type="text/event-stream")
 
-    async def settings_error(self, request: Request, error: Exception) -> Response:
-        message = str(error)
-        control = getattr(error, "control", None) or form.concerned(self._controls, message)
-        if control is None and isinstance(error, ImageError):
-            control = "size"
-        return JSONResponse({"message": message, "control": control}, 422)
+    async def settings_error(self, request: Request, error: ConfigError) -> Response:
+        names = {control.name for control in self._controls}
+        control = error.option if error.option in names else None
+        return JSONResponse({"message": str(error), "control": control}, 422)
 
     async def _stream(self) -> AsyncIterator[str]:
         """Yields all runs, then each that changes; what comes too fast is told once."""
@@ -256,8 +254,8 @@ class _Page:
             self._streams -= 1
             self._queue.leave(listener)
 
-    async def _wanted(self, request: Request) -> tuple[dict[str, object], Upload, Upload]:
-        """Returns options, photograph and painting that a request names."""
+    async def _new_run(self, request: Request) -> Run:
+        """Returns the run of the options, photograph and painting that a request names."""
         body = await _json_body(request)
         chosen = {}
         for name, kind in (("content", "photograph"), ("style", "painting")):
@@ -272,7 +270,10 @@ class _Page:
         options = body.get("options", {})
         if not isinstance(options, dict):
             raise HTTPException(422, "options must be an object")
-        return options, chosen["content"], chosen["style"]
+        # Reading weights and following the network's layers takes up to a second.
+        return await asyncio.to_thread(
+            self._queue.new_run, options, chosen["content"], chosen["style"]
+        )
 
     def _run(self, request: Request) -> Run:
         run = self._queue.runs.get(request.path_params["id"])

@@ -1,102 +1,82 @@
-"""What can be said of a run before its turn: whether its network is here and its patches fit."""
+"""What a run would be refused for, found before its turn and without compiling."""
 
-import os
-from pathlib import Path
+import bisect
+import dataclasses
+from collections.abc import Mapping
 
-from jaxmrf.core import pyramid
-from jaxmrf.core.config import Config
-from jaxmrf.core.run import plan
-from jaxmrf.core.settings import rounds_with_decoder
-from jaxmrf.errors import ConfigError, WeightsError
-from jaxmrf.networks import architectures, weights
-from jaxmrf.web.form import ControlError
+from jaxmrf.core.config import Config, Shape
+from jaxmrf.core.features import Network
+from jaxmrf.core.run.plan import make_plan
+from jaxmrf.errors import ConfigError, ImageError
+from jaxmrf.files import image
+from jaxmrf.jobs import options
+from jaxmrf.jobs.job import Job
+from jaxmrf.planning import Planned, resolved, result_shape
 
 LARGEST_TRIED = 4096
 """Sizes up to this are looked through for one that fits."""
 
-_LAYERS = {
-    name.replace("conv", "relu"): int(name[4]) for name in architectures.convolution_names("vgg19")
-}  # those of VGG-16 are among them
-"""Block of the network that each layer is in, from 1."""
 
+def planned(
+    values: Mapping[str, str], job: Job, network: Network, content: Shape, style: Shape
+) -> Planned:
+    """Returns what a run would be computed with, resolved as the run itself does it.
 
-def check_network(name: str, weights_file: str | None) -> None:
-    """Checks that there are weights of a network.
-
-    Args:
-      name: as the command line has it.
-      weights_file: weights in place of all others; what is in them is not looked at.
-
-    Raises:
-      ControlError: if there are none.
-    """
-    if weights_file is not None or os.environ.get(weights.ENVIRONMENT):
-        return
-    try:
-        path = weights.find(name)
-    except WeightsError as error:
-        raise ControlError(str(error), "network") from None
-    if not Path(path).exists():
-        raise ControlError(f"the weights {path} are not here", "network")
-
-
-def check_iterations(config: Config, shape: tuple[int, int]) -> None:
-    """Checks that iterations and levels go together, as if the network had a decoder.
+    Only the memory that it takes is not looked into: that is known once it is compiled.
 
     Args:
-      config: settings.
-      shape: (height, width) of the result.
-
-    Raises:
-      ControlError: if they do not.
-    """
-    try:
-        plan.check_iterations(config, shape, rounds=rounds_with_decoder(config))
-    except ConfigError as error:
-        raise ControlError(str(error), "iterations") from None
-
-
-def check_fit(config: Config, content: tuple[int, int], style: tuple[int, int]) -> None:
-    """Checks that the layers exist, and that a patch fits on the finest level.
-
-    By arithmetic, since a trace of the network would take the device that the process
-    that computes needs. Copies of the style that are rotated or made smaller are not
-    looked at: the run itself will tell.
-
-    Args:
-      config: settings.
+      values: options that were chosen.
+      job: what they describe.
+      network: the network; shapes in the place of its parameters will do.
       content: (height, width) of the photograph.
       style: (height, width) of the painting.
 
     Raises:
-      ControlError: if one does not.
+      ConfigError: if the run would be refused; its `option` says what can mend it.
     """
-    for control, names in (
-        ("layers", config.layers),
-        ("content_layer", (config.content_layer,)),
-    ):
-        for name in names:
-            if name not in _LAYERS:
-                raise ControlError(
-                    f"there is no layer {name!r}; they go from relu1_1 to relu5_4", control
-                )
-    if "mrf" not in config.style_losses() or _fits(config, config.size, content, style):
-        return
+    options.check_effect(values, job)
+    try:
+        image.check_size(job.output, result_shape(content, job.config))
+    except ImageError as error:
+        raise ConfigError(str(error), "size") from None
+    try:
+        return _planned(job.config, network, content, style)
+    except ConfigError as error:
+        if error.option != "size":
+            raise
+    raise _too_small(job.config, network, content, style)
+
+
+def _planned(config: Config, network: Network, content: Shape, style: Shape) -> Planned:
+    shape = result_shape(content, config)
+    network, settings = resolved(config, network, shape)
+    return Planned(network, settings, make_plan(shape, [style], network, settings))
+
+
+def _too_small(config: Config, network: Network, content: Shape, style: Shape) -> ConfigError:
+    """Returns the error of a size at which no patch fits: it names what does."""
+    finest = dataclasses.replace(config, levels=1, iterations=())
+
+    def fits(size: int, style_scale: float = config.style_scale) -> bool:
+        tried = dataclasses.replace(finest, size=size, style_scale=style_scale)
+        try:
+            _planned(tried, network, content, style)
+        except ConfigError as error:
+            return error.option != "size"
+        return True
+
+    if config.style_scale < 1 and fits(config.size, 1.0):
+        return ConfigError(
+            f"style_scale is {config.style_scale}: not even one patch fits on the painting then",
+            "style_scale",
+        )
     sizes = range(config.size + 1, LARGEST_TRIED + 1)
-    smallest = next((size for size in sizes if _fits(config, size, content, style)), None)
-    if smallest is None:
-        raise ControlError(
+    place = bisect.bisect_left(sizes, True, key=fits)
+    if place == len(sizes):
+        return ConfigError(
             f"not even one patch of {config.patch_size} features fits on these pictures",
             "patch_size",
         )
-    raise ControlError(
-        f"not even one patch fits; the smallest size for these pictures is {smallest}", "size"
+    return ConfigError(
+        f"not even one patch fits; the smallest size for these pictures is {sizes[place]}", "size"
     )
-
-
-def _fits(config: Config, size: int, content: tuple[int, int], style: tuple[int, int]) -> bool:
-    """Whether a patch of every layer fits on the result and on the style of it."""
-    shape = pyramid.fit(*content, size)
-    longest = max(1, round(max(shape) * config.style_scale))
-    least = min(*shape, *pyramid.fit(*style, longest))
-    return all(least // 2 ** (_LAYERS[layer] - 1) >= config.patch_size for layer in config.layers)

@@ -23,18 +23,6 @@ MAX_TEXT = 200
 """Characters of a value."""
 
 
-class ControlError(ConfigError):
-    """A value that cannot be used, with the control that can mend it.
-
-    Attributes:
-      control: its name.
-    """
-
-    def __init__(self, message: str, control: str) -> None:
-        super().__init__(message)
-        self.control = control
-
-
 @dataclasses.dataclass(frozen=True)
 class Control:
     """One control of the page.
@@ -108,20 +96,13 @@ def accept(controls: Sequence[Control], values: Mapping[str, object]) -> dict[st
         if name not in known:
             raise ConfigError(f"there is no control {str(name)[:MAX_TEXT]!r}")
         if not isinstance(value, str) or len(value) > MAX_TEXT:
-            raise ConfigError(f"{name} must be a text of at most {MAX_TEXT} characters")
+            raise ConfigError(f"{name} must be a text of at most {MAX_TEXT} characters", name)
         choices = known[name].choices
         if value and choices and value not in choices:
-            raise ConfigError(f"{name} is {value!r}; choose from {', '.join(choices)}")
+            raise ConfigError(f"{name} is {value!r}; choose from {', '.join(choices)}", name)
         if value.strip():
             accepted[name] = value.strip()
     return accepted
-
-
-def concerned(controls: Sequence[Control], message: str) -> str | None:
-    """Returns the control that an error message is about, None if it names none."""
-    words = re.findall(r"\w+", message)
-    names = {control.name for control in controls}
-    return next((word for word in words[:1] if word in names), None)
 
 
 def file_names(content: str, style: str, *, same: bool = False) -> tuple[str, str]:

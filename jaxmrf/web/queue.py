@@ -10,14 +10,15 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
-from jaxmrf.files import image
+from jaxmrf.errors import ConfigError, WeightsError
 from jaxmrf.jobs import options
-from jaxmrf.planning import result_shape
 from jaxmrf.web import checks, form, runs
+from jaxmrf.web.messages import Cancel, Order, Progress, Setup, Told
+from jaxmrf.web.networks import Networks, shapes_of
 from jaxmrf.web.runs import Archive, FileName, Run, State
 from jaxmrf.web.uploads import Pictures, Upload
 
@@ -75,7 +76,7 @@ class Queue:
       archive: where runs are kept.
       pictures: what they are made of.
       controls: of the page.
-      worker_options: ``weights`` and ``device`` of the process that computes.
+      setup: weights and device of the process that computes.
     """
 
     def __init__(
@@ -83,10 +84,12 @@ class Queue:
         archive: Archive,
         pictures: Pictures,
         controls: Sequence[form.Control],
-        worker_options: Mapping[str, str | None],
+        setup: Setup,
     ) -> None:
         self._archive, self._pictures, self._controls = archive, pictures, controls
-        self._worker_options = dict(worker_options)
+        self._setup = setup
+        weights_file = None if setup["weights"] is None else Path(setup["weights"])
+        self._networks = Networks(weights_file, shapes_of)
         pictures.used = self._used
         self._process: asyncio.subprocess.Process | None = None
         self._active: list[Run] = []
@@ -105,17 +108,13 @@ class Queue:
         """Returns the path of a file of a run."""
         return self._archive.file(run, name)
 
-    def submit(self, values: Mapping[str, object], content: Upload, style: Upload) -> Run:
-        """Puts a run in line.
+    def submit(self, run: Run) -> None:
+        """Puts a run from `new_run` in line.
 
         Raises:
-          ConfigError: if an option cannot be used.
-          ImageError: if the result would be too large.
           QueueError: if the queue is full.
           UploadError: if the disk is.
         """
-        accepted = form.accept(self._controls, values)
-        run = self._new_run(accepted, content, style)
         if sum(other.state == "waiting" for other in self.runs.values()) >= MAX_WAITING:
             raise QueueError(429, f"{MAX_WAITING} runs are waiting already; cancel some of them")
         if len(self.runs) >= MAX_KEPT:
@@ -128,18 +127,11 @@ class Queue:
         self._changed(run)
         self._dispatch()
         self._retell()
-        return run
 
-    def prepare(self, values: Mapping[str, object], content: Upload, style: Upload) -> None:
-        """Compiles, while nothing else is to do, what such a run would start with.
-
-        Raises:
-          ConfigError: if an option cannot be used.
-          ImageError: if the result would be too large.
-        """
-        run = self._new_run(form.accept(self._controls, values), content, style)
+    def prepare(self, run: Run) -> None:
+        """Compiles, while nothing else is to do, what a run from `new_run` would start with."""
         if not self._active:
-            self._send({"do": "prepare", **self._order(run)})
+            self._send(self._order(run, "prepare"))
 
     def cancel(self, run: Run) -> None:
         """Takes a run out of the line, or stops it; what is painted is kept."""
@@ -203,8 +195,8 @@ class Queue:
                     stdout=subprocess.PIPE,
                     start_new_session=True,  # Ctrl-C is for the server
                 )
-                self._send(self._worker_options)
-                self._warm_up()
+                self._send(self._setup)
+                await self._warm_up()
                 self._dispatch()
                 if process.stdout is not None:
                     async for line in process.stdout:
@@ -219,17 +211,30 @@ class Queue:
                 run.attempts -= 1
                 self._changed(run, save=True)
 
-    def _new_run(self, accepted: dict[str, str], content: Upload, style: Upload) -> Run:
+    def new_run(self, values: Mapping[str, object], content: Upload, style: Upload) -> Run:
+        """Returns a run that would not be refused; for any thread.
+
+        Args:
+          values: options that a client chose.
+          content: the photograph.
+          style: the painting.
+
+        Raises:
+          ConfigError: if it would be refused; its `option` says what can mend it.
+        """
+        accepted = form.accept(self._controls, values)
         names = {name: value for name, value in accepted.items() if name != "network"}
-        files = {"content": content.path, "style": style.path, "output": "out.png"}
+        files = {"content": content.path, "style": style.path, "output": form.OUTPUT}
         job = options.job(names | files)
-        shape = result_shape((content.height, content.width), job.config)
-        image.check_size(job.output, shape)
-        checks.check_network(accepted.get("network", "auto"), self._worker_options["weights"])
-        checks.check_iterations(job.config, shape)
-        checks.check_fit(job.config, (content.height, content.width), (style.height, style.width))
+        try:
+            network = self._networks.get(accepted.get("network", "auto"))
+        except WeightsError as error:
+            raise ConfigError(str(error), "network") from None
+        sizes = ((picture.height, picture.width) for picture in (content, style))
+        planned = checks.planned(names, job, network, *sizes)
+        height, width = planned.plan.shapes[-1]
         titles = form.file_names(content.title, style.title, same=content.id == style.id)
-        more = [f"--{name}={value}" for name, value in self._worker_options.items() if value]
+        more = [f"--{name}={value}" for name, value in self._setup.items() if value]
         return Run(
             id=runs.new_id(),
             created=time.time(),
@@ -239,16 +244,17 @@ class Queue:
             style_title=titles[1],
             values=accepted,
             command=form.command_line(accepted, *titles, more),
-            width=shape[1],
-            height=shape[0],
-            cost=runs.total_cost(shape, job.config),
-            quick=max(shape) <= runs.QUICK_SIDE,
+            width=width,
+            height=height,
+            cost=runs.product(*runs.level_costs(planned)),
+            quick=max(width, height) <= runs.QUICK_SIDE,
         )
 
-    def _order(self, run: Run) -> dict[str, Any]:
+    def _order(self, run: Run, what: Literal["quick", "run", "prepare"]) -> Order:
         """Returns what the process that computes has to know of a run."""
         content, style = self._pictures.find(run.content), self._pictures.find(run.style)
         return {
+            "do": what,
             "id": run.id,
             "values": run.values,
             "content": str(content.path) if content else "",
@@ -258,13 +264,13 @@ class Queue:
             "preview": str(self.file(run, "preview.jpg")),
         }
 
-    def _warm_up(self) -> None:
+    async def _warm_up(self) -> None:
         """Lets the process load the network and start what takes long the first time."""
         examples = self._pictures.examples()
         if len(examples) > 1:
-            self._send(
-                {"do": "prepare", **self._order(self._new_run({}, examples[0], examples[-1]))}
-            )
+            with contextlib.suppress(ConfigError):  # the weights may be missing
+                run = await asyncio.to_thread(self.new_run, {}, examples[0], examples[-1])
+                self.prepare(run)
 
     def _dispatch(self) -> None:
         """Hands over the next run if it is its turn."""
@@ -278,29 +284,33 @@ class Queue:
         run.attempts += 1
         self._active.append(run)
         self._changed(run, save=True)
-        self._send({"do": "quick" if run.quick else "run", **self._order(run)})
+        self._send(self._order(run, "quick" if run.quick else "run"))
 
-    def _hear(self, told: dict[str, Any]) -> None:
+    def _hear(self, told: Told) -> None:
         """Takes in a message of the process that computes."""
         run = self.runs.get(told["id"])
         if run is None:
             return
-        if told["told"] == "end":
-            self._end(run, told["state"], told["message"])
-        elif told["told"] == "advice":
-            run.advice = told["text"]
-        elif told["told"] == "paused":
-            run.state = "paused"
-            self._be_patient(run)
-        elif told["told"] == "resumed":
-            run.state = "running"
-            if run.id in self._stopping:
-                self._lose_patience(run)
-        else:
-            self._advance(run, told)
-            if time.monotonic() < self._retold + RETELL_SECONDS:
-                self._changed(run)
-                return
+        match told:
+            case {"told": "progress"}:
+                self._advance(run, told)
+                if time.monotonic() < self._retold + RETELL_SECONDS:
+                    self._changed(run)
+                    return
+            case {"told": "compiling"}:
+                run.compiling, run.ready_in = True, told["ready_in"]
+            case {"told": "advice"}:
+                run.advice = told["text"]
+            case {"told": "paused"}:
+                run.state = "paused"
+                self._be_patient(run)
+            case {"told": "resumed"}:
+                run.state = "running"
+                if run.id in self._stopping:
+                    self._lose_patience(run)
+            case {"told": "end"}:
+                run.control = told["control"]
+                self._end(run, told["state"], told["message"])
         self._changed(run)
         self._retell()
 
@@ -322,12 +332,12 @@ class Queue:
             timer.cancel()
             self._stopping[run.id] = None
 
-    def _advance(self, run: Run, told: dict[str, Any]) -> None:
-        if told["level"] != run.level:
+    def _advance(self, run: Run, told: Progress) -> None:
+        if told["position"]["level"] != run.level:
             run.level_starts.append(run.all_iterations)
-        names = ("level", "levels", "iteration", "iterations", "picture", "seconds", "done", "left")
-        for name in (*names, "rate"):
-            setattr(run, name, told[name])
+        for name, value in told["position"].items():
+            setattr(run, name, value)
+        run.compiling, run.ready_in = False, None
         if told["energy"] is not None:
             run.all_iterations += 1
             run.add_point(run.all_iterations, told["energy"])
@@ -335,6 +345,7 @@ class Queue:
     def _end(self, run: Run, state: State, message: str) -> None:
         """Notes that a run has ended, and lets the next one begin."""
         run.state, run.message, run.left, run.finished = state, message, None, time.time()
+        run.compiling, run.ready_in = False, None
         if run in self._active:
             self._active.remove(run)
         self._be_patient(run)
@@ -370,7 +381,7 @@ class Queue:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 
-    def _send(self, message: Mapping[str, Any]) -> None:
+    def _send(self, message: Setup | Order | Cancel) -> None:
         stdin = None if self._process is None else self._process.stdin
         if stdin is not None and not stdin.is_closing():
             stdin.write(json.dumps(message).encode() + b"\n")

@@ -11,10 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from jaxmrf.core import pyramid
-from jaxmrf.core.config import Config, Shape
-from jaxmrf.core.settings import scheduled
 from jaxmrf.files import atomic
+from jaxmrf.planning import Planned
 
 FileName = Literal["out.png", "preview.jpg", "thumbnail.jpg"]
 State = Literal[
@@ -58,6 +56,7 @@ class Run:
       quick: whether it goes before others.
       state: where it is.
       message: what went wrong, for people.
+      control: name of the control that can mend it; "" if none can.
       attempts: how often it was started.
       level: pyramid level it is at, from 1; 0 before the first.
       levels: number of pyramid levels.
@@ -67,6 +66,8 @@ class Run:
       done: part of the cost that is done, 0 to 1.
       seconds: time it has computed.
       left: seconds until it ends, None if not known.
+      compiling: whether it waits for programs that are being compiled.
+      ready_in: seconds until they are, None if not known.
       rate: seconds per unit of cost of its iterations, without what is compiled before
         them; None if not known.
       picture: number of the latest preview; 0 without one.
@@ -90,6 +91,7 @@ class Run:
     quick: bool
     state: State = "waiting"
     message: str = ""
+    control: str = ""
     attempts: int = 0
     level: int = 0
     levels: int = 0
@@ -99,6 +101,8 @@ class Run:
     done: float = 0.0
     seconds: float = 0.0
     left: float | None = None
+    compiling: bool = False
+    ready_in: float | None = None
     rate: float | None = None
     picture: int = 0
     level_starts: list[int] = dataclasses.field(default_factory=list)
@@ -116,7 +120,7 @@ class Run:
         fresh = {field.name: field for field in dataclasses.fields(self)}
         for name in (
             *("level", "levels", "iteration", "iterations", "all_iterations"),
-            *("done", "seconds", "left", "rate", "picture"),
+            *("done", "seconds", "left", "compiling", "ready_in", "rate", "picture"),
         ):
             setattr(self, name, fresh[name].default)
         self.level_starts, self.curve = [], []
@@ -203,23 +207,12 @@ def new_id() -> str:
     return secrets.token_urlsafe(12)
 
 
-def level_costs(shapes: Iterable[Shape], config: Config) -> list[float]:
-    """Returns the cost of one round or iteration of each level."""
-    copies = (2 * config.rotations + 1) * (2 * config.scales + 1)
-    return [math.prod(shape) * copies for shape in shapes]
-
-
-def total_cost(shape: Shape, config: Config) -> float:
-    """Returns the cost of a run of (height, width) `shape`."""
-    config = scheduled(config, decoded=config.decoder_rounds > 0)
-    levels = pyramid.level_count(shape, config)
-    costs = level_costs(pyramid.level_shapes(shape, levels), config)
-    return product(costs, steps(config.iterations_per_level(levels), config))
-
-
-def steps(iterations: Sequence[int], config: Config) -> list[int]:
-    """Returns what each level takes: the rounds of its decoder, then its iterations."""
-    return [config.decoder_rounds + count for count in iterations]
+def level_costs(planned: Planned) -> tuple[list[float], list[int]]:
+    """Returns the cost of a round or an iteration of each level, and how many it has of both."""
+    plan, settings = planned.plan, planned.settings
+    copies = (2 * settings.copies.rotations + 1) * (2 * settings.copies.scales + 1)
+    costs = [float(math.prod(shape) * copies) for shape in plan.shapes]
+    return costs, [settings.rounds + count for count in plan.iterations]
 
 
 def product(costs: Sequence[float], counts: Sequence[int]) -> float:

@@ -6,7 +6,6 @@ import dataclasses
 import shutil
 import socket
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 
@@ -14,6 +13,7 @@ import uvicorn
 
 from jaxmrf.web import addresses, form, security
 from jaxmrf.web.app import example_paths, make_app
+from jaxmrf.web.messages import Setup
 from jaxmrf.web.queue import Queue
 from jaxmrf.web.reader import Reader
 from jaxmrf.web.runs import Archive
@@ -36,7 +36,7 @@ class Site:
       folder: where pictures and runs are kept.
       disk: bytes that they may take.
       token: of the printed URL.
-      worker_options: ``weights`` and ``device`` of the process that computes, None at default.
+      setup: weights and device of the process that computes.
     """
 
     host: str
@@ -44,7 +44,7 @@ class Site:
     folder: Path
     disk: int
     token: str
-    worker_options: Mapping[str, str | None]
+    setup: Setup
 
 
 def serve(site: Site) -> None:
@@ -53,7 +53,7 @@ def serve(site: Site) -> None:
     room = _Room(site.folder, site.disk)
     closing = asyncio.Event()
     store = Pictures(site.folder / "pictures", room, Reader(), example_paths())
-    queue = Queue(Archive(site.folder / "runs"), store, controls, site.worker_options)
+    queue = Queue(Archive(site.folder / "runs"), store, controls, site.setup)
     guarded = security.Guard(
         make_app(store, queue, controls, closing),
         port=site.listening.getsockname()[1],

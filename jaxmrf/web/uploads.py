@@ -74,7 +74,7 @@ class Upload:
       view: smaller rendition for the page.
       width: pixels.
       height: pixels.
-      created: Unix time; 0 for the examples that come along.
+      created: Unix time; 0 for an example.
     """
 
     id: str
@@ -87,7 +87,7 @@ class Upload:
 
 
 class Pictures:
-    """Pictures in a folder, and the examples that come along.
+    """Pictures in a folder, and the examples of this package.
 
     Args:
       folder: where they are kept.

@@ -1,4 +1,4 @@
-"""The process that computes: one JSON message per line in, one per line out.
+"""The process that computes: a message of `messages` per line in, one per line out.
 
 A process of its own, that stays: its compiled programs stay too, and neither a crash nor
 memory running out takes the server along. It ends when its standard input does.
@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,18 @@ from jaxmrf import api, planning
 from jaxmrf.analysis import suitability
 from jaxmrf.core.features import Network
 from jaxmrf.core.run.progress import Progress
-from jaxmrf.errors import NOT_FINITE, ImageError, StoppedError, UserError
+from jaxmrf.errors import NOT_FINITE, ConfigError, ImageError, StoppedError, UserError
 from jaxmrf.files import atomic, image, quiet
 from jaxmrf.files.image import Picture
 from jaxmrf.jobs import inputs, options, paint
 from jaxmrf.jobs.job import Job
 from jaxmrf.machine import device, memory, program_cache
+from jaxmrf.machine.compilation import Compilation
 from jaxmrf.networks import weights
 from jaxmrf.planning import Planned
-from jaxmrf.web import runs
-
-Message = dict[str, Any]
+from jaxmrf.web import messages, runs
+from jaxmrf.web.messages import Cancel, End, EndState, Order, Position, Setup, Told
+from jaxmrf.web.networks import Networks
 
 THUMBNAIL_SIDE = 320
 
@@ -48,6 +49,12 @@ PREVIEW_SHARE = 15
 COMPILE_SECONDS = 3.0
 """Expected time to compile the programs of a level."""
 
+NOTICED_SECONDS = 0.3
+"""What is compiled in less time is not told."""
+
+TELL_SECONDS = 0.5
+"""Time between two messages that something is being compiled."""
+
 _PRIORITY = {"quick": 0, "run": 1, "prepare": 2}
 
 
@@ -57,10 +64,10 @@ class Inbox:
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._numbers = itertools.count()
-        self._heap: list[tuple[int, int, Message]] = []
+        self._heap: list[tuple[int, int, Order]] = []
         self.canceled: set[str] = set()
 
-    def put(self, message: Message) -> None:
+    def put(self, message: Order | Cancel) -> None:
         """Adds a message; one that cancels is only noted."""
         with self._condition:
             if message["do"] == "cancel":
@@ -73,13 +80,13 @@ class Inbox:
             heapq.heappush(self._heap, (priority, next(self._numbers), message))
             self._condition.notify()
 
-    def take(self) -> Message:
+    def take(self) -> Order:
         """Returns the next message, waiting for one."""
         with self._condition:
             self._condition.wait_for(lambda: self._heap)
             return heapq.heappop(self._heap)[2]
 
-    def take_quick(self) -> Message | None:
+    def take_quick(self) -> Order | None:
         """Returns the next quick run if there is one."""
         with self._condition:
             if self._heap and self._heap[0][0] == _PRIORITY["quick"]:
@@ -100,17 +107,20 @@ class Worker:
     def __init__(
         self,
         inbox: Inbox,
-        send: Callable[[Message], None],
+        send: Callable[[Told], None],
         weights_file: Path | None,
         kind: str,
     ) -> None:
         self._inbox, self._send = inbox, send
-        self._weights_file, self._kind = weights_file, kind
-        self._networks: dict[str, weights.Loaded] = {}
+        self._kind: str | None = kind
+        self._networks: Networks[weights.Loaded] = Networks(weights_file, lambda loaded: loaded)
+        self._compilation = Compilation()
         self._preparing = False
+        self._waiting: str | None = None
 
     def serve(self) -> None:
-        """Does what the inbox says, for ever."""
+        """Does what the inbox says, for ever; to be called in the thread that made it."""
+        threading.Thread(target=self._tell_of_compiling, daemon=True).start()
         while True:
             message = self._inbox.take()
             if message["do"] == "prepare":
@@ -121,23 +131,37 @@ class Worker:
             else:
                 self._run(message)
 
-    def _loaded(self, values: dict[str, str]) -> weights.Loaded:
-        name = values.get("network", "auto")
-        if not self._networks:
-            device.choose(self._kind)
-        if name not in self._networks:
-            self._networks[name] = weights.load(name, self._weights_file)
-        return self._networks[name]
+    def _tell_of_compiling(self) -> None:
+        """Tells, for ever, that a run waits for programs that are being compiled."""
+        while True:
+            time.sleep(TELL_SECONDS)
+            self.tell_of_compiling()
 
-    def _prepare(self, message: Message) -> None:
+    def tell_of_compiling(self) -> None:
+        """Tells of it if one does; for another thread than `serve`."""
+        ongoing, name = self._compilation.ongoing(), self._waiting
+        if name is not None and ongoing is not None and ongoing.seconds >= NOTICED_SECONDS:
+            self._send({"told": "compiling", "id": name, "ready_in": ongoing.ready_in})
+
+    def _loaded(self, values: dict[str, str]) -> weights.Loaded:
+        if self._kind is not None:
+            device.choose(self._kind)
+            self._kind = None
+        return self._networks.get(values.get("network", "auto"))
+
+    def _prepare(self, message: Order) -> None:
         """Compiles the programs of the coarsest level, by its first iteration."""
-        for progress in self._records(message, _job(message)):
+
+        def expect(planned: Planned) -> None:
+            self._compilation.expect(_kind_of(planned, 0))
+
+        for progress in self._records(message, _job(message), expect):
             _at_its_size(progress)
             if progress.painted:
                 return
 
     def _records(
-        self, message: Message, job: Job, on_plan: Callable[[Planned], Any] = lambda planned: None
+        self, message: Order, job: Job, on_plan: Callable[[Planned], Any]
     ) -> Iterator[Progress]:
         """Yields the records of a run; none of a large one: its memory is looked into first."""
         shape = inputs.shape_of(job)
@@ -153,57 +177,89 @@ class Worker:
             on_plan=on_plan,
         )
 
-    def glance(self, message: Message) -> None:
+    def glance(self, message: Order) -> None:
         """Shows what a run starts from while it waits for a preparation to end.
 
         A compilation cannot be interrupted; this is for another thread than `serve`.
         """
-        if message["do"] not in ("quick", "run") or not self._preparing:
+        if message["do"] == "prepare" or not self._preparing:
             return
+        self._waiting = message["id"]
         with contextlib.suppress(UserError):  # the run itself will tell of them
             job = _job(message)
-            report = _Report(message, job, self._send, lambda: 0.0)
+            report = _Report(message, job, self._send, lambda: 0.0, self._compilation)
             start = next(self._records(message, job, report.plan), None)
             if start is not None and self._preparing:
                 report.progress(start)
 
-    def _run(self, message: Message) -> None:
+    def _run(self, message: Order) -> None:
         """Runs a job and tells how it ended."""
-        name = message["id"]
-        try:
-            job = _job(message)
-            loaded = self._loaded(message["values"])
-            report = _Report(message, job, self._send, self._between(message), loaded.network)
-            named = zip((job.content, *job.styles), message["titles"], strict=True)
-            paint.run(
-                job,
-                loaded,
-                titles={path: title for path, title in named if path is not None},
-                on_plan=report.plan,
-                on_progress=report.progress,
-            )
-            state, text = "finished", ""
-        except StoppedError as stopped:
-            painted = stopped.progress.painted
-            state, text = ("stopped" if painted else "canceled"), ""
-            if not stopped.interrupted:
-                state, text = (
-                    "failed",
-                    NOT_FINITE + (". The last good picture is kept" if painted else ""),
-                )
-        except KeyboardInterrupt:
-            state, text = "canceled", ""
-        except UserError as error:
-            state, text = "failed", str(error)
-        except Exception as error:
-            traceback.print_exc()
-            state, text = "failed", f"a fault of jaxmrf, see its terminal: {error!r}"[:500]
+        self._waiting = message["id"]
+        self._compilation.expect(None)
+        ended = self._ended(message)
         if Path(message["output"]).exists():
             _write_thumbnail(Path(message["output"]))
-        self._inbox.canceled.discard(name)
-        self._send({"told": "end", "id": name, "state": state, "message": text})
+        self._inbox.canceled.discard(message["id"])
+        self._waiting = None
+        self._send(ended)
 
-    def _between(self, message: Message) -> Callable[[], float]:
+    def _ended(self, message: Order) -> End:
+        """Runs a job and returns how it ended."""
+
+        def end(state: EndState, text: str = "", control: str | None = None) -> End:
+            return {
+                "told": "end",
+                "id": message["id"],
+                "state": state,
+                "message": text,
+                "control": control or "",
+            }
+
+        try:
+            self._paint(message)
+        except StoppedError as stopped:
+            painted = stopped.progress.painted
+            if stopped.interrupted:
+                return end("stopped" if painted else "canceled")
+            return end("failed", NOT_FINITE + painted * ". The last good picture is kept")
+        except KeyboardInterrupt:
+            return end("canceled")
+        except ConfigError as error:
+            return end("failed", str(error), error.option)
+        except UserError as error:
+            return end("failed", str(error))
+        except Exception as error:
+            traceback.print_exc()
+            return end("failed", f"a fault of jaxmrf, see its terminal: {error!r}"[:500])
+        return end("finished")
+
+    def _paint(self, message: Order) -> None:
+        """Runs a job, telling how far it is."""
+        job = _job(message)
+        loaded = self._loaded(message["values"])
+        between = self._between(message)
+        report = _Report(message, job, self._send, between, self._compilation, loaded.network)
+        kinds: list[Hashable] = []
+
+        def plan(planned: Planned) -> None:
+            report.plan(planned)
+            kinds.extend(_kind_of(planned, level) for level in range(len(planned.plan.shapes)))
+
+        def see(progress: Progress) -> None:
+            report.progress(progress)
+            if not progress.decoded and not progress.iteration:
+                self._compilation.expect(kinds[progress.level])
+
+        named = zip((job.content, *job.styles), message["titles"], strict=True)
+        paint.run(
+            job,
+            loaded,
+            titles={path: title for path, title in named if path is not None},
+            on_plan=plan,
+            on_progress=see,
+        )
+
+    def _between(self, message: Order) -> Callable[[], float]:
         """Returns what to do between two iterations; it returns the seconds it took."""
 
         def between() -> float:
@@ -212,7 +268,10 @@ class Worker:
                 raise KeyboardInterrupt
             while message["do"] == "run" and (quick := self._inbox.take_quick()):
                 self._send({"told": "paused", "id": message["id"]})
+                kind = self._compilation.expect(None)
                 self._run(quick)
+                self._compilation.expect(kind)
+                self._waiting = message["id"]
                 self._send({"told": "resumed", "id": message["id"]})
             return time.monotonic() - started
 
@@ -224,13 +283,14 @@ class _Report:
 
     def __init__(
         self,
-        message: Message,
+        message: Order,
         job: Job,
-        send: Callable[[Message], None],
+        send: Callable[[Told], None],
         between: Callable[[], float],
+        compilation: Compilation,
         network: Network | None = None,
     ) -> None:
-        self._network = network
+        self._network, self._compilation = network, compilation
         self._id, self._job, self._send, self._between = message["id"], job, send, between
         self._preview = Path(message["preview"])
         self._costs: list[float] = []
@@ -238,6 +298,7 @@ class _Report:
         self._worth_a_forecast = False
         self._started = time.monotonic()
         self._away = 0.0
+        self._compiled_before = compilation.seconds
         self._level_started = 0.0
         self._rate: float | None = None
         self._measured: dict[int, tuple[float, float]] = {}
@@ -245,26 +306,19 @@ class _Report:
         self._due = 0.0
 
     def plan(self, planned: Planned) -> None:
-        plan, config = planned.plan, self._job.config
-        self._costs = runs.level_costs(plan.shapes, config)
-        self._counts = runs.steps(plan.iterations, config)
-        self._worth_a_forecast = paint.is_worth_a_forecast(plan.shapes[-1], config)
+        """Notes what the run is computed with."""
+        self._costs, self._counts = runs.level_costs(planned)
+        shape = planned.plan.shapes[-1]
+        self._worth_a_forecast = paint.is_worth_a_forecast(shape, self._job.config)
 
     def progress(self, progress: Progress) -> None:
         """Tells of a record; raises KeyboardInterrupt if the run was canceled."""
         self._write_preview(progress)
-        seconds = time.monotonic() - self._started - self._away
-        told: Message = {
+        told: messages.Progress = {
             "told": "progress",
             "id": self._id,
-            "level": progress.level + 1,
-            "levels": progress.levels,
-            "iteration": progress.iteration,
-            "iterations": progress.iterations,
+            "position": self._position(progress),
             "energy": None if math.isnan(progress.value) else progress.value,
-            "picture": self._pictures,
-            "seconds": seconds,
-            **self._position(progress, seconds),
         }
         self._send(told)
         if progress.painted and self._network is not None:
@@ -284,13 +338,15 @@ class _Report:
                 self._send({"told": "advice", "id": self._id, "text": text})
         self._away += time.monotonic() - started
 
-    def _position(self, progress: Progress, seconds: float) -> Message:
-        """Returns the part that is done, and the seconds that are left."""
+    def _position(self, progress: Progress) -> Position:
+        """Returns how far a record is: the part that is done, and the seconds that are left."""
+        seconds = time.monotonic() - self._started - self._away
+        computed = seconds - (self._compilation.seconds - self._compiled_before)
         level, iteration = progress.level, progress.decoded + progress.iteration
-        if iteration <= 1:  # the first iteration of a level includes the compilation
-            self._level_started = seconds
+        if iteration <= 1:  # the first of a level has to be prepared, traced and compiled
+            self._level_started = computed
         else:
-            spent = seconds - self._level_started
+            spent = computed - self._level_started
             cost = (iteration - 1) * self._costs[level]
             self._rate = spent / cost
             self._measured[level] = (spent, cost)
@@ -301,7 +357,17 @@ class _Report:
         if self._rate is not None:
             left = todo * self._rate + COMPILE_SECONDS * (progress.levels - 1 - level)
         done = 1.0 - todo / total if total else 1.0
-        return {"done": done, "left": left, "rate": self._mean_rate()}
+        return {
+            "level": level + 1,
+            "levels": progress.levels,
+            "iteration": progress.iteration,
+            "iterations": progress.iterations,
+            "picture": self._pictures,
+            "seconds": seconds,
+            "done": done,
+            "left": left,
+            "rate": self._mean_rate(),
+        }
 
     def _mean_rate(self) -> float | None:
         """Returns the seconds per cost of all iterations but the first of each level."""
@@ -330,7 +396,14 @@ def _at_its_size(progress: Progress) -> Any:
     return dataclasses.replace(progress, shape=(height, width)).picture()
 
 
-def _job(message: Message) -> Job:
+def _kind_of(planned: Planned, level: int) -> Hashable:
+    """Returns what the programs of a level depend on but for the sizes of pictures."""
+    network, settings, plan = planned
+    program = plan.program(level, settings.program)
+    return network.features, program, settings.rounds, plan.iterations[level] > 0
+
+
+def _job(message: Order) -> Job:
     values = {name: value for name, value in message["values"].items() if name != "network"}
     files_of_it = {name: message[name] for name in ("content", "style", "output")}
     return options.job({**values, **files_of_it})
@@ -351,12 +424,12 @@ def main() -> None:
     one_at_a_time = threading.Lock()
     os.dup2(2, 1)  # whatever a library prints must not come between the messages
 
-    def send(message: Message) -> None:
+    def send(message: Told) -> None:
         with one_at_a_time:
             out.write(json.dumps(message) + "\n")
             out.flush()
 
-    setup = json.loads(sys.stdin.readline())
+    setup: Setup = json.loads(sys.stdin.readline())
     inbox = Inbox()
     weights_file = None if setup["weights"] is None else Path(setup["weights"])
     program_cache.enable()
@@ -364,9 +437,10 @@ def main() -> None:
 
     def read() -> None:
         for line in sys.stdin:
-            message = json.loads(line)
+            message: Order | Cancel = json.loads(line)
             inbox.put(message)
-            threading.Thread(target=worker.glance, args=(message,), daemon=True).start()
+            if message["do"] != "cancel":
+                threading.Thread(target=worker.glance, args=(message,), daemon=True).start()
         os._exit(0)
 
     threading.Thread(target=read, daemon=True).start()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxmrf.core import pyramid
-from jaxmrf.core.config import Config, Shape
+from jaxmrf.core.config import MAX_LEVELS, Config, Shape
 from jaxmrf.core.features import Network
 from jaxmrf.core.losses import style_losses
 from jaxmrf.core.matching import matchers
@@ -159,9 +159,10 @@ def check_iterations(
     levels = pyramid.level_count(shape, chosen)
     count = len(config.iterations)
     if count > levels:
+        more = f", or levels {count}" if count <= MAX_LEVELS else ""
         raise ConfigError(
             f"iterations has {count} numbers for {levels} level{'s'[: levels > 1]}; give one for "
-            f"each level at most, or levels {count}",
+            f"each level at most{more}",
             "iterations",
         )
     if not rounds and not any(chosen.iterations_per_level(levels)):

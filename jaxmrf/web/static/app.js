@@ -336,24 +336,46 @@ async function startNow(more) {
 
 // The picture
 
+const counted = (number, unit) => `${number} ${unit}${number === 1 ? "" : "s"}`;
+
+// How long something took.
 function duration(seconds) {
-  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-  return `${(seconds / 3600).toFixed(1)} h`;
+  if (seconds < 90) return counted(Math.max(1, Math.round(seconds)), "second");
+  if (seconds < 5400) return counted(Math.round(seconds / 60), "minute");
+  return counted(Number((seconds / 3600).toFixed(1)), "hour");
+}
+
+// How long something will take: no more exact than it can be known.
+function estimate(seconds) {
+  if (seconds < 8) return "a few seconds";
+  if (seconds < 45) return `about ${5 * Math.round(seconds / 5)} seconds`;
+  if (seconds < 60) return "less than a minute";
+  return `about ${seconds < 90 ? "a minute" : duration(seconds)}`;
 }
 
 const stem = (title) => title.replace(/\.[a-z]+$/i, "");
 
 const EMPTY = [...$("empty").childNodes].map((node) => node.cloneNode(true));
 
+// What a run is doing.
+function position(run) {
+  const level = run.levels ? `level ${run.level} of ${run.levels}` : "";
+  if (run.compiling) return level ? `${level}, compiling` : "compiling";
+  if (!level) return "starting";
+  return `${level}, ${run.iteration ? `iteration ${run.iteration} of ${run.iterations}` : "matching and painting"}`;
+}
+
+function remaining(run) {
+  if (run.compiling) return run.ready_in === null ? "" : `, ready in ${estimate(run.ready_in)}`;
+  return run.left === null ? "" : `, ${estimate(run.left)} left`;
+}
+
 function stateText(run) {
   const place = { 1: "next", 2: "2nd", 3: "3rd" }[run.place] ?? `${run.place}th`;
-  const starts = run.starts_in ? `, starts in about ${duration(run.starts_in)}` : "";
-  const left = run.left === null ? "" : `, about ${duration(run.left)} left`;
-  const at = run.levels ? `level ${run.level}/${run.levels}, iteration ${run.iteration}/${run.iterations}` : "starting";
+  const starts = run.starts_in ? `, starts in ${estimate(run.starts_in)}` : "";
   return {
     waiting: `waiting, ${place} in line${starts}`,
-    running: run.message === "stopping" ? "stopping…" : `${at}${left}`,
+    running: run.message === "stopping" ? "stopping…" : `${position(run)}${remaining(run)}`,
     paused: run.message === "stopping" ? "stopping after a quick look…" : `paused for a quick look at ${Math.round(100 * run.done)} %`,
     finished: `finished in ${duration(run.seconds)}`,
     stopped: `stopped at ${Math.round(100 * run.done)} %; the picture so far is kept`,
@@ -387,10 +409,11 @@ function split() {
 // What a screen reader is told: where a run is, not each of its iterations.
 let announced = "";
 function announce(run) {
-  const milestone = run ? `${run.id} ${run.state} ${run.state === "running" ? run.level : ""}` : "";
+  const running = run?.state === "running" && run.levels;
+  const level = running ? `level ${run.level} of ${run.levels}${run.compiling ? ", compiling" : ""}` : "";
+  const milestone = run ? `${run.id} ${run.state} ${level}` : "";
   if (milestone === announced) return;
   announced = milestone;
-  const level = run?.state === "running" && run.levels ? `level ${run.level} of ${run.levels}` : "";
   setText($("announcer"), run ? level || $("state").textContent : "");
 }
 
@@ -497,8 +520,11 @@ function take(run) {
     document.querySelector(`.card[data-id="${CSS.escape(run.id)}"]`)?.parentElement.remove();
     if (selected === run.id) look(newest()?.id ?? null);
   } else {
+    const refused = run.control && run.ended && runs.get(run.id)?.ended === false;
     runs.set(run.id, run);
     drawCard(run);
+    // It was found out while it started; told where it can be mended, if that is still as it was.
+    if (refused && options()[run.control] === run.values[run.control]) complain(run.message, run.control);
     if (run.id === selected) show();
   }
   $("nothing").hidden = runs.size > 0;
