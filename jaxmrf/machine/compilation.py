@@ -19,6 +19,7 @@ READ = "/jax/compilation_cache/cache_hits"
 
 
 Usual = Mapping[Hashable, Mapping[str, float]]
+"""Seconds that compiling takes, by kind and name of the program."""
 
 
 class Ongoing(NamedTuple):
@@ -48,9 +49,7 @@ class Compilation:
       usual: seconds that compiling took the last time, by kind and name.
     """
 
-    def __init__(
-        self, usual: Mapping[Hashable, Mapping[str, float]] = MappingProxyType({})
-    ) -> None:
+    def __init__(self, usual: Usual = MappingProxyType({})) -> None:
         self.seconds = 0.0
         self.usual = {kind: dict(seconds) for kind, seconds in usual.items()}
         self._thread = threading.get_ident()
