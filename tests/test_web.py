@@ -38,7 +38,15 @@ from jaxmrf.files import decode, image
 from jaxmrf.jobs import inputs, option_table, options
 from jaxmrf.jobs.job import record_of
 from jaxmrf.machine import memory
-from jaxmrf.machine.compilation import COMPILED, LOWERED, READ, Compilation, Ongoing
+from jaxmrf.machine.compilation import (
+    COMPILED,
+    LOWERED,
+    READ,
+    UNKNOWN_SECONDS,
+    Compilation,
+    Ongoing,
+    Programs,
+)
 from jaxmrf.networks import weights
 from jaxmrf.planning import Planned, plan_run
 from jaxmrf.web import app, form, reader, runs, security, uploads, worker
@@ -504,7 +512,7 @@ def test_the_advice_of_the_command_line_comes_with_the_first_painted_picture(
     told = []
     report = worker._Report(message, job, told.append, lambda: 0.0, Compilation(), object())
     resolved = Settings(job.config, Program(), CopySettings())
-    report.plan(Planned(None, resolved, Plan((shape,), ((shape,),), (5,), 0)))
+    report.plan(Planned(LOADED.get("auto").network, resolved, Plan((shape,), ((shape,),), (5,), 0)))
     state = Progress(
         0, 1, 0, 5, 0, jnp.zeros((*shape, 3)), math.nan, {}, 0.0, 0.0, None, None, shape, job.config
     )
@@ -940,7 +948,7 @@ def test_jax_tells_what_is_being_compiled(compilation):
 
     jax.monitoring.register_event_listener(hear)
     try:
-        compilation.expect("kind")
+        compilation.expect(LEVEL)
         jax.jit(lambda number: number * 7.25 - 3.125)(2.0)
     finally:
         jax.monitoring.unregister_event_listener(hear)
@@ -958,28 +966,51 @@ def compile_one(compilation, name, seconds, *, read=False):
     return ongoing.ready_in
 
 
+LEVEL = Programs("mrf", "small")
+
+
 def test_how_long_compiling_takes_is_known_from_earlier_runs_of_the_kind(compilation, monkeypatch):
     monkeypatch.setattr("jaxmrf.machine.compilation.time.monotonic", lambda: 100.0)
     for kind in ("gram", "mrf"):
-        compilation.expect(kind)
+        compilation.expect(LEVEL._replace(kind=kind))
         assert compile_one(compilation, "prepare", 4.0) is None
         assert compile_one(compilation, "decode", 6.0) is None
-    compilation.expect("mrf")
+    compilation.expect(LEVEL._replace(sizes="large"))
     assert compile_one(compilation, "prepare", 0.2, read=True) == 10.0
     assert compile_one(compilation, "decode", 7.0) == 6.0
-    compilation.expect("mrf")
+    compilation.expect(LEVEL)
     assert compile_one(compilation, "prepare", 4.0) == 11.0  # what was read says nothing
-    assert compilation.expect(None) == "mrf"
+    assert compilation.expect(None) == LEVEL
     assert compile_one(compilation, "prepare", 4.0) is None
     assert compilation.seconds == pytest.approx(4 + 6 + 4 + 6 + 0.2 + 7 + 4 + 4)
+
+
+def test_what_has_to_be_compiled_yet_counts_in_the_time_that_is_left(compilation):
+    coarse, fine = LEVEL, Programs("mrf with steps", "large")
+    compilation.expect(coarse)
+    assert compilation.ahead([coarse, fine]) == UNKNOWN_SECONDS
+    compile_one(compilation, "prepare", 4.0)
+    compile_one(compilation, "decode", 6.0)
+    compilation.complete()
+    compilation.expect(fine)
+    compile_one(compilation, "steps", 9.0)
+    assert compilation.ahead([fine]) == 0.0
+    compilation.complete()
+    larger = [programs._replace(sizes="larger") for programs in (coarse, fine)]
+    compilation.expect(larger[0])
+    assert compilation.ahead(larger) == 4 + 6 + 9
+    compile_one(compilation, "prepare", 4.0)
+    assert compilation.ahead(larger) == 6 + 9
+    compilation.expect(coarse)
+    assert compilation.ahead([coarse, fine]) == 0.0  # they are still here
 
 
 def test_compiling_that_takes_longer_than_usual_has_no_end_that_is_known(compilation, monkeypatch):
     now = [100.0]
     monkeypatch.setattr("jaxmrf.machine.compilation.time.monotonic", lambda: now[0])
-    compilation.expect("kind")
+    compilation.expect(LEVEL)
     compile_one(compilation, "steps", 5.0)
-    compilation.expect("kind")
+    compilation.expect(LEVEL)
     compilation._hear_duration(LOWERED, 0.1, fun_name="steps")
     now[0] = 103.0
     assert compilation.ongoing() == Ongoing(3.0, 2.0)

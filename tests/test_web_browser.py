@@ -301,6 +301,29 @@ def test_errors_are_beside_their_control(browse, paths, tmp_path):
     assert not page.all("[aria-invalid]")
 
 
+def test_an_answer_about_what_the_form_was_is_not_told(browse, paths):
+    page = browse()
+    page.choose(paths)
+    page.script(
+        """
+        window.held = [];
+        const usual = window.fetch;
+        window.fetch = async (url, options) => {
+            const answer = await usual(url, options);
+            if (url === "/api/prepare" && !answer.ok)
+                await new Promise((resolve) => window.held.push(resolve));
+            return answer;
+        };
+        """
+    )
+    page.set(size="wide")
+    page.until(lambda: page.script("return window.held.length") == 1)
+    page.set(size="64")
+    page.script("window.held[0]()")
+    time.sleep(0.2)
+    assert not page.all("[aria-invalid]")
+
+
 def test_what_the_weights_lack_is_told_before_the_run(browse, paths):
     page = browse()
     page.choose(paths)
@@ -324,8 +347,8 @@ def test_a_run_is_compiling_until_it_paints_and_times_have_words(browse, paths):
         "document.getElementById('state').textContent)).observe("
         "document.getElementById('state'), {childList: true, characterData: true, subtree: true})"
     )
-    # What takes longest to compile: its evaluations are unrolled.
-    page.start(size="96", levels="1", iterations="30", line_search="zoom", scales="1")
+    # Sizes that no other test has: nothing is compiled before.
+    page.start(size="71", levels="1", iterations="3", rotations="1")
     finished = page.ends()
     states = page.script("return window.states")
     compiling = [number for number, state in enumerate(states) if "compiling" in state]
@@ -337,7 +360,7 @@ def test_a_run_is_compiling_until_it_paints_and_times_have_words(browse, paths):
     for state in states:
         assert re.fullmatch(
             r"waiting, next in line.*|starting|(level 1 of 1, )?compiling(, ready in .*)?|"
-            r"level 1 of 1, (matching and painting|iteration \d+ of 30)"
+            r"level 1 of 1, (matching and painting|iteration \d of 3)"
             r"(, (a few seconds|about \d+ seconds|less than a minute|about .* minutes?) left)?|"
             r"finished in .*",
             state,

@@ -11,7 +11,7 @@ from rich.text import Text
 from jaxmrf.cli.terminal import console, say, shows_bars
 from jaxmrf.core.run.progress import Progress as Record
 from jaxmrf.machine import program_cache
-from jaxmrf.machine.compilation import Compilation
+from jaxmrf.machine.compilation import Compilation, Programs
 from jaxmrf.networks.weights import Loaded
 from jaxmrf.planning import Planned
 
@@ -51,7 +51,7 @@ class Display:
         self._loaded = loaded
         self._rounds = 0
         self._compilation = Compilation({RUN: program_cache.read_seconds()})
-        self._compilation.expect(RUN)
+        self._compilation.expect(Programs(RUN, None))
         self._bar = progress_bar(console, self._compilation)
         self._task = self._bar.add_task("preparing", terms="", total=None)
         self._costs: list[int] = []
@@ -85,7 +85,7 @@ class Display:
         """Shows the level, the round or iteration, and the terms of the energy."""
         is_start = not record.iteration and not record.decoded
         if is_start:
-            self._compilation.expect(RUN)
+            self._compilation.expect(Programs(RUN, None))
         place = f" iteration {record.iteration}/{record.iterations}"
         if not record.iteration:
             place = f" round {record.decoded}/{self._rounds}" if record.decoded else ""

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -18,8 +18,25 @@ READ = "/jax/compilation_cache/cache_hits"
 """JAX's event between the two where a program was read and not compiled."""
 
 
+UNKNOWN_SECONDS = 3.0
+"""What compiling the programs of a level is expected to take before any were measured."""
+
+
 Usual = Mapping[Hashable, Mapping[str, float]]
 """Seconds that compiling takes, by kind and name of the program."""
+
+
+class Programs(NamedTuple):
+    """The programs of a level.
+
+    Attributes:
+      kind: what they depend on but for the sizes of pictures, which change how long compiling
+        takes by little.
+      sizes: these.
+    """
+
+    kind: Hashable
+    sizes: Hashable
 
 
 class Ongoing(NamedTuple):
@@ -27,7 +44,7 @@ class Ongoing(NamedTuple):
 
     Attributes:
       seconds: since when.
-      ready_in: seconds until all of its kind are compiled, by earlier times; None: not known,
+      ready_in: seconds until all of its level are compiled, by earlier times; None: not known,
         or overdue.
     """
 
@@ -38,35 +55,52 @@ class Ongoing(NamedTuple):
 class Compilation:
     """What the thread compiles that this was made in.
 
-    Times are kept by kind: what programs depend on but for the sizes of pictures, which change
-    how long compiling takes by little.
-
     Args:
-      usual: seconds by kind and name of the program, of earlier processes.
+      usual: what earlier processes measured.
 
     Attributes:
       seconds: all that compiling and reading programs has taken.
-      usual: seconds that compiling took the last time, by kind and name.
+      usual: what compiling took the last time.
     """
 
     def __init__(self, usual: Usual = MappingProxyType({})) -> None:
         self.seconds = 0.0
         self.usual = {kind: dict(seconds) for kind, seconds in usual.items()}
         self._thread = threading.get_ident()
-        self._kind: Hashable = None
+        self._expected: Programs | None = None
         self._done: set[str] = set()
+        self._here: set[Programs] = set()
         self._since: tuple[str, float] | None = None
         self._read = False
         jax.monitoring.register_event_duration_secs_listener(self._hear_duration)
         jax.monitoring.register_event_listener(self._hear)
 
-    def expect(self, kind: Hashable) -> Hashable:
-        """Notes that the programs that come next are of a kind; returns that of those before.
-
-        None stands for no kind.
-        """
-        before, self._kind, self._done = self._kind, kind, set()
+    def expect(self, programs: Programs | None) -> Programs | None:
+        """Notes which programs come next; returns those that came until now."""
+        before, self._expected, self._done = self._expected, programs, set()
         return before
+
+    def complete(self) -> None:
+        """Notes that no more of those that are expected have to be compiled."""
+        if self._expected is not None:
+            self._here.add(self._expected)
+
+    def ahead(self, levels: Sequence[Programs]) -> float:
+        """Returns the seconds that compiling will take, by earlier times.
+
+        Args:
+          levels: programs of those that come, the one that is under way first.
+        """
+        seconds = 0.0
+        for number, programs in enumerate(levels):
+            usual = self.usual.get(programs.kind, {})
+            if programs in self._here:
+                continue
+            if number == 0:
+                seconds += sum(usual[name] for name in usual.keys() - self._done)
+            else:
+                seconds += sum(usual.values()) if usual else UNKNOWN_SECONDS
+        return seconds
 
     def ongoing(self) -> Ongoing | None:
         """Returns what is being compiled, None if nothing is; for any thread."""
@@ -75,7 +109,8 @@ class Compilation:
             return None
         name, started = since
         seconds = time.monotonic() - started
-        usual = dict(self.usual.get(self._kind, {}))
+        kind = None if self._expected is None else self._expected.kind
+        usual = dict(self.usual.get(kind, {}))
         if name not in usual:
             return Ongoing(seconds, None)
         left = sum(usual[other] for other in usual.keys() - self._done) - seconds
@@ -93,7 +128,7 @@ class Compilation:
             self._since = name, time.monotonic()
         elif event == COMPILED:
             self.seconds += duration_secs
-            if not self._read and self._kind is not None:
-                self.usual.setdefault(self._kind, {})[name] = duration_secs
+            if not self._read and self._expected is not None:
+                self.usual.setdefault(self._expected.kind, {})[name] = duration_secs
             self._done.add(name)
             self._since, self._read = None, False

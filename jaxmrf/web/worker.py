@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from jaxmrf.files.image import Picture
 from jaxmrf.jobs import inputs, options, paint
 from jaxmrf.jobs.job import Job
 from jaxmrf.machine import device, memory, program_cache
-from jaxmrf.machine.compilation import Compilation
+from jaxmrf.machine.compilation import Compilation, Programs
 from jaxmrf.networks import weights
 from jaxmrf.planning import Planned
 from jaxmrf.web import messages, runs
@@ -45,9 +45,6 @@ PREVIEW_SECONDS = 0.2
 
 PREVIEW_SHARE = 15
 """Times that writing a preview takes before the next one is written."""
-
-COMPILE_SECONDS = 3.0
-"""Expected time to compile the programs of a level."""
 
 NOTICED_SECONDS = 0.3
 """What is compiled in less time is not told."""
@@ -153,7 +150,7 @@ class Worker:
         """Compiles the programs of the coarsest level, by its first iteration."""
 
         def expect(planned: Planned) -> None:
-            self._compilation.expect(_kind_of(planned, 0))
+            self._compilation.expect(_programs_of(planned)[0])
 
         for progress in self._records(message, _job(message), expect):
             _at_its_size(progress)
@@ -239,23 +236,20 @@ class Worker:
         loaded = self._loaded(message["values"])
         between = self._between(message)
         report = _Report(message, job, self._send, between, self._compilation, loaded.network)
-        kinds: list[Hashable] = []
-
-        def plan(planned: Planned) -> None:
-            report.plan(planned)
-            kinds.extend(_kind_of(planned, level) for level in range(len(planned.plan.shapes)))
 
         def see(progress: Progress) -> None:
-            report.progress(progress)
             if not progress.decoded and not progress.iteration:
-                self._compilation.expect(kinds[progress.level])
+                self._compilation.expect(report.programs[progress.level])
+            if progress.complete:
+                self._compilation.complete()
+            report.progress(progress)
 
         named = zip((job.content, *job.styles), message["titles"], strict=True)
         paint.run(
             job,
             loaded,
             titles={path: title for path, title in named if path is not None},
-            on_plan=plan,
+            on_plan=report.plan,
             on_progress=see,
         )
 
@@ -268,9 +262,9 @@ class Worker:
                 raise KeyboardInterrupt
             while message["do"] == "run" and (quick := self._inbox.take_quick()):
                 self._send({"told": "paused", "id": message["id"]})
-                kind = self._compilation.expect(None)
+                programs = self._compilation.expect(None)
                 self._run(quick)
-                self._compilation.expect(kind)
+                self._compilation.expect(programs)
                 self._waiting = message["id"]
                 self._send({"told": "resumed", "id": message["id"]})
             return time.monotonic() - started
@@ -279,7 +273,11 @@ class Worker:
 
 
 class _Report:
-    """Tells how far a run is, and writes its previews."""
+    """Tells how far a run is, and writes its previews.
+
+    Attributes:
+      programs: of each level, once there is a plan.
+    """
 
     def __init__(
         self,
@@ -293,6 +291,7 @@ class _Report:
         self._network, self._compilation = network, compilation
         self._id, self._job, self._send, self._between = message["id"], job, send, between
         self._preview = Path(message["preview"])
+        self.programs: list[Programs] = []
         self._costs: list[float] = []
         self._counts: list[int] = []
         self._worth_a_forecast = False
@@ -307,6 +306,7 @@ class _Report:
 
     def plan(self, planned: Planned) -> None:
         """Notes what the run is computed with."""
+        self.programs = _programs_of(planned)
         self._costs, self._counts = runs.level_costs(planned)
         shape = planned.plan.shapes[-1]
         self._worth_a_forecast = paint.is_worth_a_forecast(shape, self._job.config)
@@ -355,7 +355,7 @@ class _Report:
         total = runs.product(self._costs, self._counts)
         left = None
         if self._rate is not None:
-            left = todo * self._rate + COMPILE_SECONDS * (progress.levels - 1 - level)
+            left = todo * self._rate + self._compilation.ahead(self.programs[level:])
         done = 1.0 - todo / total if total else 1.0
         return {
             "level": level + 1,
@@ -396,11 +396,21 @@ def _at_its_size(progress: Progress) -> Any:
     return dataclasses.replace(progress, shape=(height, width)).picture()
 
 
-def _kind_of(planned: Planned, level: int) -> Hashable:
-    """Returns what the programs of a level depend on but for the sizes of pictures."""
+def _programs_of(planned: Planned) -> list[Programs]:
+    """Returns what the programs of each level depend on."""
     network, settings, plan = planned
-    program = plan.program(level, settings.program)
-    return network.features, program, settings.rounds, plan.iterations[level] > 0
+    return [
+        Programs(
+            kind=(
+                network.features,
+                plan.program(level, settings.program),
+                settings.rounds,
+                plan.iterations[level] > 0,
+            ),
+            sizes=(plan.shapes[level], plan.style_shapes[level]),
+        )
+        for level in range(len(plan.shapes))
+    ]
 
 
 def _job(message: Order) -> Job:

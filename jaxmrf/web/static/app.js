@@ -280,15 +280,17 @@ function wanted(more = {}) {
 let preparing = 0;
 function prepareSoon() {
   clearTimeout(preparing);
-  preparing = setTimeout(async () => {
+  const own = setTimeout(async () => {
     if (!chosen.content || !chosen.style) return;
+    const isLast = () => preparing === own; // else the answer is about what the form was
     try {
       await ask("POST", "/api/prepare", wanted());
-      setText($("problem"), "");
+      if (isLast()) setText($("problem"), "");
     } catch (error) {
-      if (error.control) complain(error.message, error.control);
+      if (isLast() && error.control) complain(error.message, error.control);
     }
   }, PREPARE_AFTER);
+  preparing = own;
 }
 
 let starting = false;
@@ -300,6 +302,7 @@ async function start(more = {}) {
   for (const name of ["start", "quick"]) $(name).setAttribute("aria-disabled", "true");
   const early = new Promise((resolve) => setTimeout(resolve, AGAIN_AFTER));
   clearTimeout(preparing);
+  preparing = 0;
   setText($("problem"), "");
   try {
     await startNow(more);
