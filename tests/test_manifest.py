@@ -329,3 +329,17 @@ def test_a_folder_of_heic_alone_says_what_reads_them(tmp_path, monkeypatch):
     (tmp_path / "a.HEIC").touch()
     with pytest.raises(ConfigError, match=r"no pictures in .*, only 1 HEIC picture, which needs"):
         pictures(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["content,style,output\na.png,b.png,x.png\n", None])
+def test_a_copy_of_a_pipe_is_a_table_or_json_lines_by_its_content(text, folder, monkeypatch):
+    text = text or json.dumps({"content": "a.png", "style": "b.png", "output": "x.png"})
+    monkeypatch.chdir(folder)
+    copy = folder / "elsewhere" / "input"
+    copy.parent.mkdir()
+    copy.write_text(text)
+    (line,) = manifest.read(copy, folder / "out", {}, stands_for=manifest.Path("-"))
+    assert line.job.content == manifest.Path("a.png")
+    with pytest.raises(ConfigError, match="^- cannot be used"):
+        copy.write_text(text.replace("a.png", "nobody.png"))
+        manifest.read(copy, folder / "out", {}, stands_for=manifest.Path("-"))

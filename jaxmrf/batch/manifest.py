@@ -59,15 +59,23 @@ class Line:
 
 
 def read(
-    path: Path, folder: Path, defaults: Mapping[str, Any], loaded: Loaded | None = None
+    path: Path,
+    folder: Path,
+    defaults: Mapping[str, Any],
+    loaded: Loaded | None = None,
+    stands_for: Path | None = None,
 ) -> list[Line]:
     """Returns the lines of a manifest: a table if its name ends as one, else JSON Lines.
+
+    One whose name has no ending is a table if it does not begin as JSON does.
 
     Args:
       path: the manifest; content, style and init are relative to its folder.
       folder: of the outputs, which are relative to it and must lie inside.
       defaults: options of every line that does not have them itself.
       loaded: the network, from `weights.load`; None: what it can do is not looked at.
+      stands_for: the pipe that the file is a copy of; inputs are relative to the working
+        folder then.
 
     Raises:
       ConfigError: if the manifest cannot be used; all faults, each with its line number.
@@ -81,7 +89,8 @@ def read(
         rows = table.rows(content, defaults, _check_name)
     else:
         rows = _json_rows(content)
-    return _checked(rows, path.parent, folder, defaults, loaded, source=str(path))
+    base = path.parent if stands_for is None else Path()
+    return _checked(rows, base, folder, defaults, loaded, source=str(stands_for or path))
 
 
 def pairs(
@@ -237,7 +246,9 @@ def _check_network(job: Job, loaded: Loaded | None) -> None:
 def _is_table(path: Path, content: str) -> bool:
     """Whether a manifest is a table; a text file may have JSON Lines, too."""
     ending = path.suffix.lower()
-    return ending in table.ENDINGS and (ending == ".csv" or not content.lstrip().startswith("{"))
+    if ending == ".csv":
+        return True
+    return ending in ("", *table.ENDINGS) and not content.lstrip().startswith("{")
 
 
 def _check_name(name: str) -> None:

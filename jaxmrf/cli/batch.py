@@ -16,6 +16,7 @@ from jaxmrf.batch import manifest, report, runner
 from jaxmrf.batch.events import BatchOptions, Event
 from jaxmrf.batch.ledger import Ledger
 from jaxmrf.batch.manifest import Line
+from jaxmrf.cli import streams
 from jaxmrf.cli.arguments import ConfigFile, Device, Network, WeightsFile
 from jaxmrf.cli.terminal import (
     ENDING,
@@ -83,7 +84,7 @@ def command(
     Options of `transfer`, such as --size 256, hold for all lines that do not have their
     own. Started again, it paints only what is missing or changed.
     """
-    with user_errors():
+    with user_errors(), streams.readable_files() as readable:
         words, defaults = options.from_arguments(context.args, known(context))
         if len(words) > 1:
             raise ConfigError(f"there is one manifest already; {words[1]!r} is one too many")
@@ -92,7 +93,9 @@ def command(
         if (file is None) == (contents is None and styles is None):
             raise ConfigError("give a manifest, or --contents and --styles")
         if file is not None:
-            read = functools.partial(manifest.read, file)
+            copy = readable(file)
+            pipe = None if copy == file else file
+            read = functools.partial(manifest.read, copy, stands_for=pipe)
         elif contents is not None and styles is not None:
             read = functools.partial(manifest.pairs, contents, styles, on_left_out=say)
         else:

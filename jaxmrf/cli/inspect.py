@@ -1,5 +1,6 @@
 """The command `jaxmrf inspect`: arguments and progress."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from jaxmrf.analysis import reconstruction
+from jaxmrf.cli import streams
 from jaxmrf.cli.arguments import Device
 from jaxmrf.cli.terminal import console, say, shows_bars, user_errors
 from jaxmrf.core.run.progress import Progress
@@ -74,8 +76,9 @@ def command(
         size,
         iterations,
     )
-    with user_errors():
-        network = inspect.network_of(picture, weights_file)
+    with user_errors(), streams.readable_files() as readable:
+        request = dataclasses.replace(request, picture=readable(picture))
+        network = inspect.network_of(request.picture, weights_file)
         devices.choose(device)
         program_cache.enable()
         with _Display(iterations) as display:

@@ -13,7 +13,7 @@ import typer
 from jaxmrf.batch.events import BatchOptions
 from jaxmrf.batch.ledger import Ledger
 from jaxmrf.batch.manifest import Line
-from jaxmrf.cli import batch
+from jaxmrf.cli import batch, streams
 from jaxmrf.cli.arguments import ConfigFile, Device, Network, WeightsFile
 from jaxmrf.cli.terminal import say, user_errors
 from jaxmrf.errors import ConfigError, FolderError
@@ -55,10 +55,11 @@ def command(
     if it takes a list or a file): --anchor 0.5,0.7,0.9 --iterations "60,30;20". So may
     the pictures: "night.jpg;bridge.jpg".
     """
-    with user_errors():
+    with user_errors(), streams.readable_files() as readable:
         words, texts = options.from_arguments(context.args, batch.known(context))
         if len(words) < 2:
             raise ConfigError("give a CONTENT and at least one STYLE")
+        words = [str(readable(Path(word))) for word in words]
         fixed, axes = grid.axes({"content": words[0], "style": words[1:], **texts})
         batch_options = BatchOptions(batch.lane_count(lanes), retry=True)
         defaults = {} if config_file is None else options.read_toml(config_file)

@@ -201,7 +201,7 @@ def from_arguments(
     words, texts, rest = [], {}, list(arguments)
     while rest:
         flag, separator, value = rest.pop(0).partition("=")
-        if not flag.startswith("-"):
+        if flag == "-" or not flag.startswith("-"):
             words.append(flag + separator + value)
             continue
         if not re.fullmatch(r"--[a-z][a-z_-]*", flag):
