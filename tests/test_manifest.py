@@ -340,6 +340,6 @@ def test_a_copy_of_a_pipe_is_a_table_or_json_lines_by_its_content(text, folder, 
     copy.write_text(text)
     (line,) = manifest.read(copy, folder / "out", {}, stands_for=manifest.Path("-"))
     assert line.job.content == manifest.Path("a.png")
-    with pytest.raises(ConfigError, match="^- cannot be used"):
-        copy.write_text(text.replace("a.png", "nobody.png"))
+    copy.write_text(text.replace("a.png", "nobody.png"))
+    with pytest.raises(ConfigError, match=r"^- cannot be used"):
         manifest.read(copy, folder / "out", {}, stands_for=manifest.Path("-"))
