@@ -227,7 +227,7 @@ def test_a_picture_that_pillow_would_warn_of_loads_without_a_word(tmp_path, monk
 
 def test_pictures_too_large_for_their_format_are_refused_beforehand(tmp_path):
     image.check_size(tmp_path / "a.png", (17_000, 100))
-    with pytest.raises(ImageError, match=r"\.webp holds at most 16383 pixels"):
+    with pytest.raises(ImageError, match="WEBP holds at most 16383 pixels"):
         image.check_size(tmp_path / "a.webp", (17_000, 100))
     with pytest.raises(ImageError, match="100 megapixels"):
         image.check_size(tmp_path / "a.png", (17_000, 17_000))
