@@ -32,7 +32,7 @@ def transfers(count, config=CONFIG):
         config = dataclasses.replace(
             config, content_weight=0.2 + 0.1 * seed, seed=seed, init=("content", "noise")[seed % 2]
         )
-        yield np.asarray(picture(seed, 48, 36)), np.asarray(picture(50 + seed, 40, 40)), config
+        yield picture(seed, 48, 36), picture(50 + seed, 40, 40), config
 
 
 def planned(count, config=CONFIG):

@@ -67,8 +67,12 @@ def test_what_does_not_fit_even_so_is_refused_with_a_size_that_does(network):
 def test_what_cannot_even_be_compiled_is_refused_before(network, monkeypatch):
     monkeypatch.setattr(memory, "memory_needed", None)
     monkeypatch.setattr(memory, "available", lambda: memory.BESIDE - 1)
-    with pytest.raises(ConfigError, match=r"any picture needs more than 0\.6 GB"):
+    with pytest.raises(ConfigError, match=r"any picture needs more than 0\.6 GB") as found:
         fit(network, None)
+    assert found.value.option is None  # that could be mended by it
+    with pytest.raises(ConfigError) as found:
+        fit(network, memory.BESIDE - 1)
+    assert found.value.option == "memory"
 
 
 def test_little_memory_is_looked_at_for_small_pictures_too(network, monkeypatch):

@@ -370,7 +370,7 @@ def test_a_run_is_compiling_until_it_paints_and_times_have_words(browse, paths):
 def test_a_run_that_is_refused_while_it_starts_is_told_beside_its_control(browse, paths):
     page = browse()
     page.choose(paths)
-    page.start(size="64", iterations="2", memory="0.001")
+    page.start(size="64", iterations="2", memory="0.62")
     assert page.ends().startswith("failed")
     page.until(lambda: page.all("#control-size[aria-invalid=true]"))
     assert "GB of memory" in page.text("control-size-help")

@@ -241,6 +241,6 @@ def _pixel_sheet(
     return jnp.concatenate(sized)
 
 
-def shares(found: MatchMap, count: int) -> Float[np.ndarray, " count"]:
+def shares(matches: MatchMap, count: int) -> Float[np.ndarray, " count"]:
     """Returns the share of positions that took from each of `count` copies."""
-    return np.bincount(found.copy.ravel(), minlength=count) / found.copy.size
+    return np.bincount(matches.copy.ravel(), minlength=count) / matches.copy.size

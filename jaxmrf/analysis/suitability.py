@@ -68,23 +68,24 @@ class Suitability(NamedTuple):
         return self.matches >= FEWEST_MATCHES and (plain or self.distinct < POOR_SHARE)
 
 
-def advice(found: Suitability, *, varied: bool) -> str | None:
+def advice(suitability: Suitability, *, varied: bool) -> str | None:
     """Returns what to do about a pair that will come out poorly, None if it need not.
 
     Args:
-      found: from `measure`.
+      suitability: from `measure`.
       varied: whether style patches that were taken often are avoided already.
     """
-    if found.alien:
+    if suitability.alien:
         return (
-            f"the painting has little that resembles this photograph (median score "
-            f"{found.score:.2f}, good pairs have 0.25 or more); try another painting, or a crop"
+            "the painting has little that resembles this photograph (median score "
+            f"{suitability.score:.2f}, good pairs have 0.25 or more); "
+            "try another painting, or a crop"
         )
-    if found.monotonous:
+    if suitability.monotonous:
         variety = "" if varied else "a variety of 1 or "
         return (
             f"few patches of the painting stand for the whole photograph "
-            f"({found.distinct:.0%} of those possible); try {variety}another painting"
+            f"({suitability.distinct:.0%} of those possible); try {variety}another painting"
         )
     return None
 

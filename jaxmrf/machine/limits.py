@@ -44,7 +44,7 @@ def _containers(proc: Path, cgroups: Path) -> list[tuple[int, int]]:
       proc: where the system tells of processes.
       cgroups: where the trees are mounted.
     """
-    found = []
+    limits = []
     for line in _text(proc / "self" / "cgroup").splitlines():
         _, controllers, place = line.split(":", 2)
         if not controllers:
@@ -58,8 +58,8 @@ def _containers(proc: Path, cgroups: Path) -> list[tuple[int, int]]:
         # Inside a container the group that is named may be mounted as the tree itself.
         for folder in dict.fromkeys((group, *group.parents, tree)):
             if folder.is_relative_to(tree):
-                found += _limit_of(folder, *names)
-    return found
+                limits += _limit_of(folder, *names)
+    return limits
 
 
 def _limit_of(folder: Path, limit: str, used: str, cache: str) -> list[tuple[int, int]]:

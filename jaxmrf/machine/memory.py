@@ -80,22 +80,23 @@ def fit(network: Network, plan: Plan, settings: Settings, *, budget: int | None)
     if budget is None and largest <= UNCHECKED_PIXELS and ample(largest):
         return network
     whole = comfortable() if budget is None else budget
-    budget = available() if budget is None else budget
-    if budget < _beside():  # there is not even enough to compile what would tell
+    allowed = available() if budget is None else budget
+    if allowed < _beside():  # there is not even enough to compile what would tell
         raise ConfigError(
             f"any picture needs more than {_beside() / 1e9:.2g} GB of memory, "
-            f"{budget / 1e9:.2g} GB are there"
+            f"{allowed / 1e9:.2g} GB are there",
+            None if budget is None else "memory",
         )
     candidates = [network, *_in_strips(network, settings.program)]
     needed = []
     for candidate in candidates:
-        limit = budget if candidate is candidates[-1] else min(whole, budget)
+        limit = allowed if candidate is candidates[-1] else min(whole, allowed)
         needed.append(_beside() + OVERHEAD * memory_needed(plan, candidate, settings))
         if needed[-1] <= limit:
             return candidate
     # Memory grows with the number of pixels, but for the parameters.
     fixed = _beside() + sum(leaf.nbytes for leaf in jax.tree.leaves(network.params))
-    ratio = max(0.0, (budget - fixed) / (min(needed) - fixed)) ** 0.5
+    ratio = max(0.0, (allowed - fixed) / (min(needed) - fixed)) ** 0.5
     fitting = [int(side * ratio) // 8 * 8 for side in plan.shapes[-1]]
     advice = "there is no size that fits"
     if min(fitting) >= settings.config.coarsest:
@@ -104,7 +105,7 @@ def fit(network: Network, plan: Plan, settings: Settings, *, budget: int | None)
     height, width = plan.shapes[-1]
     raise ConfigError(
         f"{width}×{height} pixels need about {min(needed) / 1e9:.2g} GB of memory, "
-        f"{budget / 1e9:.2g} GB are there; {advice}",
+        f"{allowed / 1e9:.2g} GB are there; {advice}",
         "size",
     )
 

@@ -62,14 +62,14 @@ class Exemplars(NamedTuple):
     anchor: Anchor | None = None
 
 
-def same_proportions(one: Shape, other: Shape) -> bool:
+def same_proportions(shape: Shape, reference: Shape) -> bool:
     """Returns whether two pictures of (height, width) have the same proportions, nearly.
 
     Example:
       >>> same_proportions((100, 150), (341, 512))
       True
     """
-    return abs(one[0] * other[1] / (one[1] * other[0]) - 1.0) <= PROPORTIONS
+    return abs(shape[0] * reference[1] / (shape[1] * reference[0]) - 1.0) <= PROPORTIONS
 
 
 def margin(program: Program) -> int:

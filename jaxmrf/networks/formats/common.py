@@ -82,19 +82,6 @@ def architecture_of(names: Iterable[str]) -> str:
     )
 
 
-def name_by_position(count: int) -> list[str]:
-    """Returns the names of `count` convolutions that a file lists by position.
-
-    Raises:
-      ConversionError: if neither VGG-16 nor VGG-19 has that many.
-    """
-    for architecture in architectures.CONVOLUTIONS:
-        names = architectures.convolution_names(architecture)
-        if len(names) == count:
-            return names
-    raise ConversionError(f"the file has {count} convolutions; VGG-16 has 13 and VGG-19 16")
-
-
 def check_shape(name: str, shape: Sequence[int], expected: Sequence[int]) -> None:
     """Checks a declared shape before anything of that size is read.
 
