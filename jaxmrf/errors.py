@@ -9,6 +9,20 @@ from typing import Any
 
 NOT_FINITE = "the energy is not finite; try smaller weights"
 
+EXTRAS = {
+    "codecs": ("imagecodecs",),
+    "heic": ("pillow-heif",),
+    "inspect": ("matplotlib",),
+    "ray": ("ray",),
+    "web": ("starlette", "uvicorn"),
+}
+"""Libraries of the extras that are asked for when something needs them, as in pyproject.toml."""
+
+
+def remedy(extra: str) -> str:
+    """Returns the command that installs the libraries of an extra, which it names."""
+    return f'pip install {" ".join(EXTRAS[extra])} (the extra "{extra}")'
+
 
 class UserError(Exception):
     """Something that the user can mend."""
@@ -55,16 +69,19 @@ class AddressError(UserError, RuntimeError):
 
 
 class MissingExtraError(UserError, ImportError):
-    """A library that is not installed.
+    """Libraries that are not installed.
 
     Args:
-      user: what needs it.
-      library: its name.
-      extra: of jaxmrf, that installs it.
+      user: what needs them.
+      extra: that has them, of `EXTRAS`.
     """
 
-    def __init__(self, user: str, library: str, extra: str) -> None:
-        super().__init__(f'{user} needs {library}: pip install "jaxmrf[{extra}]"')
+    def __init__(self, user: str, extra: str) -> None:
+        super().__init__(user, extra)
+
+    def __str__(self) -> str:
+        user, extra = self.args
+        return f"{user} needs {' and '.join(EXTRAS[extra])}: {remedy(extra)}"
 
 
 class FullError(UserError):

@@ -282,7 +282,7 @@ def test_heic_needs_an_extra_or_is_read(tmp_path, monkeypatch):
     box = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
     (tmp_path / "a.heic").write_bytes(box + bytes(40))
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    with pytest.raises(ImageError, match=r"a.heic is .* pip install \"jaxmrf\[heic\]\"") as caught:
+    with pytest.raises(ImageError, match=r"a.heic is .* pip install pillow-heif") as caught:
         image.load(tmp_path / "a.heic")
     assert "\n" not in str(caught.value)
     assert not decode._is_heif(b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf")

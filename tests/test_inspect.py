@@ -357,7 +357,7 @@ def test_what_cannot_be_inspected_is_told_in_one_line(painted, monkeypatch):
     assert "no such file" in refused(painted, "--trace", "none.jsonl").lower()
     write_trace(painted / "run.jsonl")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert "jaxmrf[inspect]" in refused(painted, "--trace", "run.jsonl")
+    assert "needs matplotlib: pip install matplotlib" in refused(painted, "--trace", "run.jsonl")
     written = image.read_settings(painted / "painted.png")
     pixels = image.load(painted / "painted.png")
     for change, message in (

@@ -318,7 +318,7 @@ def test_what_is_left_out_of_a_folder_is_said_and_the_rest_fails_by_itself(mixed
     assert len(told) == 1
     for part in (
         f"left out of {mixed}: ",
-        '1 HEIC picture, which needs pip install "jaxmrf[heic]" (c.heic)',
+        '1 HEIC picture, which needs pip install pillow-heif (the extra "heic") (c.heic)',
         "1 folder (sub.png)",
         "4 files that are no pictures (n.txt, o.mov, p, …)",
     ):

@@ -1,4 +1,4 @@
-"""Two Ray workers on this machine, one of which dies; needs the extra jaxmrf[ray]."""
+"""Two Ray workers on this machine, one of which dies; needs the extra ray."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def test_without_ray_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(MissingExtraError, match=r"jaxmrf\[ray\]"):
+    with pytest.raises(MissingExtraError, match=r"engine ray needs ray: pip install ray"):
         ray.run([], None, None, None)
 
 

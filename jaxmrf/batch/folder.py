@@ -4,7 +4,7 @@ import collections
 import os
 from pathlib import Path
 
-from jaxmrf.errors import ConfigError
+from jaxmrf.errors import ConfigError, remedy
 from jaxmrf.files import decode, guides
 
 SHOWN = 3
@@ -13,7 +13,7 @@ SHOWN = 3
 _FOLDER = ("folder", "folders")
 _NO_PICTURE = ("file that is no picture", "files that are no pictures")
 _NO_EXTRA = tuple(
-    f'HEIC picture{plural}, which need{verb} pip install "jaxmrf[heic]"'
+    f"HEIC picture{plural}, which need{verb} {remedy('heic')}"
     for plural, verb in (("", "s"), ("s", ""))
 )
 

@@ -1,4 +1,4 @@
-"""A batch on Ray actors, each with an accelerator of its own; needs the extra jaxmrf[ray].
+"""A batch on Ray actors, each with an accelerator of its own; needs the extra ray.
 
 Every actor runs the same `Batch` as `--engine local` on the lines that it is handed. The
 ledger in the folder of the outputs, which all machines must see, keeps what is done: lines
@@ -109,7 +109,7 @@ def run(
     try:
         import ray
     except ImportError:
-        raise MissingExtraError("--engine ray", "Ray", "ray") from None
+        raise MissingExtraError("--engine ray", "ray") from None
     if address is not None:
         check_address(address)
     try:

@@ -15,7 +15,7 @@ import typer
 
 from jaxmrf.cli.arguments import Device, WeightsFile
 from jaxmrf.cli.terminal import say, user_errors
-from jaxmrf.errors import AddressError, ConfigError, FolderError, MissingExtraError
+from jaxmrf.errors import EXTRAS, AddressError, ConfigError, FolderError, MissingExtraError
 from jaxmrf.web import addresses
 from jaxmrf.web.messages import Setup
 
@@ -68,9 +68,8 @@ def command(
 
 def _check_extra() -> None:
     """Raises if the libraries of the page are not installed."""
-    missing = [name for name in ("starlette", "uvicorn") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise MissingExtraError("jaxmrf serve", " and ".join(missing), "web")
+    if any(importlib.util.find_spec(name) is None for name in EXTRAS["web"]):
+        raise MissingExtraError("jaxmrf serve", "web")
 
 
 def _check_host(host: str, allow_remote: bool) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Shaped
 from PIL import Image, ImageFile, ImageOps
 
-from jaxmrf.errors import ImageError
+from jaxmrf.errors import ImageError, remedy
 from jaxmrf.files import deep_png, quiet, raster, tiff
 from jaxmrf.files.raster import Model, Raster
 
@@ -162,7 +162,7 @@ def _register_heif(path: Path) -> None:
         import pillow_heif  # pyright: ignore[reportMissingImports]  # an extra
     except ImportError:
         raise ImageError(
-            f'{path} is a HEIC picture: pip install "jaxmrf[heic]", or save it as JPEG'
+            f"{path} is a HEIC picture: {remedy('heic')}, or save it as JPEG"
         ) from None
     pillow_heif.register_heif_opener()
 

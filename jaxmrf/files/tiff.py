@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Shaped
 from PIL import Image
 
+from jaxmrf.errors import remedy
 from jaxmrf.files import quiet, raster
 from jaxmrf.files.raster import Model, Raster, UnsupportedError, highest
 
@@ -150,7 +151,7 @@ def _samples(page: "TiffPage") -> Shaped[np.ndarray, "h w s"]:
             if page.compression in _PLAIN:
                 name = f"{_depth(page)}-bit"
             raise UnsupportedError(
-                f'{name} TIFF files need imagecodecs: pip install "jaxmrf[codecs]"'
+                f"{name} TIFF files need imagecodecs: {remedy('codecs')}"
             ) from None
         return _samples_by_libtiff(page)
     if page.samplesperpixel == 1:
@@ -164,7 +165,7 @@ def _samples_by_libtiff(page: "TiffPage") -> Shaped[np.ndarray, "h w s"]:
     It would cut 16 bits to 8, so it is given each plane as a picture of bytes.
     """
     if page.fillorder != 1:
-        raise UnsupportedError('its order of bits needs imagecodecs: pip install "jaxmrf[codecs]"')
+        raise UnsupportedError(f"its order of bits needs imagecodecs: {remedy('codecs')}")
     kind = np.dtype(f"{'f' if page.sampleformat == _FLOAT else 'u'}{_depth(page) // 8}")
     stream = page.parent.filehandle
     segments: list[bytes] = []
@@ -218,13 +219,13 @@ def _unpacked(
             return np.asarray(image)
     except Image.DecompressionBombError:
         raise UnsupportedError(
-            'a compressed TIFF file this large needs imagecodecs: pip install "jaxmrf[codecs]"'
+            f"a compressed TIFF file this large needs imagecodecs: {remedy('codecs')}"
         ) from None
     except OSError:
         if compression not in _NOT_IN_EVERY_PILLOW:
             raise
         raise UnsupportedError(
-            'it is damaged, or this Pillow lacks its codec: pip install "jaxmrf[codecs]"'
+            f"it is damaged, or this Pillow lacks its codec: {remedy('codecs')}"
         ) from None
 
 

@@ -43,7 +43,7 @@ def check_library() -> None:
     try:
         import matplotlib.backends.backend_agg  # noqa: F401
     except ImportError:
-        raise MissingExtraError("the picture of the energy", "matplotlib", "inspect") from None
+        raise MissingExtraError("the picture of the energy", "inspect") from None
 
 
 def series(records: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
