@@ -40,8 +40,8 @@ SIDES = [384, 512, 768, 1080, 1440]
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 
 
-def main() -> None:
-    """Parses the command line and runs the benchmarks."""
+def parser() -> argparse.ArgumentParser:
+    """Returns the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("which", nargs="*", default=["parts", "run"])
     parser.add_argument("--content", type=Path, default=IMAGES / "nasa-astronaut-1993.jpg")
@@ -66,7 +66,12 @@ def main() -> None:
         "--only", nargs="+", default=[""], metavar="TEXT", help="accelerator's parts by name"
     )
     parser.add_argument("--json", type=Path, default=None, help="write the results to this file")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Parses the command line and runs the benchmarks."""
+    options = parser().parse_args()
     if not {"baseline", "lanes", "picture"} & set(
         options.which
     ):  # neither PyTorch nor a batch does

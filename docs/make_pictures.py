@@ -23,12 +23,31 @@ PAIRS = [
     if not line.startswith("#")
 ]
 
-PORTRAIT, CAT, COFFEE = (f"transfer {pair} --size 256" for pair in PAIRS[:3])
+PORTRAIT, CAT = (f"transfer {pair} --size 256" for pair in PAIRS[:2])
 TARASCON = "vangogh-road-to-tarascon-1888.jpg"
 
-BEFORE = (
-    "--anchor 0 --content-share 0 --overlap mean --decoder-rounds 0 --final-color 0 --tv-weight 0.3"
-)
+PRESETS = {
+    "before": (
+        "--anchor 0 --content-share 0 --overlap mean --decoder-rounds 0 --final-color 0 "
+        "--tv-weight 0.3"
+    ),
+    "quick": "--preset quick",
+    "": "",
+    "fine": "--preset fine",
+}
+
+
+def named(command: str, *more: str) -> str:
+    """Returns a command with more options, the last of them the name of its picture."""
+    *options, name = more
+    return " ".join([command, *filter(None, options), f"-o made/{name}.png"])
+
+
+def short(pair: str) -> str:
+    """Returns a name for the picture of a pair."""
+    stems = (Path(name).stem for name in pair.split())
+    return "-".join(re.sub(r"^(nasa|vangogh)-|(-chelsea)?-(cc0|\d+)$", "", stem) for stem in stems)
+
 
 KINDS = ("matches", "assembled")
 INSPECTED = f"transfer {PAIRS[1]} --size 256"
@@ -38,82 +57,124 @@ GUIDED = (
     "--style-guide vangogh-pere-tanguy-1887-guide.png"
 )
 TILE = f"synthesize {TARASCON} --size 192x192 --iterations 60"
+PLAIN = named(PORTRAIT, "portrait")
 
 # Each row of a figure: pictures of docs/images as they are, or commands that make one; behind
 # a bar the file that `jaxmrf inspect` writes for it, or how often the picture is repeated.
 FIGURES: dict[str, list[list[str]]] = {
-    "pairs": [[*pair.split(), f"transfer {pair} --size 384"] for pair in PAIRS[:3]],
+    "pairs": [
+        [*pair.split(), named(f"transfer {pair} --size 384", short(pair))] for pair in PAIRS[:3]
+    ],
     "presets": [
         [
             *pair.split(),
             *(
-                f"transfer {pair} --size 384 {more}".strip()
-                for more in (BEFORE, "--preset quick", "", "--preset fine")
+                named(f"transfer {pair} --size 384", more, f"{short(pair)}-{preset}".strip("-"))
+                for preset, more in PRESETS.items()
             ),
         ]
         for pair in PAIRS
     ],
     "anchor": [
         [
-            f"{CAT} --anchor {anchor} --content-share {share}"
+            named(CAT, f"--anchor {anchor} --content-share {share}", f"anchor-{anchor}")
             for anchor, share in (("0.5", "0"), ("0.7", "0.1"), ("0.85", "0.25"), ("0.95", "0.5"))
         ]
     ],
     "style-loss": [
-        [f"{PORTRAIT} --style-loss {loss}" for loss in ("mrf", "gram", "mrf:1,gram:0.2")]
+        [
+            named(PORTRAIT, f"--style-loss {loss}", f"loss-{name}")
+            for name, loss in (("mrf", "mrf"), ("gram", "gram"), ("both", "mrf:1,gram:0.2"))
+        ]
     ],
     "several-styles": [
         [
-            f"transfer cat-chelsea-cc0.jpg {TARASCON} vangogh-night-cafe-1888.jpg --size 256 "
-            f"--style-blend {blend}"
-            for blend in ("1,0.01", "1,1", "0.01,1")
+            named(
+                f"transfer cat-chelsea-cc0.jpg {TARASCON} vangogh-night-cafe-1888.jpg --size 256",
+                f"--style-blend {blend}",
+                f"blend-{name}",
+            )
+            for name, blend in (("first", "1,0.01"), ("both", "1,1"), ("second", "0.01,1"))
         ]
     ],
     "guides": [
         [
             "nasa-astronaut-1993-guide.png",
             "vangogh-pere-tanguy-1887-guide.png",
-            PORTRAIT,
-            GUIDED,
+            PLAIN,
+            named(GUIDED, "guided"),
         ],
     ],
-    "guide-weight": [[f"{GUIDED} --guide-weight {weight}" for weight in ("0", "0.05", "1")]],
-    "mask": [
-        ["nasa-astronaut-1993-mask.png", f"{PORTRAIT} --mask nasa-astronaut-1993-mask.png"],
+    "guide-weight": [
+        [
+            named(GUIDED, f"--guide-weight {weight}", f"guide-weight-{weight}")
+            for weight in ("0", "0.05", "1")
+        ]
     ],
-    "color": [[f"{CAT} --color {c}" for c in ("match", "histogram", "keep", "none")]],
+    "mask": [
+        [
+            "nasa-astronaut-1993-mask.png",
+            named(PORTRAIT, "--mask nasa-astronaut-1993-mask.png", "masked"),
+        ],
+    ],
+    "color": [
+        [
+            named(CAT, f"--color {color}", f"color-{color}")
+            for color in ("match", "histogram", "keep", "none")
+        ]
+    ],
     "synthesis": [
         [
             TARASCON,
             *(
-                f"synthesize {TARASCON} --size 256x256 --iterations 60 {more}".strip()
-                for more in ("", "--init shuffle", "--tileable")
+                named(
+                    f"synthesize {TARASCON} --size 256x256 --iterations 60",
+                    more,
+                    f"synthesis-{name}",
+                )
+                for name, more in (
+                    ("noise", ""),
+                    ("shuffle", "--init shuffle"),
+                    ("tileable", "--tileable"),
+                )
             ),
         ]
     ],
-    "wide": [[f"synthesize {TARASCON} --size 448x192 --iterations 60"]],
-    "tileable": [[f"{TILE} | 2x2", f"{TILE} --tileable | 2x2"]],
+    "wide": [[named(f"synthesize {TARASCON} --size 448x192 --iterations 60", "wide")]],
+    "tileable": [
+        [f"{named(TILE, 'tile')} | 2x2", f"{named(TILE, '--tileable', 'tile-seamless')} | 2x2"]
+    ],
     "scales": [
-        [f"{PORTRAIT} {more}".strip() for more in ("", "--scales 2", "--rotations 1 --scales 2")]
+        [
+            PLAIN,
+            named(PORTRAIT, "--scales 2", "scales-2"),
+            named(PORTRAIT, "--rotations 1 --scales 2", "rotations-1-scales-2"),
+        ]
     ],
     "patches": [
-        [f"{PORTRAIT} {more}".strip() for more in ("", "--variety 1", "--metric distance")],
         [
-            f"{PORTRAIT} {more}"
-            for more in (
-                "--rotations 1",
-                "--style-scale 0.5",
-                "--pooling average --content-weight 1",
-            )
+            PLAIN,
+            named(PORTRAIT, "--variety 1", "variety-1"),
+            named(PORTRAIT, "--metric distance", "distance"),
+        ],
+        [
+            named(PORTRAIT, "--rotations 1", "rotations-1"),
+            named(PORTRAIT, "--style-scale 0.5", "style-scale-0.5"),
+            named(PORTRAIT, "--pooling average --content-weight 1", "pooling-average"),
         ],
     ],
-    "sweep": [[f"sweep {PAIRS[0]} --size 192 --anchor 0.5,0.7,0.9 --style-scale 0.5,1"]],
+    "sweep": [
+        [named(f"sweep {PAIRS[0]} --size 192 --anchor 0.5,0.7,0.9 --style-scale 0.5,1", "sweep")]
+    ],
     "failure": [
         [
             "vangogh-langlois-bridge-1888.jpg",
-            "transfer nasa-astronaut-1993.jpg vangogh-langlois-bridge-1888.jpg --size 256",
+            named(
+                "transfer nasa-astronaut-1993.jpg vangogh-langlois-bridge-1888.jpg --size 256",
+                "failure",
+            ),
             "vangogh-pere-tanguy-1887.jpg",
-            PORTRAIT,
+            PLAIN,
         ],
     ],
     "energy": [[f"{INSPECTED} | energy.png"]],

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import signal
+import sys
 import tempfile
 
 import jax
@@ -12,6 +13,9 @@ import pytest
 from hypothesis import settings
 
 from jaxmrf.core.features import Network
+from jaxmrf.core.losses import style_losses
+from jaxmrf.core.matching import matchers
+from jaxmrf.core.optimize import optimizers
 from jaxmrf.machine import program_cache
 
 COMPILE_QUICKLY = (
@@ -88,6 +92,18 @@ def picture(seed: int, height: int, width: int) -> jax.Array:
     smooth = jax.image.resize(jnp.asarray(coarse), (height, width, 3), "cubic")
     noisy = np.asarray(smooth) + 0.05 * generator.standard_normal((height, width, 3))
     return jnp.asarray(np.clip(noisy, 0, 1), jnp.float32)
+
+
+@pytest.fixture
+def own_parts(monkeypatch):
+    """Lets the losses, optimizers and matchers that a test registers be forgotten."""
+    for module, name in (
+        (style_losses, "STYLE_LOSSES"),
+        (optimizers, "OPTIMIZERS"),
+        (matchers, "MATCHERS"),
+    ):
+        monkeypatch.setattr(module, name, dict(getattr(module, name)))
+    monkeypatch.setattr(sys, "path", [*sys.path])
 
 
 @pytest.fixture

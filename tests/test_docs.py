@@ -3,23 +3,11 @@
 import re
 from pathlib import Path
 
-import pytest
-
 import jaxmrf
 from jaxmrf.jobs import option_table
 from tests.test_imports import PACKAGE
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-BLOCKS = re.findall(r"^```python\n(.*?)^```", (DOCS / "research.md").read_text(), re.M | re.S)
-
-
-@pytest.mark.parametrize("block", BLOCKS)
-def test_what_is_shown_is_a_part_of_an_example(block):
-    assert any(block in example.read_text() for example in (DOCS / "examples").glob("*.py"))
-
-
-def test_there_is_something_shown():
-    assert len(BLOCKS) == 5
 
 
 def test_the_public_names_are_listed_and_there():

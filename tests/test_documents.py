@@ -6,8 +6,8 @@ from pathlib import Path
 
 # Rows of the README that change how a picture looks.
 CONTROL = (
-    "transfer C|synthesize|sweep|inspect|advice|--(content-weight|color|style-loss|content-guide|"
-    "tileable|variety|rotations)"
+    "transfer C|synthesize|sweep|jaxmrf inspect|advice|"
+    "--(content-weight|color|style-loss|content-guide|tileable|variety|rotations)"
 )
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -26,6 +26,14 @@ def test_every_figure_of_the_gallery_is_shown_with_its_commands():
                 assert inspected or f"\njaxmrf {command}\n" in pages
             else:
                 assert (DOCS / "images" / text).is_file(), text
+
+
+def test_commands_of_the_gallery_do_not_overwrite_what_others_made():
+    gallery = (DOCS / "gallery.md").read_text("utf-8")
+    outputs = {}
+    for command, output in re.findall(r"^jaxmrf (.*) -o (\S+)$", gallery, re.M):
+        assert outputs.setdefault(output, command) == command, output
+    assert gallery.count("\njaxmrf ") == len(re.findall(r"^jaxmrf .* -o made/\S+$", gallery, re.M))
 
 
 def test_every_control_leads_to_its_section_of_the_gallery():

@@ -14,7 +14,7 @@ import jaxmrf
 from jaxmrf import Config, ConfigError
 from jaxmrf.batch import manifest
 from jaxmrf.core.losses import style_losses
-from jaxmrf.core.matching import matchers, nearest, style_patches
+from jaxmrf.core.matching import nearest, style_patches
 from jaxmrf.core.optimize import optimizers
 from jaxmrf.core.run.plan import make_plan
 from jaxmrf.core.settings import DescentSettings, PatchSettings, TermWeights, resolve
@@ -26,14 +26,8 @@ TOY = toy_network()
 
 
 @pytest.fixture
-def example(monkeypatch):
+def example(own_parts):
     """Returns what loads an example; what it registers is forgotten after the test."""
-    for module, name in (
-        (style_losses, "STYLE_LOSSES"),
-        (optimizers, "OPTIMIZERS"),
-        (matchers, "MATCHERS"),
-    ):
-        monkeypatch.setattr(module, name, dict(getattr(module, name)))
     return lambda name: runpy.run_path(str(EXAMPLES / f"{name}.py"))
 
 

@@ -44,7 +44,7 @@ def short_run(factors, network, content, style, plan, settings):
       plan: from `plan.make_plan`.
       settings: from `settings.resolve`.
     """
-    pictures = make_pictures(content, [style], settings.config)
+    pictures = make_pictures(jnp.asarray(content), [jnp.asarray(style)], settings.config)
     picture = initial_picture(pictures, None, plan, settings.config)
     for level, shape in enumerate(plan.shapes):
         program = plan.program(level, settings.program)

@@ -57,7 +57,7 @@ def keep_freed_memory() -> None:
     """Keeps memory that a program frees for the next one; to be called before any other here.
 
     Else every iteration gets its memory from the system anew, page by page, all zeros: 8 % of
-    a transfer at 384 pixels on a CPU (docs/performance.md). Programs that take more than is kept
+    a transfer at 384 pixels on a CPU (docs/experiments.md). Programs that take more than is kept
     are not helped by it; without effect where memory is not allocated by glibc.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):

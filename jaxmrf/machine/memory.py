@@ -31,7 +31,7 @@ AMPLE_BYTES, AMPLE_BYTES_PER_PIXEL = 1_000_000_000, 5_000
 OVERHEAD, BESIDE = 1.2, 600_000_000
 """What a process takes at its peak over what the compiler reports for its largest program, and
 the bytes of the compiler and what it leaves, on a CPU: 2.1 GB of 1.3 at 700×700 pixels, 6.4 GB of
-5.1 at 1920×1080 (docs/performance.md)."""
+5.1 at 1920×1080 (docs/experiments.md)."""
 
 
 COMFORTABLE = 0.25

@@ -73,7 +73,7 @@ def max_pool(x: Float[Array, "n h w c"]) -> Float[Array, "n _ _ c"]:
     """2×2 max pooling, odd borders dropped; equal maxima share the gradient.
 
     As the maximum of four strided slices, with a gradient by comparison: the gradients
-    of `reduce_window` and of the slices take more time and memory (docs/performance.md).
+    of `reduce_window` and of the slices take more time and memory (docs/experiments.md).
     """
     height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
     corners = [x[:, i:height:2, j:width:2] for i in (0, 1) for j in (0, 1)]

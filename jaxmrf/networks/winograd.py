@@ -2,7 +2,7 @@
 
 Lavin & Gray 2016, "Fast Algorithms for Convolutional Neural Networks", section 4.3; the
 matrices are theirs. On CPUs it pays for many channels and pictures that are not small,
-since the kernel has to be transformed too (docs/performance.md); accelerators bring their
+since the kernel has to be transformed too (docs/experiments.md); accelerators bring their
 own.
 """
 

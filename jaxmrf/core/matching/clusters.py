@@ -21,7 +21,7 @@ CLUSTER_SIZE = 256
 """Style patches of a cluster, at most."""
 
 PROBES = 8
-"""Clusters that every patch is compared with; the agreement is in docs/performance.md."""
+"""Clusters that every patch is compared with; the agreement is in docs/experiments.md."""
 
 CANDIDATES = 4
 """Style patches, each the best of a cluster, that are compared exactly."""

@@ -4,7 +4,7 @@ L-BFGS multiplies the gradient by an approximation of the inverse Hessian that g
 a first guess. The usual guess is one number. A network's features hardly feel slow changes
 of brightness and feel fine ones strongly, so here the guess may be a number for each band
 of spatial frequencies and each opponent color, learned from the steps of the run:
-docs/performance.md has what that saves.
+docs/experiments.md has what that saves.
 """
 
 from typing import Any, NamedTuple, cast
@@ -37,7 +37,7 @@ MOST_TAKEN_BACK = 4
 FIRST_STEP = 1e-3
 """What the first step changes a value by, as the root of the mean square. One that shrinks with
 the number of pixels tells little of the curvature that the next ones meet: at 3840 pixels the
-second step doubled the energy (docs/performance.md)."""
+second step doubled the energy (docs/experiments.md)."""
 
 BAND_RANGE = 30.0
 """A band's guess stays within this factor of the guess for all bands together."""
