@@ -2,6 +2,8 @@
 
 import re
 import runpy
+import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 # Rows of the README that change how a picture looks.
@@ -48,6 +50,16 @@ def test_every_control_leads_to_its_section_of_the_gallery():
         assert set(links) <= sections, names
         if re.search(CONTROL, names):
             assert links, names
+
+
+def test_the_image_of_the_dockerfile_gets_what_the_wheel_is_built_of():
+    root = DOCS.parent
+    settings = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
+    wheel = settings["tool"]["hatch"]["build"]["targets"]["wheel"]
+    taken = [*wheel["packages"], *wheel["force-include"], *settings["project"]["license-files"]]
+    kept = re.findall("^!(.*)$", (root / ".dockerignore").read_text("utf-8"), re.M)
+    for path in (*taken, settings["project"]["readme"], "pyproject.toml"):
+        assert any(fnmatch(path, pattern) for pattern in kept), path
 
 
 def test_links_between_documents_lead_somewhere():
