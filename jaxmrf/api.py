@@ -1,4 +1,4 @@
-"""The two calls most users need: `transfer` and `synthesize`, on arrays.
+"""The calls most users need: `transfer` and `synthesize`, of pictures of any kind.
 
 They load the network, plan the pyramid, run it and return the finished picture. The
 pure functions underneath are in `jaxmrf.core`.
@@ -6,85 +6,154 @@ pure functions underneath are in `jaxmrf.core`.
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypedDict, Unpack
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Float
+from PIL import Image
 
 from jaxmrf import planning
 from jaxmrf.core.config import Config, Shape
 from jaxmrf.core.features import Network
-from jaxmrf.core.losses.exemplars import Guides, same_proportions
+from jaxmrf.core.losses.exemplars import Guides
+from jaxmrf.core.presets import configured
 from jaxmrf.core.run.loop import run
 from jaxmrf.core.run.progress import Progress
 from jaxmrf.errors import ConfigError
+from jaxmrf.files import image, pictures
+from jaxmrf.files.image import Picture
+from jaxmrf.files.pictures import PictureLike
+from jaxmrf.files.record import record_of
+from jaxmrf.files.sources import Sources
 from jaxmrf.networks import weights
-from jaxmrf.planning import Pixels, Planned, Styles, check_pixels, result_shape
+from jaxmrf.networks.weights import Loaded
+from jaxmrf.planning import Pixels, Planned, result_shape
 
 Callback = Callable[[Progress], Any]
+Styles = PictureLike | Sequence[PictureLike]
+
+ARGUMENTS = ("initial", "content_guide", "style_guide", "guides", "mask", "network", "callback")
+"""What a misspelt option may be meant for, beside the settings."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Result:
-    """A finished picture.
+    """A finished picture; notebooks show it.
 
     Attributes:
       image: sRGB in 0 to 1, float32 [H, W, 3].
       progress: the last progress record.
+      alpha: opacity in 0 to 1, float32 [H, W], that of the content; None: it has none.
+      record: how the picture was made; `save` stores it in the file.
     """
 
     image: Pixels
     progress: Progress
+    alpha: Float[np.ndarray, "h w"] | None = None
+    record: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
+    def save(self, path: str | os.PathLike[str], *, format: str | None = None) -> None:  # noqa: A002
+        """Writes the picture as the command line does, all of it or nothing.
 
-class More(TypedDict, total=False):
-    """Arguments of `transfer` and `synthesize` that `iterate` explains."""
+        ``jaxmrf show-config`` prints the settings that are stored in the file, and ``jaxmrf
+        inspect`` explains the picture.
 
-    initial: Pixels | None
-    guides: Guides | None
-    mask: Float[np.ndarray, "_ _"] | None
-    network: Network | None
-    memory_budget: int | None
-    judge_matches: bool
-    on_plan: Callable[[Planned], Any]
+        Args:
+          path: PNG, JPEG, WebP, or TIFF, which has 16 bits.
+          format: ending that says which, without its point; None: that of the name.
+
+        Raises:
+          ImageError: if the file cannot be written.
+        """
+        image.save(Path(path), Picture(self.image, self.alpha), self.record, format)
+
+    @property
+    def picture(self) -> Image.Image:
+        """The picture as one of Pillow: 8 bits, RGB, or RGBA if the content is transparent."""
+        return image.to_pillow(Picture(self.image, self.alpha))
+
+    def _repr_png_(self) -> bytes:
+        return image.encode(Picture(self.image, self.alpha), "PNG", self.record)
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        return f"<Result of {width}×{height} pixels>"
 
 
 def transfer(
-    content: Pixels,
+    content: PictureLike,
     style: Styles,
     config: Config | None = None,
     *,
+    initial: PictureLike | None = None,
+    content_guide: PictureLike | None = None,
+    style_guide: Styles | None = None,
+    guides: Guides | None = None,
+    mask: PictureLike | None = None,
+    network: Network | Loaded | None = None,
+    memory_budget: int | None = None,
+    judge_matches: bool = False,
+    on_plan: Callable[[Planned], Any] = lambda planned: None,
     callback: Callback | None = None,
-    **more: Unpack[More],
+    **options: Any,
 ) -> Result:
     """Paints `content` in the manner of `style`.
 
+    Pictures are arrays of NumPy or JAX, pictures of Pillow, or names of files, see
+    `pictures.read`. What is transparent in `content` stays so (`Result.alpha`); other pictures
+    are put on white paper.
+
     Args:
-      content: sRGB in 0 to 1, [H, W, 3].
-      style: sRGB in 0 to 1, [H, W, 3], or several of these.
-      config: settings, the default preset if None. The result has the proportions of
-        `content` and the longest side `config.size`.
+      content: the photograph.
+      style: the painting, or several of them.
+      config: settings; None: those of `options` alone. The result has the proportions of
+        `content` and the longest side `Config.size`.
+      initial: picture to start from instead of what `Config.init` says.
+      content_guide: label picture of the result, in flat colors (docs/guide.md).
+      style_guide: label picture of the style, or of each of several.
+      guides: the same as arrays: what is where, in the result and in each style.
+      mask: picture that is white where the result may differ from the content.
+      network: from `weights.load`, or ``Network(features, params)`` with a network of your own,
+        whose layers the settings name; None: the best of this machine.
+      memory_budget: bytes; None: large pictures are checked against what the device has
+        (see `memory.fit`).
+      judge_matches: whether to find the share of exact matches (see `loop.run`).
+      on_plan: called once, before the first record.
       callback: called with a `Progress` when a level starts, after each round of the decoder
         and after each iteration.
-      **more: as for `iterate`: a picture to start from, guides, a mask, the network.
+      **options: settings by their names in `Config`, on top of `config`, and ``preset``.
 
     Raises:
       ConfigError: if a picture or setting cannot be used.
+      ImageError: if a file cannot be read.
       NonFiniteEnergyError: if the energy is not a number.
 
     Example:
       >>> photograph = np.random.default_rng(0).random((40, 60, 3), np.float32)
       >>> painting = np.random.default_rng(1).random((64, 64, 3), np.float32)
-      >>> transfer(photograph, painting, Config(size=64, iterations=(2,))).image.shape
+      >>> transfer(photograph, painting, size=64, iterations=2).image.shape
       (43, 64, 3)
     """
-    config = config or Config()
-    check_pixels("content", content)
-    shape = result_shape(content.shape[:2], config)
-    return _finish(iterate(content, style, shape, config, **more), callback)
+    check_not_traced("transfer", content, style, initial, guides, mask, network, options)
+    chosen = configured(config, options, ARGUMENTS)
+    sources = Sources.of(
+        style,
+        content,
+        initial=initial,
+        content_guide=content_guide,
+        style_guide=style_guide,
+        guides=guides,
+        mask=mask,
+    )
+    shape = result_shape(pictures.shape_of(content, "content"), chosen)
+    more = {"memory_budget": memory_budget, "judge_matches": judge_matches, "on_plan": on_plan}
+    return _painted(sources, shape, chosen, network, callback, **more)
 
 
 def synthesize(
@@ -92,8 +161,16 @@ def synthesize(
     shape: Shape,
     config: Config | None = None,
     *,
+    initial: PictureLike | None = None,
+    content_guide: PictureLike | None = None,
+    style_guide: Styles | None = None,
+    guides: Guides | None = None,
+    network: Network | Loaded | None = None,
+    memory_budget: int | None = None,
+    judge_matches: bool = False,
+    on_plan: Callable[[Planned], Any] = lambda planned: None,
     callback: Callback | None = None,
-    **more: Unpack[More],
+    **options: Any,
 ) -> Result:
     """Makes a new picture of (height, width) `shape` from the patches of `style`.
 
@@ -102,119 +179,140 @@ def synthesize(
 
     Raises:
       ConfigError: if a picture or setting cannot be used.
+      ImageError: if a file cannot be read.
       NonFiniteEnergyError: if the energy is not a number.
     """
+    check_not_traced("synthesize", style, initial, guides, network, options)
     if min(shape) < 1:
         raise ConfigError(f"shape is {shape}; height and width must be at least 1")
-    return _finish(iterate(None, style, shape, config or Config(), **more), callback)
+    chosen = configured(config, options, ARGUMENTS)
+    sources = Sources.of(
+        style,
+        initial=initial,
+        content_guide=content_guide,
+        style_guide=style_guide,
+        guides=guides,
+    )
+    more = {"memory_budget": memory_budget, "judge_matches": judge_matches, "on_plan": on_plan}
+    return _painted(sources, shape, chosen, network, callback, **more)
 
 
 def iterate(
-    content: Pixels | None,
+    content: PictureLike | None,
     style: Styles,
     shape: Shape,
     config: Config,
     *,
-    initial: Pixels | None = None,
+    initial: PictureLike | None = None,
     guides: Guides | None = None,
-    mask: Float[np.ndarray, "_ _"] | None = None,
-    network: Network | None = None,
+    mask: PictureLike | None = None,
+    network: Network | Loaded | None = None,
     memory_budget: int | None = None,
     judge_matches: bool = False,
     on_plan: Callable[[Planned], Any] = lambda planned: None,
 ) -> Iterator[Progress]:
     """Yields the progress records of a transfer, or of a synthesis if `content` is None.
 
-    For callers that want to look at each iteration or to stop early.
+    For callers that want to look at each iteration or to stop early. What is not explained here
+    is so with `transfer`.
 
     Args:
-      content: sRGB in 0 to 1, [H, W, 3], or None.
-      style: sRGB in 0 to 1, [H, W, 3], or several of these.
+      content: the photograph, or None.
+      style: the painting, or several of them.
       shape: (height, width) of the result.
       config: settings.
       initial: picture to start from instead of what `config.init` says.
       guides: what is where, in the result and in each style.
-      mask: where the result may differ from the content (above 0.5).
-      network: ``weights.load(...).network``, or ``Network(features, params)`` with a network
-        of your own, whose layers `config` names; None loads the best of this machine.
-      memory_budget: bytes; None: large pictures are checked against what the device has
-        (see `memory.fit`).
-      judge_matches: whether to find the share of exact matches (see `loop.run`).
+      mask: picture that is white where the result may differ from the content.
+      network: from `weights.load`, or one of your own; None: the best of this machine.
+      memory_budget: bytes.
+      judge_matches: whether to find the share of exact matches.
       on_plan: called once, before the first record.
 
     Raises:
       ConfigError: if a picture or setting cannot be used.
+      ImageError: if a file cannot be read.
       NonFiniteEnergyError: if the energy is not a number.
     """
-    styles = (style,) if isinstance(style, np.ndarray) else tuple(style)
-    named = {"content": content, "initial": initial}
-    for name, pixels in (*named.items(), *(("style", picture) for picture in styles)):
-        if pixels is not None:
-            check_pixels(name, pixels)
-    if mask is not None:
-        _check_mask(mask, content, shape)
-    if guides is not None:
-        _check_guides(guides, shape, [picture.shape[:2] for picture in styles])
+    check_not_traced("iterate", content, style, initial, guides, mask, network)
+    sources = Sources.of(style, content, initial=initial, guides=guides, mask=mask)
+    inputs = sources.read(shape)
+    arrays = inputs.pixels, tuple(inputs.styles), inputs.initial, inputs.guides, inputs.mask
+    photograph, styles, start, labels, region = jax.tree.map(jnp.asarray, arrays)
     planned = planning.plan_run(
         shape,
-        [style.shape[:2] for style in styles],
+        [painting.shape[:2] for painting in styles],
         config,
-        network or weights.load().network,
-        has_content=content is not None,
-        has_start=initial is not None,
+        as_loaded(network).network,
+        has_content=photograph is not None,
+        has_start=start is not None,
         memory_budget=memory_budget,
     )
     on_plan(planned)
     yield from run(
         planned.network,
-        None if content is None else jnp.asarray(content),
-        tuple(map(jnp.asarray, styles)),
+        photograph,
+        styles,
         planned.plan,
         planned.settings,
-        initial=None if initial is None else jnp.asarray(initial),
-        guides=jax.tree.map(jnp.asarray, guides),
-        mask=None if mask is None else jnp.asarray(mask, jnp.float32),
+        initial=start,
+        guides=labels,
+        mask=region,
         judge_matches=judge_matches,
     )
 
 
-def _finish(records: Iterator[Progress], callback: Callback | None) -> Result:
+def check_not_traced(function: str, *arguments: Any) -> None:
+    """Checks that nothing is traced: who loops on the host needs numbers.
+
+    Args:
+      function: its name.
+      *arguments: what it was called with.
+
+    Raises:
+      ConfigError: if something is, by jit, grad, vmap and their like.
+    """
+    # Inside jit whatever is computed is traced, whether or not an argument is.
+    leaves = jax.tree.leaves((arguments, jnp.zeros(())))
+    if any(isinstance(leaf, Tracer) for leaf in leaves):
+        raise ConfigError(
+            f"jaxmrf.{function} loops on the host, so jit, grad and vmap cannot trace it; "
+            "jaxmrf.core.energy and jaxmrf.core.run.step are pure (docs/research.md)"
+        )
+
+
+def as_loaded(network: Network | Loaded | None) -> Loaded:
+    """Returns a network with what is known of its file; of None the best of this machine."""
+    if network is None:
+        return weights.load()
+    return Loaded(network) if isinstance(network, Network) else network
+
+
+def _painted(
+    sources: Sources,
+    shape: Shape,
+    config: Config,
+    network: Network | Loaded | None,
+    callback: Callback | None,
+    **more: Any,
+) -> Result:
+    """Runs to the end; what is in `more` goes to `iterate`."""
+    loaded, inputs = as_loaded(network), sources.read(shape)
+    records = iterate(
+        inputs.pixels,
+        inputs.styles,
+        shape,
+        config,
+        initial=inputs.initial,
+        guides=inputs.guides,
+        mask=inputs.mask,
+        network=loaded.network,
+        **more,
+    )
     last = first = next(records)  # when the first level starts
     for last in itertools.chain([first], records):
         if callback is not None:
             callback(last)
-    return Result(np.asarray(last.picture()), last)
-
-
-def _check_mask(mask: np.ndarray, content: np.ndarray | None, shape: Shape) -> None:
-    if content is None:
-        raise ConfigError("a mask needs a content picture, which stays where the mask is black")
-    if mask.ndim != 2 or not (mask > 0.5).any():
-        raise ConfigError("the mask must be [height, width] and white somewhere")
-    _check_proportions("the mask", mask.shape, shape)
-
-
-def _check_guides(guides: Guides, shape: Shape, style_shapes: Sequence[Shape]) -> None:
-    if len(guides.styles) != len(style_shapes):
-        raise ConfigError(f"{len(guides.styles)} style guide(s) for {len(style_shapes)} style(s)")
-    all_labels = (guides.picture, *guides.styles)
-    if (
-        any(labels.ndim != 3 for labels in all_labels)
-        or len({labels.shape[2] for labels in all_labels}) > 1
-    ):
-        shapes = ", ".join(str(labels.shape) for labels in all_labels)
-        raise ConfigError(
-            f"the guides have shapes {shapes}; each must be [height, width, labels], with as "
-            "many labels as the others"
-        )
-    _check_proportions("the guide of the picture", guides.picture.shape, shape)
-    for number, (guide, style) in enumerate(zip(guides.styles, style_shapes, strict=True), 1):
-        _check_proportions(f"the guide of style {number}", guide.shape, style)
-
-
-def _check_proportions(name: str, shape: tuple[int, ...], picture_shape: Shape) -> None:
-    if not same_proportions(shape[:2], picture_shape):
-        raise ConfigError(
-            f"{name} has {shape[1]}×{shape[0]} pixels, its picture "
-            f"{picture_shape[1]}×{picture_shape[0]}; they must have the same proportions"
-        )
+    record = record_of(sources, shape, last.config, loaded.network, loaded.sha256)
+    alpha = None if inputs.content is None else inputs.content.alpha
+    return Result(np.asarray(last.picture()), last.on_host(), alpha, record)

@@ -4,6 +4,8 @@ Every message is one line (a list of faults has more) that says what is wrong an
 Command line and page tell of a `UserError` as it is; everything else is a fault of jaxmrf.
 """
 
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,17 @@ EXTRAS = {
 def remedy(extra: str) -> str:
     """Returns the command that installs the libraries of an extra, which it names."""
     return f'pip install {" ".join(EXTRAS[extra])} (the extra "{extra}")'
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Returns a hint at the name that was meant; "" if none is like it.
+
+    Example:
+      >>> nearest("achor", ["anchor", "seed"])
+      "; did you mean 'anchor'?"
+    """
+    near = difflib.get_close_matches(name, tuple(names), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 class UserError(Exception):
@@ -93,6 +106,21 @@ class FullError(UserError):
 
     def __init__(self, folder: Path | str) -> None:
         super().__init__(f"the disk is full: {folder}")
+
+
+class PairsError(UserError):
+    """Some of many pairs were not painted; the others were.
+
+    Args:
+      errors: what went wrong, by index of the pair.
+      results: of all pairs; None of those that were not painted.
+    """
+
+    def __init__(self, errors: Mapping[int, Exception], results: Sequence[Any]) -> None:
+        reasons = (f"pair {index}: {error}" for index, error in sorted(errors.items()))
+        count = f"{len(errors)} of {len(results)} pairs were not painted"
+        super().__init__("\n".join([f"{count}; `results` of this error has the others", *reasons]))
+        self.errors, self.results = dict(errors), list(results)
 
 
 class StoppedError(Exception):

@@ -159,15 +159,3 @@ def measure_suitability(
     return suitability.measure(
         network, jnp.asarray(content), tuple(map(jnp.asarray, styles)), layers=config.layers
     )
-
-
-def check_pixels(name: str, pixels: np.ndarray) -> None:
-    """Checks that an array is a picture: [height, width, 3], values from 0 to 1.
-
-    Raises:
-      ConfigError: if it is not.
-    """
-    if pixels.ndim != 3 or pixels.shape[-1] != 3 or not pixels.size:
-        raise ConfigError(f"{name} has shape {pixels.shape}; it must be [height, width, 3]")
-    if not np.issubdtype(pixels.dtype, np.floating) or not (np.abs(pixels - 0.5) <= 0.51).all():
-        raise ConfigError(f"{name} must have floating-point values from 0 to 1")

@@ -237,15 +237,6 @@ def test_the_library_paints_arrays():
     assert texture.image.shape == (48, 40, 3)
 
 
-@pytest.mark.parametrize(
-    "pixels",
-    [np.ones((4, 4)), np.ones((0, 4, 3)), np.full((64, 64, 3), np.nan), np.full((9, 9, 3), 255)],
-)
-def test_arrays_that_are_no_pictures_are_named(pixels):
-    with pytest.raises(ConfigError, match="style"):
-        api.check_pixels("style", pixels)
-
-
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_runs_and_its_energy_falls(name):
     config = dataclasses.replace(

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from jaxmrf.batch.manifest import Line
-from jaxmrf.errors import ConfigError
+from jaxmrf.side_by_side import check_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +25,7 @@ class BatchOptions:
 
     def __post_init__(self) -> None:
         for name, least in (("lanes", 1), ("bucket", 1), ("checkpoint_every", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigError(f"{name} is {value}; it must be at least {least}")
+            check_number(name, getattr(self, name), least)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,9 +17,9 @@ from jaxmrf.batch import table
 from jaxmrf.batch.folder import pictures as pictures_of
 from jaxmrf.core.run.plan import check_settings
 from jaxmrf.errors import ConfigError
-from jaxmrf.files import image, paths, text_file
+from jaxmrf.files import guides, image, paths, text_file
 from jaxmrf.jobs import options
-from jaxmrf.jobs.job import Job, check_guides, check_iterations, with_guides
+from jaxmrf.jobs.job import Job, check_iterations, with_guides
 from jaxmrf.networks.weights import Loaded
 
 REFUSED = ("trace", "preview_every", "memory", "shape", "format")
@@ -185,7 +185,7 @@ def line(
     job = with_guides(options.job(values, base))
     check_settings(job.config, len(job.styles))
     _check_network(job, loaded)
-    check_guides(job)
+    guides.check_together(job.content_guide, job.style_guides)
     name = _inside(folder, values["output"])
     transfer = Line(number, name, dataclasses.replace(job, output=folder / name, preview_every=0))
     inputs = [path for paths in transfer.inputs.values() for path in paths]

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import filelock
 import jax
-import numpy as np
 
+from jaxmrf import side_by_side
 from jaxmrf.batch.events import BatchOptions, Event
 from jaxmrf.batch.groups import group
 from jaxmrf.batch.ledger import Ledger
@@ -22,21 +22,14 @@ from jaxmrf.batch.writer import Prepared, Writer
 from jaxmrf.core.features import Network
 from jaxmrf.core.run import lanes, programs
 from jaxmrf.core.run.lanes import ProgramKey
-from jaxmrf.core.settings import Settings
 from jaxmrf.errors import ConfigError, ImageError, StoppedError
 from jaxmrf.jobs import inputs
 from jaxmrf.jobs.job import resolved_for
-from jaxmrf.machine import device, memory
+from jaxmrf.machine import memory
 from jaxmrf.networks.weights import Loaded
 
 THREADS = 4
 """Threads that read pictures, and that write them: both let go of Python's lock."""
-
-MOST_LANES = 64
-"""Lanes of a device that ``--lanes auto`` goes up to; more gain nothing on an accelerator."""
-
-SHARE = 0.8
-"""Share of the device's memory that the lanes of ``--lanes auto`` may take by the estimate."""
 
 BUSY_SECONDS = 0.3
 """Time between looks at pictures that another batch is painting."""
@@ -76,9 +69,7 @@ class Batch:
         """
         self._ledger, self._loaded, self._options = ledger, loaded, options
         self._on_event, self._say, self._stop = on_event, on_message, stop
-        default = device.chosen()
-        self._devices = jax.local_devices(backend=None if default is None else default.platform)
-        self._mesh = programs.make_mesh(self._devices)
+        self._mesh = programs.make_mesh(side_by_side.devices())
         self._readers, self._writing = ThreadPoolExecutor(THREADS), ThreadPoolExecutor(THREADS)
         self._writer = Writer(ledger, loaded, on_event, self._writing)
 
@@ -116,7 +107,10 @@ class Batch:
             for line in waiting:
                 self._writer.fail(line, error)
             return
-        count = self._lane_count(key, settings, members, network)
+        if self._options.lanes is None:  # the same however much of the group is left
+            count = side_by_side.lane_count(key, settings, network, self._mesh, members)
+        else:
+            count = side_by_side.whole(self._options.lanes, self._mesh.size)
         busy: collections.deque[Line] = collections.deque()
         following = self._next(key, waiting, busy, count)
         while following is not None:
@@ -126,20 +120,19 @@ class Batch:
                 following = self._next(key, waiting, busy, count)
                 self._run_chunk(key, chunk, count, network)
             except (MemoryError, jax.errors.JaxRuntimeError) as error:
-                if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
+                if not side_by_side.is_out_of_memory(error):
                     raise
                 self._give_back(chunk)
-                if count <= len(self._devices):
+                if count <= self._mesh.size:
                     for line in chunk.lines:
-                        self._writer.fail(
-                            line, MemoryError("there is not enough memory for one picture")
-                        )
+                        self._writer.fail(line, MemoryError(side_by_side.NO_MEMORY))
                 else:
                     if following is not None:
                         self._give_back(following)
                         waiting.extendleft(reversed(following.lines))
                     waiting.extendleft(reversed(chunk.lines))
-                    following, count = None, self._whole(count // 2)
+                    following = None
+                    count = side_by_side.whole(count // 2, self._mesh.size)
                     self._say(f"out of memory: going on with {count} lanes")
             except BaseException:
                 for held in (chunk, following):
@@ -164,22 +157,6 @@ class Batch:
         self._ledger.drop_state(line)
         self._on_event(Event("skipped", line, record))
         return True
-
-    def _whole(self, count: int) -> int:
-        """Returns a number of lanes rounded up to the same number on every device."""
-        return max(1, -(-count // len(self._devices))) * len(self._devices)
-
-    def _lane_count(
-        self, key: ProgramKey, settings: Settings, members: int, network: Network
-    ) -> int:
-        """Returns how many lanes a group runs with, the same however much of it is left."""
-        if self._options.lanes is not None:
-            return self._whole(self._options.lanes)
-        if self._devices[0].platform == "cpu":
-            return len(self._devices)  # more lanes do not make a CPU faster
-        needed = memory.OVERHEAD * memory.memory_needed(key.plan, network, settings)
-        fitting = max(1, min(MOST_LANES, int(SHARE * memory.available() / needed)))
-        return self._whole(min(fitting * len(self._devices), members))
 
     def _next(
         self,
@@ -218,28 +195,10 @@ class Batch:
     def _read(self, line: Line, key: ProgramKey) -> Prepared:
         # Before the pictures: what changes after it is seen as changed by the next batch.
         identity = self._ledger.identity(line)
-        final, finest = inputs.shape_of(line.job), key.plan.shapes[-1]
         pictures = inputs.load(line.job)
-        guides, mask, pixels, alpha = pictures.guides, pictures.mask, None, None
-        if guides is not None:
-            labels = np.asarray(guides.picture)
-            guides = guides._replace(picture=inputs.padded(labels, final, finest))
-        if mask is not None:
-            mask = inputs.padded(mask[..., None], final, finest)[..., 0]
-        if pictures.content is not None:
-            alpha = pictures.content.alpha
-            pixels = inputs.padded(pictures.content.pixels, final, finest)
         _, settings = resolved_for(line.job, self._loaded)
-        lane = lanes.make_lane(
-            pixels,
-            pictures.styles,
-            pictures.initial,
-            key.plan,
-            settings,
-            guides=guides,
-            mask=mask,
-        )
-        return Prepared(lane, settings, final, alpha, identity)
+        ready = side_by_side.prepare(pictures, inputs.shape_of(line.job), key, settings)
+        return Prepared(ready, identity)
 
     def _run_chunk(self, key: ProgramKey, chunk: _Chunk, count: int, network: Network) -> None:
         started = time.monotonic()
@@ -250,16 +209,13 @@ class Batch:
             except (ImageError, ConfigError) as error:
                 self._writer.fail(line, error)
                 prepared.append(None)
-        good = [prepared_line for prepared_line in prepared if prepared_line is not None]
-        if good:
-            # Idle lanes are copies: a picture's bytes are those of the program of all lanes.
-            full = [prepared_line or good[0] for prepared_line in prepared]
-            full += [good[0]] * (count - len(full))
-            stages = lanes.run(
-                [prepared_line.lane for prepared_line in full],
+        if any(prepared):
+            stages = side_by_side.run(
+                [prepared_line and prepared_line.ready for prepared_line in prepared],
                 key,
                 network,
                 mesh=self._mesh,
+                count=count,
                 resume=chunk.resume,
             )
             first = chunk.lines[

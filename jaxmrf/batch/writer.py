@@ -13,32 +13,25 @@ import numpy as np
 from jaxmrf.batch.events import Event
 from jaxmrf.batch.ledger import Ledger
 from jaxmrf.batch.manifest import Line
-from jaxmrf.core.config import Shape
 from jaxmrf.core.run import lanes
 from jaxmrf.core.run.lanes import ProgramKey
-from jaxmrf.core.settings import Settings
 from jaxmrf.errors import NOT_FINITE, FullError, ImageError
 from jaxmrf.files import atomic, image
 from jaxmrf.files.image import Picture
 from jaxmrf.jobs.job import record_of
 from jaxmrf.networks.weights import Loaded
+from jaxmrf.side_by_side import Ready
 
 
 class Prepared(NamedTuple):
     """A line ready to run, and what its inputs were when they were read.
 
     Attributes:
-      lane: of the line.
-      settings: with every choice made.
-      shape: (height, width) of the output.
-      alpha: of the photograph; None: it has none.
+      ready: its run.
       identity: digests of the inputs; None if they cannot be read.
     """
 
-    lane: lanes.Lane
-    settings: Settings
-    shape: Shape
-    alpha: np.ndarray | None
+    ready: Ready
     identity: dict[str, Any] | None
 
 
@@ -129,15 +122,15 @@ class Writer:
         """Writes one picture, then its record: with the record it is done."""
         job = line.job
         try:
-            height, width = prepared.shape
-            picture = lanes.finished(pixels, prepared.lane, key, prepared.settings)
-            picture = picture[:height, :width]
-            made_by = record_of(job, self._loaded, prepared.shape)
+            ready = prepared.ready
+            height, width = ready.shape
+            picture = lanes.finished(pixels, ready.lane, key, ready.settings)[:height, :width]
+            made_by = record_of(job, self._loaded, ready.shape)
             kind = image.WRITABLE[job.output.suffix.lower()]
             with self.disk():
                 job.output.parent.mkdir(parents=True, exist_ok=True)
                 with atomic.write(job.output) as file:
-                    file.write(image.encode(Picture(picture, prepared.alpha), kind, made_by))
+                    file.write(image.encode(Picture(picture, ready.alpha), kind, made_by))
                 seen = {**seen, "size": [width, height]}
                 record = self._ledger.write(line, seen, prepared.identity)
             self._on_event(Event("done", line, record))

@@ -13,11 +13,7 @@ import typer
 import typer.core
 from rich.console import Console
 
-from jaxmrf.errors import (
-    StoppedError,
-    UserError,
-)
-from jaxmrf.jobs.option_table import nearest
+from jaxmrf.errors import StoppedError, UserError, nearest
 
 USER_ERROR = 2
 SIGNALLED = 128

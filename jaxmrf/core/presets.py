@@ -1,7 +1,14 @@
 """Named settings: three of this project's, the paper's, and those of the authors' code."""
 
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any, get_origin
+
+import jax
+import numpy as np
+
 from jaxmrf.core.config import Config
-from jaxmrf.errors import ConfigError
+from jaxmrf.errors import ConfigError, nearest
 
 PATCHES_ALONE = {
     "style_border": 0,
@@ -78,3 +85,48 @@ def preset(name: str) -> Config:
             f"there is no preset {name!r}; choose from {', '.join(PRESETS)}", "preset"
         )
     return PRESETS[name]
+
+
+def configured(
+    config: Config | None, options: Mapping[str, Any], others: Iterable[str] = ()
+) -> Config:
+    """Returns settings, some of them chosen by name.
+
+    Args:
+      config: what `options` go on top of; None: the preset that they name, or the default one.
+      options: values by the names of `Config`, and ``preset``. Lists and single values stand for
+        tuples, numbers of NumPy and JAX for those of Python.
+      others: names that a misspelt option may be meant for, too.
+
+    Raises:
+      ConfigError: if an option is unknown, or has a value that cannot be used.
+
+    Example:
+      >>> configured(None, {"preset": "fine", "iterations": [30, 20]}).iterations
+      (30, 20)
+    """
+    kinds = {field.name: field.type for field in dataclasses.fields(Config)}
+    chosen = {name: value for name, value in options.items() if name != "preset"}
+    for name in chosen:
+        if name not in kinds:
+            hint = nearest(name, ("preset", *kinds, *others))
+            raise ConfigError(f"there is no option {name!r}{hint}")
+    if config is None:
+        config = preset(options.get("preset", "default"))
+    elif "preset" in options:
+        raise ConfigError("there are a config and a preset; give one of them", "preset")
+    values = {name: _of_kind(kinds[name], value) for name, value in chosen.items()}
+    return dataclasses.replace(config, **values)
+
+
+def _of_kind(kind: Any, value: Any) -> Any:
+    """Returns a value as a field of `Config` has it; one of another kind is refused there."""
+    if isinstance(value, np.generic | np.ndarray | jax.Array):
+        value = value.tolist()
+    if get_origin(kind) is not tuple:
+        return value
+    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else (value,)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic | jax.Array) else value

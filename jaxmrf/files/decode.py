@@ -74,6 +74,25 @@ def decode(path: Path, max_pixels: int) -> Shaped[np.ndarray, "h w c"]:
             return raster.to_srgb(_by_pillow(path, file))
 
 
+def from_pillow(picture: Image.Image, name: str, max_pixels: int) -> Shaped[np.ndarray, "h w c"]:
+    """Returns a picture in memory as `decode` does one in a file, as deep as Pillow has it.
+
+    Args:
+      picture: of any mode; of several frames the current one.
+      name: what errors call it.
+      max_pixels: more are not taken.
+
+    Raises:
+      ImageError: if it is damaged, too large, or its file was closed.
+    """
+    if getattr(picture, "tile", None) and getattr(picture, "fp", None) is None:
+        raise ImageError(f"{name} was closed before it was read; load it first")
+    with faults(name, max_pixels), quiet.warnings_of_python:
+        if picture.width * picture.height > max_pixels:
+            raise Image.DecompressionBombError
+        return raster.to_srgb(_samples(ImageOps.exif_transpose(picture), _profile_of(picture)))
+
+
 def shape_of(path: Path, max_pixels: int) -> tuple[int, int]:
     """Returns (height, width) of a picture file, upright, from its header alone.
 
@@ -116,7 +135,7 @@ def opened(path: Path) -> Iterator[ImageFile.ImageFile]:
 
 
 @contextlib.contextmanager
-def faults(path: Path, max_pixels: int = 0) -> Iterator[None]:
+def faults(path: Path | str, max_pixels: int = 0) -> Iterator[None]:
     """Turns what is wrong with a file into an ImageError."""
     try:
         yield
@@ -179,7 +198,7 @@ def _by_pillow(path: Path, file: ImageFile.ImageFile) -> Raster:
     return _samples(ImageOps.exif_transpose(file), _profile_of(file))
 
 
-def _profile_of(file: ImageFile.ImageFile) -> bytes | None:
+def _profile_of(file: Image.Image) -> bytes | None:
     """Returns the color profile of a file; a damaged one may be a number or a text."""
     profile = file.info.get("icc_profile")
     return profile if isinstance(profile, bytes) else None

@@ -1,4 +1,4 @@
-"""Label pictures that say what goes where, and masks: files → arrays.
+"""Label pictures that say what goes where, and masks: pictures → arrays.
 
 A label picture is painted in flat colors, one for each thing, the same in the guide of the
 content and in that of the style (Champandard 2016, arXiv 1603.01768).
@@ -14,7 +14,8 @@ from jaxmrf.core.config import Shape
 from jaxmrf.core.losses.exemplars import Guides, same_proportions
 from jaxmrf.core.pyramid import at_size
 from jaxmrf.errors import ConfigError
-from jaxmrf.files import image
+from jaxmrf.files import pictures
+from jaxmrf.files.pictures import PictureLike, called
 
 MAX_LABELS = 16
 
@@ -37,8 +38,8 @@ def beside(picture: Path) -> Path | None:
 
 
 def load(
-    content: Path,
-    styles: Sequence[Path],
+    content: PictureLike,
+    styles: Sequence[PictureLike],
     shape: Shape,
     style_shapes: Sequence[Shape],
 ) -> Guides:
@@ -55,20 +56,57 @@ def load(
       ConfigError: if proportions differ, there are no labels or too many, or one is in no
         style.
     """
-    if len(styles) != len(style_shapes):
-        raise ConfigError(f"{len(styles)} style guide(s) for {len(style_shapes)} style(s)")
-    pictures = [
-        _load(*guide) for guide in zip((content, *styles), (shape, *style_shapes), strict=True)
-    ]
+    _check_count(len(styles), len(style_shapes))
+    roles = ["the content guide", *(f"style guide {number + 1}" for number in range(len(styles)))]
+    guides = (content, *styles)
+    names = [called(*guide) for guide in zip(guides, roles, strict=True)]
+    loaded = [_load(*guide) for guide in zip(guides, roles, (shape, *style_shapes), strict=True)]
     palette = np.zeros((0, 3), np.float32)
-    for path, pixels in zip((content, *styles), pictures, strict=True):
-        palette = _with_colors_of(pixels, palette, path)
-    channels = [_channels(pixels, palette) for pixels in pictures]
+    for name, pixels in zip(names, loaded, strict=True):
+        palette = _with_colors_of(pixels, palette, name)
+    channels = [_channels(pixels, palette) for pixels in loaded]
     in_content = channels[0].sum(axis=(0, 1)) > 0
     in_styles = sum(labels.sum(axis=(0, 1)) for labels in channels[1:]) > 0
     for color in palette[(in_content & ~in_styles)[: len(palette)]]:
-        raise ConfigError(f"the label {code(color)} of {content} is in no style guide")
+        raise ConfigError(f"the label {code(color)} of {names[0]} is in no style guide")
     return Guides(channels[0], tuple(channels[1:]))
+
+
+def check_together(content: object, styles: Sequence[object]) -> None:
+    """Checks that there are guides for the picture and for the styles, or for neither.
+
+    Raises:
+      ConfigError: if there are not.
+    """
+    if (content is None) != (not styles):
+        raise ConfigError("a content guide and style guides are of use only together")
+
+
+def check(guides: Guides, shape: Shape, style_shapes: Sequence[Shape]) -> None:
+    """Checks that labels in arrays go with each other and with the pictures.
+
+    Args:
+      guides: the labels.
+      shape: (height, width) of the result.
+      style_shapes: (height, width) of each style picture.
+
+    Raises:
+      ConfigError: if they do not.
+    """
+    _check_count(len(guides.styles), len(style_shapes))
+    all_labels = (guides.picture, *guides.styles)
+    if (
+        any(labels.ndim != 3 for labels in all_labels)
+        or len({labels.shape[2] for labels in all_labels}) > 1
+    ):
+        shapes = ", ".join(str(labels.shape) for labels in all_labels)
+        raise ConfigError(
+            f"the guides have shapes {shapes}; each must be [height, width, labels], with as "
+            "many labels as the others"
+        )
+    _check_proportions("the guide of the picture", guides.picture.shape, shape)
+    for number, (guide, style) in enumerate(zip(guides.styles, style_shapes, strict=True), 1):
+        _check_proportions(f"the guide of style {number}", guide.shape, style)
 
 
 def code(color: Float[np.ndarray, " 3"]) -> str:
@@ -81,51 +119,60 @@ def code(color: Float[np.ndarray, " 3"]) -> str:
     return "#{:02x}{:02x}{:02x}".format(*np.rint(color * 255).astype(int))
 
 
-def load_mask(path: Path, shape: Shape) -> Float[np.ndarray, "h w"]:
+def load_mask(source: PictureLike, shape: Shape) -> Float[np.ndarray, "h w"]:
     """Reads a mask, white where the picture may change.
 
     Args:
-      path: the mask.
+      source: the mask.
       shape: (height, width) of the result.
 
     Raises:
       ImageError: if the file cannot be read.
       ConfigError: if its proportions differ or nothing of it is white at the size of the result.
     """
-    mask = _load(path, shape).mean(axis=-1)
+    name = called(source, "the mask")
+    mask = _load(source, "the mask", shape).mean(axis=-1)
     if not (mask > 0.5).any():
-        raise ConfigError(f"the mask {path} is black everywhere; white is what may change")
+        raise ConfigError(f"{name} is black everywhere; white is what may change")
     if not (np.asarray(at_size(mask[..., None], shape)) > 0.5).any():
         raise ConfigError(
-            f"what is white in the mask {path} vanishes at {shape[1]}×{shape[0]} pixels; "
+            f"what is white in {name} vanishes at {shape[1]}×{shape[0]} pixels; "
             "paint more of it white, or choose a larger size"
         )
     return mask
 
 
-def _load(path: Path, shape: Shape) -> np.ndarray:
-    pixels = image.load(path).on_white()
-    height, width = pixels.shape[:2]
-    if not same_proportions((height, width), shape):
-        raise ConfigError(
-            f"{path} has {width}×{height} pixels, its picture {shape[1]}×{shape[0]}; "
-            "they must have the same proportions"
-        )
+def _load(source: PictureLike, role: str, shape: Shape) -> np.ndarray:
+    pixels = pictures.read(source, role).on_white()
+    _check_proportions(called(source, role), pixels.shape, shape)
     return pixels
 
 
-def _with_colors_of(pixels: np.ndarray, palette: np.ndarray, path: Path) -> np.ndarray:
+def _check_count(guides: int, styles: int) -> None:
+    if guides != styles:
+        raise ConfigError(f"{guides} style guide(s) for {styles} style(s)")
+
+
+def _check_proportions(name: str, shape: Shape, picture_shape: Shape) -> None:
+    if not same_proportions(shape[:2], picture_shape):
+        raise ConfigError(
+            f"{name} has {shape[1]}×{shape[0]} pixels, its picture "
+            f"{picture_shape[1]}×{picture_shape[0]}; they must have the same proportions"
+        )
+
+
+def _with_colors_of(pixels: np.ndarray, palette: np.ndarray, name: str) -> np.ndarray:
     """Returns the palette with the colors of a guide that it does not have yet."""
     colors, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
     if counts.max() < SMALLEST_SHARE * counts.sum():
-        raise ConfigError(f"{path} has no label; paint each thing in it in one flat color")
+        raise ConfigError(f"{name} has no label; paint each thing in it in one flat color")
     for index in np.argsort(-counts, kind="stable"):
         if counts[index] < SMALLEST_SHARE * counts.sum():
             break
         if not len(palette) or np.abs(palette - colors[index]).max(axis=1).min() > SAME_COLOR:
             palette = np.concatenate([palette, colors[index][None]])
         if len(palette) > MAX_LABELS:
-            raise ConfigError(f"{path}: more than {MAX_LABELS} labels; paint it in flat colors")
+            raise ConfigError(f"{name}: more than {MAX_LABELS} labels; paint it in flat colors")
     return palette
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from PIL import Image, PngImagePlugin
 
 from jaxmrf.core.config import Shape
@@ -66,7 +66,16 @@ def load(path: Path) -> Picture:
     Raises:
       ImageError: if the file is missing, damaged, no such picture, or too large.
     """
-    values = decode.decode(path, MAX_PIXELS)
+    return from_samples(decode.decode(path, MAX_PIXELS))
+
+
+def from_samples(values: Shaped[np.ndarray, "h w c"]) -> Picture:
+    """Returns the picture of grey or sRGB samples, with alpha last if there are 2 or 4.
+
+    Args:
+      values: uint8, uint16, or float32 in 0 to 1, [H, W, 1 to 4]; the color is not multiplied by
+        alpha.
+    """
     samples = raster.as_kind(values, np.dtype(np.float32))
     color, alpha = samples, None
     if samples.shape[2] in (2, 4):
@@ -152,6 +161,9 @@ def format_of(path: Path, chosen: str | None = None) -> str:
                 "say which it is"
             )
         return named
+    if f".{chosen}" not in WRITABLE:
+        endings = ", ".join(ending[1:] for ending in WRITABLE)
+        raise ImageError(f"cannot write {path} as {chosen}: choose from {endings}")
     if named not in (None, WRITABLE[f".{chosen}"]):
         raise ImageError(f"cannot write {path} as {chosen}: its name says {named}")
     return WRITABLE[f".{chosen}"]
@@ -238,16 +250,12 @@ def encode(picture: Picture, format_name: str, record: Mapping[str, object]) -> 
 
     description = json.dumps(record, sort_keys=True)
     buffer = io.BytesIO()
-    layers = [picture.pixels]
-    if picture.alpha is not None and format_name != "JPEG":
-        layers.append(picture.alpha[..., None])
-    values = np.clip(np.concatenate(layers, axis=-1), 0.0, 1.0)
     if format_name == "TIFF":
         tifffile.imwrite(
             buffer,
-            np.rint(values * 65535).astype(np.uint16),
+            _whole_numbers(picture, np.uint16),
             photometric="rgb",
-            extrasamples=["unassalpha"] if len(layers) > 1 else None,
+            extrasamples=None if picture.alpha is None else ["unassalpha"],
             compression="zlib",
             predictor=True,
             description=description,
@@ -255,7 +263,9 @@ def encode(picture: Picture, format_name: str, record: Mapping[str, object]) -> 
             metadata=None,
         )
         return buffer.getvalue()
-    image = Image.fromarray(np.rint(values * 255).astype(np.uint8))
+    if format_name == "JPEG":
+        picture = Picture(picture.pixels)
+    image = to_pillow(picture)
     if format_name == "PNG":
         text = PngImagePlugin.PngInfo()
         text.add_text("Software", "jaxmrf")
@@ -268,6 +278,20 @@ def encode(picture: Picture, format_name: str, record: Mapping[str, object]) -> 
         quality = {"quality": 95, "subsampling": 0} if format_name == "JPEG" else {"quality": 95}
         image.save(buffer, format_name, exif=exif, **quality)
     return buffer.getvalue()
+
+
+def to_pillow(picture: Picture) -> Image.Image:
+    """Returns a picture as one of Pillow: 8 bits, RGB or RGBA."""
+    return Image.fromarray(_whole_numbers(picture, np.uint8))
+
+
+def _whole_numbers(picture: Picture, kind: type[np.unsignedinteger]) -> np.ndarray:
+    """Returns the samples of a picture as whole numbers, alpha last if there is any."""
+    layers = [picture.pixels]
+    if picture.alpha is not None:
+        layers.append(picture.alpha[..., None])
+    values = np.clip(np.concatenate(layers, axis=-1), 0.0, 1.0)
+    return np.rint(values * np.iinfo(kind).max).astype(kind)
 
 
 def read_settings(path: Path) -> dict[str, object]:

@@ -19,10 +19,10 @@ from jaxmrf.core.run.progress import Progress
 from jaxmrf.errors import ConfigError, FolderError, ImageError, WeightsError
 from jaxmrf.files import atomic, image, paths
 from jaxmrf.files.image import Picture
+from jaxmrf.files.sources import InputPictures
 from jaxmrf.inspection import colors, curves, page
 from jaxmrf.inspection.page import Figure, Section
 from jaxmrf.jobs import inputs, options
-from jaxmrf.jobs.inputs import JobPictures
 from jaxmrf.jobs.job import Job
 from jaxmrf.jobs.records import read_record
 from jaxmrf.networks import weights
@@ -251,7 +251,7 @@ class _Folder:
         return Figure(content, caption, kind)
 
 
-def _overview(job: Job, pictures: JobPictures, painted: Pixels) -> Section:
+def _overview(job: Job, pictures: InputPictures, painted: Pixels) -> Section:
     named = [(job.output, painted)]
     if job.content is not None and pictures.content is not None:
         named.append((job.content, pictures.content.pixels))
@@ -263,7 +263,7 @@ def _overview(job: Job, pictures: JobPictures, painted: Pixels) -> Section:
 
 
 def _matches(
-    folder: _Folder, job: Job, pictures: JobPictures, painted: Pixels, loaded: weights.Loaded
+    folder: _Folder, job: Job, pictures: InputPictures, painted: Pixels, loaded: weights.Loaded
 ) -> list[Section]:
     """Matches the picture against its styles, and writes what is to be seen of it."""
     maps = _match_maps(job, pictures, painted, loaded)
@@ -287,7 +287,7 @@ def _matches(
 
 
 def _match_maps(
-    job: Job, pictures: JobPictures, painted: Pixels, loaded: weights.Loaded
+    job: Job, pictures: InputPictures, painted: Pixels, loaded: weights.Loaded
 ) -> dict[str, match_map.MatchMap]:
     # Of the style losses only this one has matches, and no iteration is made.
     config = dataclasses.replace(job.config, style_loss=("mrf",), iterations=(1,))
@@ -360,7 +360,7 @@ def _reconstructions(
     folder: _Folder,
     request: Request,
     job: Job,
-    pictures: JobPictures,
+    pictures: InputPictures,
     loaded: weights.Loaded,
     on_progress: Callable[[str, Progress], Any],
 ) -> Section:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from jaxmrf._version import __version__
 from jaxmrf.core.config import Config, Shape
 from jaxmrf.core.features import Network
 from jaxmrf.core.run import plan
 from jaxmrf.core.settings import Settings, decoder_rounds
-from jaxmrf.errors import ConfigError, ImageError
-from jaxmrf.files import guides, image, paths
+from jaxmrf.errors import ImageError
+from jaxmrf.files import guides, image, paths, record
+from jaxmrf.files.sources import Sources
 from jaxmrf.networks.weights import Loaded
 from jaxmrf.planning import resolved, with_pooling
 
@@ -50,6 +50,18 @@ class Job:
     trace: Path | None = None
     format: str | None = None
     memory: float | None = None
+
+    @property
+    def sources(self) -> Sources:
+        """What its pictures are read from."""
+        return Sources(
+            self.styles,
+            self.content,
+            self.initial,
+            self.content_guide,
+            self.style_guides,
+            mask=self.mask,
+        )
 
 
 def check_files(job: Job, others: Iterable[Path | None] = ()) -> None:
@@ -112,16 +124,6 @@ def guides_found(job: Job) -> str:
     return f"guides found beside the pictures: {names} (--guide-weight 0 leaves them out)"
 
 
-def check_guides(job: Job) -> None:
-    """Checks that there are guides for the picture and for the styles, or for neither.
-
-    Raises:
-      ConfigError: if there are not.
-    """
-    if (job.content_guide is None) != (not job.style_guides):
-        raise ConfigError("a content guide and style guides are of use only together")
-
-
 def resolved_for(job: Job, loaded: Loaded) -> tuple[Network, Settings]:
     """Returns network and settings of a job with every choice made, see `planning.resolved`.
 
@@ -168,22 +170,8 @@ def record_of(
       titles: what inputs are called, instead of their names.
     """
 
-    def title(path: Path | None) -> str | None:
-        return None if path is None else titles.get(path, path.name)
+    def title(path: Path) -> str:
+        return titles.get(path, path.name)
 
-    _, settings = resolved_for(job, loaded)
-    return {
-        "jaxmrf": __version__,
-        "command": "synthesize" if job.content is None else "transfer",
-        "content": title(job.content),
-        "style": [title(path) for path in job.styles],
-        "initial": title(job.initial),
-        "content_guide": title(job.content_guide),
-        "style_guides": [title(path) for path in job.style_guides],
-        "mask": title(job.mask),
-        "width": shape[1],
-        "height": shape[0],
-        "network": loaded.features.architecture,
-        "weights_sha256": loaded.sha256,
-        "config": dataclasses.asdict(settings.config),
-    }
+    network, settings = resolved_for(job, loaded)
+    return record.record_of(job.sources, shape, settings.config, network, loaded.sha256, title)

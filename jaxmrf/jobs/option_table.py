@@ -6,7 +6,6 @@ guide are made from `ROWS`.
 """
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -241,17 +240,6 @@ def as_text(value: Any) -> str:
 def shown(row: Row) -> str:
     """Returns the default of an option as text for its help."""
     return as_text(row.default) or "automatic"
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Returns a hint at the name that was meant; "" if none is like it.
-
-    Example:
-      >>> nearest("achor", ["anchor", "seed"])
-      "; did you mean 'anchor'?"
-    """
-    near = difflib.get_close_matches(name, tuple(names), 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def as_markdown() -> str:

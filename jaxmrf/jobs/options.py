@@ -10,10 +10,10 @@ from typing import Any, get_args, get_origin
 
 from jaxmrf.core import presets
 from jaxmrf.core.config import Config, Initialization
-from jaxmrf.errors import ConfigError
+from jaxmrf.errors import ConfigError, nearest
 from jaxmrf.files import image, text_file
 from jaxmrf.jobs.job import Job, with_guides
-from jaxmrf.jobs.option_table import BY_NAME, acting_on, nearest
+from jaxmrf.jobs.option_table import BY_NAME, acting_on
 
 _CONFIG = {field.name: field.type for field in dataclasses.fields(Config)}
 _JOB = {field.name: field.type for field in dataclasses.fields(Job)}

@@ -17,8 +17,8 @@ from jaxmrf.core.run.progress import NonFiniteEnergyError, Progress
 from jaxmrf.errors import StoppedError
 from jaxmrf.files import image
 from jaxmrf.files.image import Picture
+from jaxmrf.files.sources import InputPictures
 from jaxmrf.jobs import inputs
-from jaxmrf.jobs.inputs import JobPictures
 from jaxmrf.jobs.job import Job, check_files, guides_found, record_of, with_guides
 from jaxmrf.jobs.watch import Watch, position
 from jaxmrf.networks.weights import Loaded
@@ -134,7 +134,7 @@ def run(
     return last
 
 
-def _loose(job: Job, pictures: JobPictures, planned: Planned) -> list[str]:
+def _loose(job: Job, pictures: InputPictures, planned: Planned) -> list[str]:
     """Returns a line for each label of the content that is in no style patch."""
     guide, guides, plan = job.content_guide, pictures.guides, planned.plan
     if guide is None or guides is None:

@@ -365,25 +365,61 @@ def chunk_length(platform: str, pixels: int, iterations: int) -> int:
     return max((n for n in range(1, longest + 1) if iterations % n == 0), default=1)
 
 
+def progress_of(
+    stage: Stage, place: int, lane: Lane, key: ProgramKey, settings: Settings
+) -> Progress:
+    """Returns the progress record of a lane.
+
+    Args:
+      stage: of all lanes.
+      place: of the lane among them.
+      lane: what it was made of.
+      key: of all lanes.
+      settings: of the lane.
+    """
+    progress = _progress(stage.images[place], lane, key, settings, stage.level)
+    progress = dataclasses.replace(
+        progress,
+        iteration=stage.iteration,
+        decoded=stage.decoded,
+        undecodable=not stage.decodable[place],
+    )
+    if not stage.iteration:
+        return progress
+    return dataclasses.replace(
+        progress,
+        value=float(stage.value[place]),
+        terms={name: float(term[place]) for name, term in stage.terms.items()},
+        gradient_norm=float(stage.gradient_norm[place]),
+    )
+
+
 def finished(
     image: Float[Any, "h w 3"], lane: Lane, key: ProgramKey, settings: Settings
 ) -> Float[np.ndarray, "height width 3"]:
     """Returns the picture of a lane as it is delivered: sRGB in 0 to 1."""
-    progress = Progress(
-        level=len(key.plan.shapes) - 1,
+    return np.asarray(_progress(image, lane, key, settings, -1).picture())
+
+
+def _progress(
+    image: Float[Any, "h w 3"], lane: Lane, key: ProgramKey, settings: Settings, level: int
+) -> Progress:
+    """Returns the record of a lane at the end of a level, of which nothing was seen."""
+    iterations = key.plan.iterations[level]
+    return Progress(
+        level=range(len(key.plan.shapes))[level],
         levels=len(key.plan.shapes),
-        iteration=key.plan.iterations[-1],
-        iterations=key.plan.iterations[-1],
+        iteration=iterations,
+        iterations=iterations,
         decoded=key.rounds,
-        image=jnp.asarray(image),
-        original=None if lane.original is None else jnp.asarray(lane.original),
-        mask=None if lane.mask is None else jnp.asarray(lane.mask),
+        image=image,
+        original=lane.original,
+        mask=lane.mask,
         shape=key.plan.shapes[-1],
         config=settings.config,
         finish=lane.finish,
         **NOTHING_SEEN,
     )
-    return np.asarray(progress.picture())
 
 
 def lowered(key: ProgramKey, pictures: LevelPictures, network: Network) -> list[jax.stages.Lowered]:

@@ -3,6 +3,7 @@
 A single picture is one lane (`lanes`); what is here tells of it.
 """
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 
 from jaxtyping import Array, Float
@@ -11,7 +12,7 @@ from jaxmrf.core.features import Network
 from jaxmrf.core.losses.exemplars import Guides
 from jaxmrf.core.run import lanes
 from jaxmrf.core.run.plan import Plan
-from jaxmrf.core.run.progress import NOTHING_SEEN, NonFiniteEnergyError, Progress
+from jaxmrf.core.run.progress import NonFiniteEnergyError, Progress
 from jaxmrf.core.settings import Settings
 
 
@@ -55,29 +56,10 @@ def run(
     for stage in lanes.run([lane], key, network):
         if good is not None and not stage.finite[0]:  # the first stage is the start
             raise NonFiniteEnergyError(good)
-        seen = dict(NOTHING_SEEN)
-        if stage.iteration:
-            seen["value"] = float(stage.value[0])
-            seen["terms"] = {name: float(term[0]) for name, term in stage.terms.items()}
-            seen["gradient_norm"] = float(stage.gradient_norm[0])
-            at_end = stage.iteration == plan.iterations[stage.level]
-            if judge_matches and at_end and stage.exact_matches is not None:
-                seen["exact_matches"] = float(stage.exact_matches()[0])
-        following = Progress(
-            level=stage.level,
-            levels=len(plan.shapes),
-            iteration=stage.iteration,
-            iterations=plan.iterations[stage.level],
-            decoded=stage.decoded,
-            image=stage.images[0],
-            original=content,
-            mask=mask,
-            shape=plan.shapes[-1],
-            config=settings.config,
-            finish=lane.finish,
-            undecodable=not stage.decodable[0],
-            **seen,
-        )
+        following = lanes.progress_of(stage, 0, lane, key, settings)
+        if judge_matches and stage.exact_matches is not None and following.complete:
+            share = float(stage.exact_matches()[0])
+            following = dataclasses.replace(following, exact_matches=share)
         # The energy of the picture before was just found to be finite.
         good = progress if stage.iteration else following
         progress = following

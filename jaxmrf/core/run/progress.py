@@ -5,6 +5,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxmrf.core import color
@@ -55,13 +56,13 @@ class Progress:
     iteration: int
     iterations: int
     decoded: int
-    image: Float[Array, "h w 3"]
+    image: Float[Array | np.ndarray, "h w 3"]
     value: float
     terms: dict[str, float]
     gradient_norm: float
     exact_matches: float
-    original: Float[Array, "_ _ 3"] | None
-    mask: Float[Array, "_ _"] | None
+    original: Float[Array | np.ndarray, "_ _ 3"] | None
+    mask: Float[Array | np.ndarray, "_ _"] | None
     shape: Shape
     config: Config
     finish: color.Finish | None = None
@@ -79,18 +80,32 @@ class Progress:
 
     def picture(self) -> Float[Array, "height width 3"]:
         """Returns the picture as it would be delivered now: final size, sRGB in 0 to 1."""
-        image = jnp.clip(enlarged(self.image, self.shape, tileable=self.config.tileable), 0.0, 1.0)
+        image = enlarged(jnp.asarray(self.image), self.shape, tileable=self.config.tileable)
+        image = jnp.clip(image, 0.0, 1.0)
         if self.original is None:
             return image
-        original = at_size(self.original, self.shape)
+        original = at_size(jnp.asarray(self.original), self.shape)
         if self.config.color == "keep":
             image = color.with_chrominance_of(image, original)
-        where = None if self.mask is None else mask_at(self.mask, self.shape)
+        where = None if self.mask is None else mask_at(jnp.asarray(self.mask), self.shape)
         if self.finish is not None:
             image = _finished(image, self.finish, self.config.final_strength(), where)
         if where is not None:
             image = jnp.where(where, image, original)
         return image
+
+    def on_host(self) -> "Progress":
+        """Returns the record without arrays on a device, the photograph at the final size.
+
+        So that many results can be kept.
+        """
+        original, mask = self.original, self.mask
+        if original is not None:
+            original = np.asarray(at_size(jnp.asarray(original), self.shape))
+        if mask is not None:
+            mask = np.asarray(mask)
+        image = np.asarray(self.image)
+        return dataclasses.replace(self, image=image, original=original, mask=mask)
 
 
 NOTHING_SEEN = {
