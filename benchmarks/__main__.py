@@ -5,6 +5,7 @@
     python -m benchmarks run          # a whole transfer: time, memory, second start
     python -m benchmarks baseline     # against eager PyTorch (bench extra), to its energy
     python -m benchmarks lanes        # transfers side by side: lanes × devices
+    python -m benchmarks many         # pairs a minute: transfer_many, and transfer in a loop
     python -m benchmarks rounding     # what rounding does to final energies, and lanes do
     python -m benchmarks page         # jaxmrf serve: from Start to the first pictures
     python -m benchmarks picture      # pairs × settings: measures, and a sheet to look at
@@ -72,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Parses the command line and runs the benchmarks."""
     options = parser().parse_args()
-    if not {"baseline", "lanes", "picture"} & set(
+    if not {"baseline", "lanes", "many", "picture"} & set(
         options.which
     ):  # neither PyTorch nor a batch does
         device.keep_freed_memory()  # as `jaxmrf transfer` does
@@ -92,6 +93,9 @@ def main() -> None:
     if "lanes" in options.which:
         content, style, _ = _pictures(options, (options.size, options.size))
         results["lanes"] = lanes.throughput(content, style, LANES, DEVICES)
+    if "many" in options.which:
+        pictures = (image.load(path).pixels for path in (options.content, options.style))
+        results["many"] = lanes.many(*pictures, options.size)
     if "rounding" in options.which:
         content, style, _ = _pictures(options, (options.size, options.size))
         results["rounding"] = rounding.spread(content, style)

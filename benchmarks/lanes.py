@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+import jaxmrf
 from jaxmrf import planning
 from jaxmrf.core.config import Config
 from jaxmrf.core.features import Network
@@ -18,6 +19,9 @@ from jaxmrf.networks import weights
 
 ITERATIONS = 6
 """On a CPU. The first two compile and find matches; the others are timed."""
+
+PAIRS, CPU_PAIRS = 128, 4
+"""Pairs that `many` paints, on an accelerator and on a CPU."""
 
 CHUNKS = 3
 """Programs of several iterations that an accelerator runs at least; the last ones are timed."""
@@ -94,6 +98,33 @@ def transfers(content: Any, style: Any, count: int, network: Network) -> dict[st
         "first run, seconds": taken[0],
         "transfers of one level a minute": 60 * count / taken[1],
     }
+
+
+def many(content: Any, style: Any, size: int) -> dict[str, float]:
+    """Returns pairs a minute by `jaxmrf.transfer_many` and by one `jaxmrf.transfer` after another.
+
+    Every pair has its own seed; both ways are compiled before.
+
+    Args:
+      content: picture, sRGB in 0 to 1.
+      style: picture, sRGB in 0 to 1.
+      size: longest side of the results.
+    """
+    count = CPU_PAIRS if jax.devices()[0].platform == "cpu" else PAIRS
+    loaded = weights.load("vgg16")
+    options = {"size": size, "network": loaded}
+    pairs = [{"content": content, "style": style, "seed": seed} for seed in range(count)]
+    ways = {
+        "transfer_many": lambda: jaxmrf.transfer_many(pairs, **options),
+        "transfer": lambda: [jaxmrf.transfer(**pair, **options) for pair in pairs],
+    }
+    found = {}
+    for name, way in ways.items():
+        way()
+        started = time.perf_counter()
+        way()
+        found[f"{count} pairs by {name}, a minute"] = 60 * count / (time.perf_counter() - started)
+    return found
 
 
 def _in_process(content: Any, style: Any, counts: list[int], number: int) -> dict[str, float]:

@@ -8,7 +8,8 @@ from .core.optimize.optimizers import OPTIMIZERS
 from .core.presets import PRESETS, preset
 from .core.run.plan import Plan
 from .core.run.progress import NonFiniteEnergyError, Progress
-from .errors import ConfigError, WeightsError
+from .errors import ConfigError, ImageError, PairsError, WeightsError
+from .many import transfer_many
 
 __version__: str
 
@@ -20,9 +21,11 @@ __all__ = [
     "Config",
     "ConfigError",
     "Guides",
+    "ImageError",
     "Matcher",
     "Network",
     "NonFiniteEnergyError",
+    "PairsError",
     "Plan",
     "Progress",
     "Result",
@@ -32,4 +35,5 @@ __all__ = [
     "preset",
     "synthesize",
     "transfer",
+    "transfer_many",
 ]

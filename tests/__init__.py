@@ -4,5 +4,15 @@ from jaxtyping import install_import_hook
 
 from tests import typecheck
 
-COMPUTING = ("core", "analysis", "files", "networks", "machine", "planning", "api")
+COMPUTING = (
+    "core",
+    "analysis",
+    "files",
+    "networks",
+    "machine",
+    "planning",
+    "side_by_side",
+    "api",
+    "many",
+)
 install_import_hook([f"jaxmrf.{name}" for name in COMPUTING], f"{typecheck.__name__}.checker")

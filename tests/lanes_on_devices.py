@@ -7,6 +7,7 @@ import sys
 import jax
 import numpy as np
 
+import jaxmrf
 from jaxmrf.core.config import Config
 from jaxmrf.core.features import Network
 from jaxmrf.core.run import lanes, programs
@@ -75,6 +76,11 @@ def main():
     found["bytes with other neighbors"] = bool(
         np.array_equal(np.asarray(again)[1], pixels[1, 3][0])
     )
+    contents = [np.asarray(content) for content, *_ in jobs[:3]]
+    pairs, options = [(content, jobs[0][1]) for content in contents], {"network": TOY}
+    many = jaxmrf.transfer_many(pairs, config, **options)
+    alone = jaxmrf.transfer(*pairs[2], config, **options)
+    found["many"] = float(np.abs(many[2].image - alone.image).mean())
     found["program"] = lanes.program_text(made, key, TOY, programs.make_mesh(jax.devices()))
     json.dump(found, sys.stdout)
 

@@ -23,7 +23,9 @@ analysis files
 networks
 machine
 planning
+side_by_side
 api
+many
 jobs
 web batch inspection
 sweep
@@ -35,7 +37,9 @@ CORE_MAY_IMPORT = {
     "numpy", "optax", "typing",
 }  # fmt: skip
 MODULES = sorted(path for path in PACKAGE.rglob("[a-z]*.py") if path.parent != PACKAGE)
-MODULES += [PACKAGE / "api.py", PACKAGE / "planning.py", PACKAGE / "errors.py"]
+MODULES += [
+    PACKAGE / f"{name}.py" for name in ("api", "many", "planning", "side_by_side", "errors")
+]
 
 
 def imports(path):

@@ -36,6 +36,10 @@ def test_lanes_do_what_a_single_run_does(found, devices, count):
     assert last < 0.01
 
 
+def test_many_pairs_on_all_devices_are_what_a_single_one_is(found):
+    assert found["many"] < 0.01
+
+
 def test_neighbors_do_not_change_a_byte(found):
     assert found["bytes with other neighbors"]
 
