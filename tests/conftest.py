@@ -85,6 +85,14 @@ def toy_network(gains: tuple[float, float] = (1.0, 1.0), dtype=jnp.float32) -> N
     return Network(ToyNetwork(gains), toy_params(dtype))
 
 
+class NamedAsVGG(ToyNetwork):
+    """The network in miniature with the names of VGG's layers: what is default finds them."""
+
+    def __call__(self, params, image):
+        deep = super().__call__(params, image)["deep"]
+        return {"relu3_1": deep, "relu4_1": deep[::2, ::2], "relu4_2": deep[::2, ::2]}
+
+
 def picture(seed: int, height: int, width: int) -> jax.Array:
     """Returns a smooth random picture with some structure, sRGB in 0 to 1."""
     generator = np.random.default_rng(seed)
