@@ -199,7 +199,11 @@ def test_what_loops_on_the_host_says_that_it_cannot_be_traced(transformation):
         network = dataclasses.replace(TOY, params={**TOY.params, "first": params})
         return next(jaxmrf.iterate(CONTENT, STYLE, (24, 32), Config(), network=network)).value
 
+    def of_a_pair(content):
+        return jaxmrf.transfer_many([(content, STYLE)], network=TOY)[0].image.mean()
+
     for function, argument in (
+        (of_a_pair, CONTENT),
         (of_the_content, CONTENT),
         (of_a_weight, np.float32(1)),
         (of_the_parameters, TOY.params["first"]),
