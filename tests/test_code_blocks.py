@@ -28,11 +28,12 @@ import pytest
 import typer.main
 
 from benchmarks import __main__ as benchmarks
-from jaxmrf import api, planning
+from jaxmrf import api, planning, side_by_side
 from jaxmrf.analysis import label_coverage
 from jaxmrf.batch import groups
 from jaxmrf.cli import app
 from jaxmrf.cli import batch as batch_command
+from jaxmrf.core.run.lanes import Stage
 from jaxmrf.core.run.progress import NOTHING_SEEN, Progress
 from jaxmrf.inspection import curves, inspect
 from jaxmrf.jobs import inputs, options, paint
@@ -133,6 +134,15 @@ def unpainted(monkeypatch):
             config=planned.settings.config, **seen,
         )  # fmt: skip
 
+    def run(ready, key, network, *, count, **more):
+        shape, iterations = key.plan.shapes[-1], key.plan.iterations[-1]
+        images, numbers = jnp.full((count, *shape, 3), 0.5), np.ones(count, np.float32)
+        good = np.ones(count, bool)
+        level = len(key.plan.shapes) - 1
+        yield Stage(
+            level, key.rounds, iterations, images, numbers, {"mrf": numbers}, numbers, good, good
+        )
+
     def run_locally(lines, ledger, loaded, batch_options, *, kept=True):
         groups.group(lines, loaded, batch_options.bucket, refuse)
         return 0
@@ -145,6 +155,7 @@ def unpainted(monkeypatch):
         curves.read(request.trace)
 
     monkeypatch.setattr(api, "iterate", iterate)
+    monkeypatch.setattr(side_by_side, "run", run)
     monkeypatch.setattr(batch_command, "run_locally", run_locally)
     monkeypatch.setattr(inspect, "write_report", write_report)
     monkeypatch.setattr(memory, "fit", lambda network, *_, **__: network)
