@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import tempfile
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -105,13 +106,15 @@ def picture(seed: int, height: int, width: int) -> jax.Array:
 @pytest.fixture
 def own_parts(monkeypatch):
     """Lets the losses, optimizers and matchers that a test registers be forgotten."""
-    for module, name in (
-        (style_losses, "STYLE_LOSSES"),
-        (optimizers, "OPTIMIZERS"),
-        (matchers, "MATCHERS"),
-    ):
-        monkeypatch.setattr(module, name, dict(getattr(module, name)))
     monkeypatch.setattr(sys, "path", [*sys.path])
+    registries = (style_losses.STYLE_LOSSES, optimizers.OPTIMIZERS, matchers.MATCHERS)
+    before = [dict(registry) for registry in registries]
+    for path in (Path(__file__).resolve().parent.parent / "docs" / "examples").glob("*.py"):
+        sys.modules.pop(path.stem, None)  # who imports it registers what is in it
+    yield
+    for registry, parts in zip(registries, before, strict=True):
+        registry.clear()
+        registry.update(parts)
 
 
 @pytest.fixture

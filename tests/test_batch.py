@@ -32,7 +32,9 @@ from jaxmrf.networks import weights
 from tests.conftest import picture
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL = ["--size", "64", "--levels", "1", "--iterations", "3", "--lanes", "2"]
+# Little of the network and no decoder: programs that are compiled in no time.
+SHALLOW = ["--layers", "relu2_1", "--content-layer", "relu2_1"]
+SMALL = [*SHALLOW, "--size", "64", "--levels", "1", "--iterations", "3", "--lanes", "2"]
 
 
 @pytest.fixture(scope="module")
@@ -285,7 +287,7 @@ def test_several_styles_and_a_lane_that_is_not_finite(invoke, pictures):
 
 def test_sigterm_saves_exits_143_and_goes_on_to_the_same_bytes(pictures, invoke):
     (pictures / "contents" / "c2.png").unlink()  # two groups are enough
-    many = [*PAIRS[:-4], "--iterations", "12", "--lanes", "2"]
+    many = [*PAIRS[:-4], "--iterations", "100", "--lanes", "2"]
     done = invoke(*many, "--out", "whole")
     assert done.exit_code == 0, done.output
     run = process(pictures, *many, "--out", "out", "--checkpoint-every", "2")

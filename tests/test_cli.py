@@ -24,7 +24,9 @@ from jaxmrf.machine import program_cache
 from tests.conftest import picture
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL = ["--size", "64", "--levels", "1", "--iterations", "2"]
+DEEP = ["--size", "64", "--levels", "1", "--iterations", "2"]
+# Little of the network and no decoder: programs that are compiled in no time.
+SMALL = [*DEEP, "--layers", "relu2_1", "--content-layer", "relu2_1"]
 
 
 @pytest.fixture
@@ -56,7 +58,7 @@ def process(folder, *arguments, **more):
 def test_transfer_as_a_process_paints_and_repeats_to_the_byte(pictures):
     outputs = []
     for name in ("a.png", "b.png"):
-        run = process(pictures, "transfer", "content.png", "style.png", "-o", name, *SMALL)
+        run = process(pictures, "transfer", "content.png", "style.png", "-o", name, *DEEP)
         stdout, stderr = run.communicate(timeout=120)
         assert run.returncode == 0, stderr
         assert stdout == ""
@@ -109,7 +111,7 @@ def test_guides_beside_the_pictures_are_found_and_hold(invoke, pictures):
     style.save(pictures / "style_sem.png")
     Image.new("RGB", (64, 64), "grey").save(pictures / "content.png")
     style.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(pictures / "content_sem.png")
-    options = (*SMALL, "--iterations", "10", "--content-weight", "0", "--color", "none")
+    options = (*DEEP, "--iterations", "10", "--content-weight", "0", "--color", "none")
     brightness = []
     for more in ((), ("--guide-weight", "0")):
         done = invoke("transfer", "content.png", "style.png", "-o", "out.png", *options, *more)
@@ -132,7 +134,7 @@ def test_several_styles_are_mixed(invoke, pictures):
 
 
 def test_synthesize_makes_the_size_that_was_asked_for(invoke, pictures):
-    done = invoke("synthesize", "style.png", "-o", "texture.png", "--size", "72x56", *SMALL[2:])
+    done = invoke("synthesize", "style.png", "-o", "texture.png", "--size", "72x56", *DEEP[2:])
     assert done.exit_code == 0, done.output
     with Image.open(pictures / "texture.png") as file:
         assert file.size == (72, 56)
@@ -191,7 +193,9 @@ def test_options_reach_the_config(invoke, pictures, monkeypatch):
 
 
 def test_a_picture_gives_back_the_options_that_made_it(invoke, pictures):
-    (pictures / "run.toml").write_text("seed = 5\niterations = [2]\nlevels = 1\nsize = 96\n")
+    (pictures / "run.toml").write_text(
+        "seed = 5\niterations = [2]\nlevels = 1\nsize = 96\nlayers = ['relu2_1']\n"
+    )
     given = ("--style-blend", "2", "--variety", "0.1", "--match-every", "3", "--metric", "distance")
     for name in ("out.png", "out.jpg", "out.webp", "out.tif"):
         done = invoke(
@@ -223,10 +227,9 @@ def test_a_picture_gives_back_its_guides_mask_and_start(invoke, pictures):
     labeled((80, 48), "red").save(pictures / "where.png")
     labeled((64, 70), "red").save(pictures / "from.png")
     labeled((80, 48), "white").save(pictures / "mask.png")
-    quick = (*SMALL, "--layers", "relu2_1", "--content-layer", "relu2_1")
     done = invoke(
         *("transfer", "content.png", "style.png", "--content-guide", "where.png", "--mask"),
-        *("mask.png", "--style-guide", "from.png", "--init", "style.png", *quick),
+        *("mask.png", "--style-guide", "from.png", "--init", "style.png", *SMALL),
     )
     assert done.exit_code == 0, done.output
     shown = invoke("show-config", "out.png").output
@@ -277,7 +280,7 @@ def test_what_nobody_asked_for_is_told(invoke, pictures):
     thin = Image.new("RGB", (64, 70), "black")
     thin.paste("red", (0, 0, 64, 2))
     thin.save(pictures / "style_sem.png")
-    start = ("transfer", "content.png", "style.png", "-o", "out.png", *SMALL, "--iterations", "0")
+    start = ("transfer", "content.png", "style.png", "-o", "out.png", *DEEP, "--iterations", "0")
     told = invoke(*start).output.splitlines()
     assert (
         told.count(
@@ -462,7 +465,7 @@ def test_no_output_takes_the_place_of_an_input(name, invoke, pictures):
 
 
 def test_an_energy_that_is_not_finite_from_the_start_saves_nothing(invoke, pictures):
-    given = (*SMALL, "--style-weight", "1e38", "--decoder-rounds", "0")
+    given = (*DEEP, "--style-weight", "1e38", "--decoder-rounds", "0")
     done = invoke("transfer", "content.png", "style.png", *given)
     assert done.exit_code == 2
     assert "not finite" in done.output
@@ -565,7 +568,7 @@ BAD = {
     ),
     "label that no style has": (
         ["content.png", "style.png", "--content-guide", "red.png", "--style-guide", "white.png"],
-        "the label #ff0000 of red.png is in no style guide",
+        "the label #ff0000 of the content guide red.png is in no style guide",
     ),
     "device": (["content.png", "style.png", "--device", "tpu"], "there is no device 'tpu'"),
     "unknown option": (

@@ -182,6 +182,7 @@ def run_session(page, change=lambda code: code):
     session = {"__name__": "__main__"}
     for block in blocks(page, "python"):
         exec(compile(change(block), str(page), "exec"), session)
+    return session
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -220,8 +221,31 @@ def test_commands_can_be_pasted(page, clone, unpainted, own_parts):
 
 
 @pytest.mark.parametrize("page", pages_with("python"))
-def test_python_can_be_pasted(page, clone, unpainted, own_parts):
-    run_session(page)
+def test_python_can_be_pasted(page, clone, unpainted, own_parts, capsys):
+    names = run_session(page)
+    if page.stem == "research":
+        check_transformations(names)
+        assert "(2, 22, 22) patches, mean cosine" in capsys.readouterr().out
+
+
+def check_transformations(names):
+    """What docs/research.md differentiates and maps is right."""
+    value, picture, content, factors = (
+        names[name] for name in ("value", "picture", "content", "term_weights")
+    )
+    slope = np.linalg.norm(names["by_picture"])
+    direction, step = names["by_picture"] / slope, 0.01
+    higher, lower = (
+        names["energy_of"](picture + way * direction, content, factors) for way in (step, -step)
+    )
+    np.testing.assert_allclose((higher - lower) / (2 * step), slope, rtol=0.05)
+    # The energy is linear in its weights, of which those of the terms are three.
+    by_weights = names["by_weights"]
+    parts = [by_weights.content * factors.content, by_weights.tv * factors.tv]
+    parts += [by_weights.style[name] * weight for name, weight in factors.style.items()]
+    np.testing.assert_allclose(sum(parts), value, rtol=1e-4)
+    np.testing.assert_allclose(names["of_each"][0], value, rtol=1e-4)
+    np.testing.assert_allclose(names["of_contents"][1], value, rtol=1e-4)
 
 
 @pytest.mark.slow

@@ -12,8 +12,6 @@ from PIL import Image
 
 import jaxmrf
 from jaxmrf.core.features import Network
-from jaxmrf.core.losses import style_losses
-from jaxmrf.core.optimize import optimizers
 from jaxmrf.networks import weights
 from jaxmrf.networks.weights import Loaded
 from tests.conftest import NamedAsVGG, toy_params
@@ -23,10 +21,8 @@ NOTEBOOK = DOCS / "examples" / "first_hour.ipynb"
 
 
 @pytest.fixture
-def shown(monkeypatch):
+def shown(monkeypatch, own_parts):
     """Returns what runs the notebook as Jupyter does, in one namespace; gives what cells show."""
-    for module, name in ((style_losses, "STYLE_LOSSES"), (optimizers, "OPTIMIZERS")):
-        monkeypatch.setattr(module, name, dict(getattr(module, name)))
     monkeypatch.chdir(NOTEBOOK.parent)
     monkeypatch.syspath_prepend(NOTEBOOK.parent)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
@@ -46,8 +42,7 @@ def shown(monkeypatch):
                 results.append(eval(code, names))
         return names, [result for result in results if result is not None]
 
-    yield run
-    sys.modules.pop("differentiate_hyperparameters", None)
+    return run
 
 
 def test_the_notebook_is_sound_and_saved_without_outputs():
