@@ -15,7 +15,11 @@ def main() -> None:
     from jaxmrf.cli.app import main as run
 
     signal.signal(signal.SIGINT, before)
-    run()
+    try:
+        run()
+    finally:
+        # All is said and saved: a second Ctrl-C would be a traceback of what Python cleans up.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What is shown on terminals: the bar of a run, and what is said beside it."""
 
 import io
+import signal
 import sys
 
 import jax
@@ -8,7 +9,8 @@ import pytest
 from rich.console import Console
 from rich.file_proxy import FileProxy
 
-from jaxmrf.cli import progress, terminal
+from jaxmrf import __main__
+from jaxmrf.cli import app, progress, terminal
 from jaxmrf.machine.compilation import Ongoing
 
 
@@ -83,3 +85,15 @@ def test_memory_that_runs_out_is_one_line(error, capsys):
         raise error
     assert end.value.exit_code == 2
     assert "not enough memory" in capsys.readouterr().err
+
+
+def test_a_second_ctrl_c_while_python_cleans_up_says_nothing(monkeypatch):
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(app, "main", lambda: sys.exit(130))
+    try:
+        with pytest.raises(SystemExit) as ended:
+            __main__.main()
+        assert ended.value.code == 130
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
