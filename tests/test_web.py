@@ -285,6 +285,19 @@ def icon():
     return buffer.getvalue()
 
 
+def test_the_files_of_the_page_are_served_and_name_each_other(server):
+    files = {file.name for file in app.STATIC.iterdir()} - {"index.html"}
+    page = server.client.get("/").text
+    wanted = set(re.findall(r'(?:src|href)="/([^"]+)"', page))
+    for name in files:
+        answer = server.client.get(f"/{name}")
+        assert answer.status_code == 200
+        if name.endswith(".js"):
+            assert answer.headers["content-type"].startswith("text/javascript")
+            wanted |= set(re.findall(r'from "\./([^"]+)"', answer.text))
+    assert wanted == files
+
+
 def test_the_page_asks_for_what_can_be_read(server):
     assert f'accept="{decode.accepted()}"' in server.client.get("/").text
 

@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,17 @@ EXAMPLES = {
 }
 """Example pictures (docs/images, see NOTICE), and which of the two they are."""
 
-_STATIC = {
-    "/": ("index.html", "text/html; charset=utf-8"),
-    "/style.css": ("style.css", "text/css; charset=utf-8"),
-    "/app.js": ("app.js", "text/javascript; charset=utf-8"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
+STATIC = resources.files("jaxmrf") / "web" / "static"
+"""The page itself: what is in this folder is served, under its own name."""
+
+_PAGE = "index.html"
+
+_MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".jpg": "image/jpeg",
 }
 
 
@@ -95,7 +102,7 @@ def make_app(
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    routes = [Route(path, _static(*file)) for path, file in _STATIC.items()]
+    routes = [_static(file) for file in STATIC.iterdir() if Path(file.name).suffix in _MEDIA_TYPES]
     routes += [
         Route("/api/form", page.form),
         Route("/api/events", page.events),
@@ -282,14 +289,17 @@ class _Page:
         return run
 
 
-def _static(name: str, media_type: str) -> Callable[[Request], Awaitable[Response]]:
-    content = (resources.files("jaxmrf") / "web" / "static" / name).read_bytes()
-    content = content.replace(b"KINDS-OF-PICTURES", decode.accepted().encode())
+def _static(file: Traversable) -> Route:
+    """Returns the route of a file of the page."""
+    media_type = _MEDIA_TYPES[Path(file.name).suffix]
+    content = file.read_bytes()
+    if file.name == _PAGE:
+        content = content.replace(b"KINDS-OF-PICTURES", decode.accepted().encode())
 
     async def answer(request: Request) -> Response:
         return Response(content, media_type=media_type, headers={"Cache-Control": "no-cache"})
 
-    return answer
+    return Route("/" if file.name == _PAGE else f"/{file.name}", answer)
 
 
 def _file(

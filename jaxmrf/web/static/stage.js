@@ -1,0 +1,143 @@
+// The run that is looked at: its picture, how far it is, and what can be done with it.
+
+import { $, element, flash, setText } from "./dom.js";
+import { ask } from "./api.js";
+import { current, on, state, tell } from "./state.js";
+import { KINDS } from "./pictures.js";
+import { setUpCompare, showPicture, split } from "./compare.js";
+import { stateText, titleOf } from "./words.js";
+
+const EMPTY = [...$("empty").childNodes].map((node) => node.cloneNode(true));
+
+// What a screen reader is told: where a run is, not each of its iterations.
+let announced = "";
+function announce(run) {
+  const running = run?.state === "running" && run.levels;
+  const level = running ? `level ${run.level} of ${run.levels}${run.compiling ? ", compiling" : ""}` : "";
+  const milestone = run ? `${run.id} ${run.state} ${level}` : "";
+  if (milestone === announced) return;
+  announced = milestone;
+  setText($("announcer"), run ? level || $("state").textContent : "");
+}
+
+// Keeps the keyboard where it can go on when a button that has it can no longer be used.
+function disable(name, disabled) {
+  const had = disabled && document.activeElement === $(name);
+  $(name).disabled = disabled;
+  if (had) ($("again").disabled ? $("start") : $("again")).focus();
+}
+
+function link(name, url) {
+  $(name).setAttribute("aria-disabled", String(!url));
+  if (url) $(name).href = url;
+  else $(name).removeAttribute("href");
+}
+
+function showInputs(run) {
+  const shown = run ? run.id : "";
+  if ($("inputs").dataset.run === shown) return;
+  $("inputs").dataset.run = shown;
+  const names = run ? [...new Set([run.content_title, run.style_title])] : [];
+  const links = names.map((name, number) => element("a", { href: `/api/runs/${run.id}/${KINDS[number]}`, download: name, textContent: name }));
+  $("inputs").replaceChildren(...(run ? ["The command needs ", ...links.flatMap((one, number) => (number ? [" and ", one] : [one]))] : ["\u00a0"]));
+}
+
+function show() {
+  const run = current();
+  const nothing = Boolean(run?.ended && !run.result);
+  $("canvas").hidden = !run || nothing;
+  $("empty").hidden = Boolean(run) && !nothing;
+  if (nothing) $("empty").replaceChildren("Nothing was painted.");
+  else if (!run) $("empty").replaceChildren(...EMPTY.map((node) => node.cloneNode(true)));
+  for (const name of ["again", "copy"]) disable(name, !run);
+  disable("cancel", !run || run.ended || run.message === "stopping");
+  disable("delete", !run?.ended);
+  link("download", run?.result && `/api/runs/${run.id}/result`);
+  link("full", run?.result && `/api/runs/${run.id}/result?show=1`);
+  document.title = run && !run.ended && run.levels ? `${Math.round(100 * run.done)} % · jaxmrf` : "jaxmrf";
+  setText($("title"), run ? titleOf(run) : "\u00a0");
+  setText($("state"), run ? stateText(run) + (run.message && run.ended ? `: ${run.message}` : "") : "\u00a0");
+  announce(run);
+  setText($("advice"), run?.advice ? `Advice: ${run.advice}` : "");
+  $("advice").hidden = !run?.advice;
+  setText($("command"), run ? run.command : "");
+  showInputs(run);
+  $("state").className = run?.state ?? "";
+  $("progress").value = run ? run.done : 0;
+  drawCurve(run);
+  if (!run || nothing) return;
+  $("canvas").style.setProperty("--ratio", run.width / run.height);
+  const photograph = `/api/pictures/${run.content}`;
+  if ($("before").getAttribute("src") !== photograph) $("before").src = photograph;
+  $("before").alt = `Before: ${run.content_title}`;
+  $("after").alt = run.state === "finished" ? "The finished picture" : "The picture so far";
+  if (run.result) showPicture(`/api/runs/${run.id}/result?show=1`);
+  else if (run.picture) showPicture(`/api/runs/${run.id}/preview?n=${run.attempts}.${run.picture}`);
+  else showPicture(photograph);
+}
+
+function drawCurve(run) {
+  const svg = $("curve");
+  svg.replaceChildren();
+  const points = run?.curve ?? [];
+  const last = points.at(-1);
+  setText($("energy-value"), last ? last[1].toPrecision(4) : "\u00a0");
+  svg.setAttribute("aria-label", last ? `Energy, from ${points[0][1]} to ${last[1]}` : "Energy");
+  if (!last) return;
+  const values = points.map((point) => point[1]);
+  const low = Math.min(...values);
+  const high = Math.max(...values);
+  const x = (iteration) => (600 * (iteration - 1)) / (Math.max(last[0], 2) - 1);
+  const y = (value) => 75 - (70 * (value - low)) / Math.max(high - low, 1e-12);
+  const make = (tag, attributes) => {
+    const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    svg.append(made);
+  };
+  for (const begin of run.level_starts.slice(1)) {
+    make("line", { x1: x(begin + 0.5), x2: x(begin + 0.5), y1: 0, y2: 80 });
+  }
+  make("polyline", { points: points.map(([i, value]) => `${x(i)},${y(value)}`).join(" ") });
+}
+
+export async function attempt(action) {
+  try {
+    await action();
+  } catch (error) {
+    tell("problem", { message: error.message });
+  }
+}
+
+function setUpButtons() {
+  $("cancel").addEventListener("click", () => attempt(async () => tell("run", await ask("POST", `/api/runs/${state.selected}/cancel`))));
+  $("again").addEventListener("click", () => tell("again", current()));
+  $("copy").addEventListener("click", async () => {
+    try {
+      await navigator.clipboard.writeText(current().command);
+      flash($("copy"), "Copied");
+    } catch {
+      getSelection().selectAllChildren($("command"));
+      flash($("copy"), "Press Ctrl+C");
+    }
+  });
+  $("delete").addEventListener("click", () => {
+    if ($("delete").dataset.sure !== state.selected) {
+      $("delete").dataset.sure = state.selected;
+      flash($("delete"), "Really?", () => delete $("delete").dataset.sure);
+      return;
+    }
+    attempt(() => ask("DELETE", `/api/runs/${state.selected}`));
+  });
+}
+
+export function setUpStage() {
+  setUpButtons();
+  setUpCompare();
+  on("look", () => {
+    split(0);
+    $("after").removeAttribute("src");
+    $("after").dataset.wanted = "";
+    show();
+  });
+  on("shown", show);
+}

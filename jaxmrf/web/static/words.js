@@ -1,0 +1,50 @@
+// What is said of runs and of times.
+
+export const counted = (number, unit) => `${number} ${unit}${number === 1 ? "" : "s"}`;
+
+// How long something took.
+export function duration(seconds) {
+  if (seconds < 90) return counted(Math.max(1, Math.round(seconds)), "second");
+  if (seconds < 5400) return counted(Math.round(seconds / 60), "minute");
+  return counted(Number((seconds / 3600).toFixed(1)), "hour");
+}
+
+// How long something will take: no more exact than it can be known.
+export function estimate(seconds) {
+  if (seconds < 8) return "a few seconds";
+  if (seconds < 45) return `about ${5 * Math.round(seconds / 5)} seconds`;
+  if (seconds < 60) return "less than a minute";
+  return `about ${seconds < 90 ? "a minute" : duration(seconds)}`;
+}
+
+export const stem = (title) => title.replace(/\.[a-z]+$/i, "");
+
+export const titleOf = (run) => `${stem(run.content_title)} in the manner of ${stem(run.style_title)}`;
+
+// What a run is doing.
+function position(run) {
+  const level = run.levels ? `level ${run.level} of ${run.levels}` : "";
+  if (run.compiling) return level ? `${level}, compiling` : "compiling";
+  if (!level) return "starting";
+  return `${level}, ${run.iteration ? `iteration ${run.iteration} of ${run.iterations}` : "matching and painting"}`;
+}
+
+function remaining(run) {
+  if (run.compiling) return run.ready_in === null ? "" : `, ready in ${estimate(run.ready_in)}`;
+  return run.left === null ? "" : `, ${estimate(run.left)} left`;
+}
+
+export function stateText(run) {
+  const place = { 1: "next", 2: "2nd", 3: "3rd" }[run.place] ?? `${run.place}th`;
+  const starts = run.starts_in ? `, starts in ${estimate(run.starts_in)}` : "";
+  return {
+    waiting: `waiting, ${place} in line${starts}`,
+    running: run.message === "stopping" ? "stopping…" : `${position(run)}${remaining(run)}`,
+    paused: run.message === "stopping" ? "stopping after a quick look…" : `paused for a quick look at ${Math.round(100 * run.done)} %`,
+    finished: `finished in ${duration(run.seconds)}`,
+    stopped: `stopped at ${Math.round(100 * run.done)} %; the picture so far is kept`,
+    canceled: "canceled before anything was painted",
+    failed: "failed",
+    interrupted: "interrupted",
+  }[run.state];
+}
