@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.serving import PATIENCE, Server, command_line, write_pictures
+from tests.serving import PATIENCE, SHALLOW, Server, command_line, write_pictures
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 if not (CHROMIUM and DRIVER):
@@ -31,24 +31,30 @@ from selenium.common.exceptions import (  # noqa: E402
     StaleElementReferenceException,
 )
 from selenium.webdriver.common.action_chains import ActionChains  # noqa: E402
+from selenium.webdriver.common.actions.wheel_input import ScrollOrigin  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
-DESKTOP, PHONE = (1280, 860), (390, 844)
+DESKTOP, PHONE = (1280, 900), (390, 844)
 SCREENSHOTS = os.environ.get("JAXMRF_SCREENSHOTS")
 LONG = {"size": "128", "levels": "1", "iterations": "3000"}
+
+
+def start_browser():
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "hide-scrollbars"):
+        options.add_argument(f"--{argument}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    return webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
 
 
 class Page:
     """One browser window on the page."""
 
-    def __init__(self, server, size, downloads, dark=False):
-        options = webdriver.ChromeOptions()
-        options.binary_location = CHROMIUM
-        for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "hide-scrollbars"):
-            options.add_argument(f"--{argument}")
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        self.driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    def __init__(self, driver, server, size, downloads, dark=False):
+        self.driver = driver
+        self.command("Storage.clearDataForOrigin", origin=server.address, storageTypes="all")
         self.resize(size)
         self.command("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -141,13 +147,15 @@ class Page:
 
     def split(self):
         return self.script(
-            "return document.getElementById('canvas').style.getPropertyValue('--split')"
+            "return document.getElementById('panes').style.getPropertyValue('--split')"
         )
 
-    def quit(self):
-        """Ends the browser; returns what it complained of."""
+    def press(self, *keys):
+        ActionChains(self.driver).send_keys(*keys).perform()
+
+    def complaints(self):
+        """What the browser complained of."""
         log = self.driver.get_log("browser")
-        self.driver.quit()
         # That an input was refused is what some of the tests are about.
         return [entry for entry in log if "status of 422" not in entry["message"]]
 
@@ -159,16 +167,35 @@ def server(tmp_path_factory):
     server.end()
 
 
+@pytest.fixture(scope="module")
+def browser():
+    driver = start_browser()
+    yield driver
+    driver.quit()
+
+
 @pytest.fixture
-def browse(server, tmp_path):
+def browse(browser, server, tmp_path):
+    """Opens the page in a new tab of the browser, a second time in a browser of its own."""
     pages = []
 
     def browse(size=DESKTOP, **more):
-        pages.append(Page(server, size, tmp_path / "downloads", **more))
+        driver = start_browser() if pages else browser
+        if not pages:
+            old = driver.window_handles
+            driver.switch_to.new_window("tab")
+            new = driver.current_window_handle
+            for handle in old:
+                driver.switch_to.window(handle)
+                driver.close()
+            driver.switch_to.window(new)
+        pages.append(Page(driver, server, size, tmp_path / "downloads", **more))
         return pages[-1]
 
     yield browse
-    complaints = [page.quit() for page in pages]
+    complaints = [page.complaints() for page in pages]
+    for page in pages[1:]:
+        page.driver.quit()
     server.clear()
     assert complaints == [[] for _ in pages]
 
@@ -391,6 +418,7 @@ def test_again_with_the_same_settings_and_the_command_to_copy(browse, paths, ser
         origin=origin,
         permissions=["clipboardReadWrite", "clipboardSanitizedWrite"],
     )
+    page.one("#commanding summary").click()
     page.one("#copy").click()
     page.until(lambda: page.text("copy") == "Copied")
     assert page.script("return navigator.clipboard.readText()") == command
@@ -569,14 +597,14 @@ def test_the_keyboard_stays_on_the_page_and_screen_readers_hear_milestones(brows
     page.start(**LONG)
     page.until(lambda: page.progress() > 0.003)
     page.script("document.getElementById('cancel').focus()")
-    ActionChains(page.driver).send_keys(Keys.ENTER).perform()
+    page.press(Keys.ENTER)
     assert page.ends().startswith("stopped")
     assert page.script("return document.activeElement.id") == "again"
     told = page.script("return window.told")
     assert 2 <= len(told) <= 6, told
     assert "stopped" in told[-1]
     values = page.one("#compare").get_attribute("aria-valuetext")
-    assert values == "0 % photograph, 100 % painting"
+    assert values.startswith("0 % photograph, 100 % size 128")
 
 
 def test_the_pictures_that_the_command_needs_are_beside_it(browse, paths, tmp_path):
@@ -589,6 +617,7 @@ def test_the_pictures_that_the_command_needs_are_beside_it(browse, paths, tmp_pa
     assert page.ends().startswith("finished")
     assert page.text("inputs") == "The command needs image.png and image-2.png"
     downloads = tmp_path / "downloads"
+    page.one("#commanding summary").click()
     for link in page.all("#inputs a"):
         link.click()
     page.until(lambda: len(list(downloads.glob("*.png"))) == 2)
@@ -605,14 +634,55 @@ def test_the_slider_shows_before_and_after(browse, paths):
     page.start(size="64", iterations="2")
     assert page.ends().startswith("finished")
     page.until(page.sharp)
-    slider = page.one("#compare")
-    ActionChains(page.driver).move_to_element(slider).click().perform()
-    split = page.script(
-        "return document.getElementById('canvas').style.getPropertyValue('--split')"
-    )
+    ActionChains(page.driver).move_to_element(page.one("#canvas")).click().perform()
+    split = page.split()
     assert abs(float(split.rstrip("%")) - 50) < 2
-    clip = page.script("return getComputedStyle(document.getElementById('before')).clipPath")
+    clip = page.script("return getComputedStyle(document.getElementById('half')).clipPath")
     assert split in clip or f"{100 - float(split.rstrip('%')):g}%" in clip
+
+
+def test_two_runs_under_a_slider_and_side_by_side_at_any_size(browse, paths, server):
+    pair = [server.upload(path) for path in paths]
+    first, second = (server.submit(*pair, **SHALLOW, tv_weight=weight) for weight in ("1", "9"))
+    server.wait(second["id"])
+    page = browse()
+    page.until(page.sharp)
+    page.one(f"li:has([data-id='{first['id']}']) .pin").click()  # beside the newest
+    page.until(lambda: first["id"] in page.one("#before").get_attribute("src"))
+    assert page.split() == "50%"
+
+    def sheets():
+        return [sheet.rect for sheet in page.all(".sheet") if sheet.is_displayed()]
+
+    slid = sheets()
+    page.press("b")
+    left, right = sheets()
+    assert left["width"] == right["width"] < slid[0]["width"] or left["y"] < right["y"]
+    assert "tv weight 1" in page.one("#pane-beside .side").text
+    assert "tv weight 9" in page.text("side-after")
+    page.press("+", "+")
+    larger = sheets()
+    assert larger[0]["width"] == larger[1]["width"] > 1.9 * left["width"]
+    ActionChains(page.driver).drag_and_drop_by_offset(page.one("#canvas"), -30, 0).perform()
+    moved = sheets()
+    assert [sheet["x"] for sheet in moved] == pytest.approx(
+        [sheet["x"] - 30 for sheet in larger], abs=1
+    )
+    page.press("1")
+    assert sheets()[0]["width"] == pytest.approx(64)
+    page.press("0", "b")
+    assert sheets() == slid
+    at = page.one("#canvas").rect
+    middle = at["x"] + at["width"] / 2, at["y"] + at["height"] / 2
+    wheel = ActionChains(page.driver).scroll_from_origin
+    wheel(ScrollOrigin.from_element(page.one("#canvas")), 0, -200).perform()
+    turned = sheets()[0]["width"]
+    assert turned > 1.3 * slid[0]["width"]
+    for kind, apart in (("Start", 20), ("Move", 40), ("Move", 60), ("End", 0)):
+        points = [{"x": middle[0] + side * apart, "y": middle[1]} for side in (-1, 1)]
+        points = points if apart else []
+        page.command("Input.dispatchTouchEvent", type=f"touch{kind}", touchPoints=points)
+    assert sheets()[0]["width"] == pytest.approx(3 * turned, rel=0.05)
 
 
 def test_long_names_do_not_make_a_phone_scroll_sideways(browse, paths, server):
@@ -667,9 +737,7 @@ def test_a_phone(browse, paths):
 
 def test_the_keyboard_is_enough(browse):
     page = browse()
-
-    def press(*keys):
-        ActionChains(page.driver).send_keys(*keys).perform()
+    press = page.press
 
     def type_over(text):
         ActionChains(page.driver).key_down(Keys.CONTROL).send_keys("a").key_up(
@@ -702,16 +770,54 @@ def test_the_keyboard_is_enough(browse):
     page.until(lambda: page.state().startswith("finished"))
     tab_to("#compare")
     press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
-    split = page.script(
-        "return document.getElementById('canvas').style.getPropertyValue('--split')"
-    )
-    assert split == "1%"
+    assert page.split() == "1%"
     tab_to("#download")
     tab_to("#again")
     press(Keys.ENTER)
     assert page.script("return document.activeElement.id") == "control-size"
     tab_to(".card")
     press(Keys.ENTER)
+
+
+def test_all_columns_are_in_sight_and_keys_go_through_the_gallery(browse, paths, server):
+    pair = [server.upload(path) for path in paths]
+    runs = [server.submit(*pair, **SHALLOW, seed=str(seed)) for seed in range(3)]
+    server.wait(runs[-1]["id"])
+    page = browse()
+    page.until(lambda: len(page.all(".card")) == 3)
+    inside = (
+        "return ['form', 'stage', 'gallery'].every((name) => {"
+        "const box = document.getElementById(name).getBoundingClientRect();"
+        "return box.top >= 0 && box.bottom <= innerHeight && box.right <= innerWidth})"
+        "&& document.documentElement.scrollHeight <= innerHeight"
+    )
+    assert page.script(inside)
+    page.one("#more summary").click()
+    assert page.script(inside)  # the form scrolls by itself
+    card = page.one(".card .picture").rect
+    assert card["width"] / card["height"] == pytest.approx(64 / 38, rel=0.05)  # and not cropped
+    assert page.run() == runs[2]["id"]
+    page.press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    assert page.run() == runs[0]["id"]
+    page.press(Keys.ARROW_LEFT)
+    assert page.run() == runs[1]["id"]
+    page.press("c")
+    assert page.split() == "50%"
+    page.press("?")
+    assert page.one("#keys").is_displayed()
+    page.press("s", Keys.ESCAPE)  # in a dialog no key does what it does outside
+    assert not page.one("#keys").is_displayed()
+    page.one("#control-content_layer").send_keys("scq?")
+    assert page.one("#control-content_layer").get_attribute("value").endswith("scq?")
+    assert page.split() == "50%"
+    assert not page.one("#keys").is_displayed()
+    page.one("#show-keys").click()
+    page.one("#single-keys").click()
+    page.one("#hide-keys").click()
+    page.script("document.activeElement.blur()")
+    page.press("c")
+    assert page.split() == "50%"
+    assert len(page.all(".card")) == 3
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import { state } from "./state.js";
 import { setUpForm } from "./form.js";
 import { setUpStage } from "./stage.js";
 import { setUpGallery } from "./gallery.js";
+import { setUpKeys } from "./keys.js";
 
 state.form = await askUntilAnswered("/api/form");
 setText($("connection"), "");
@@ -13,3 +14,4 @@ setUpForm();
 setUpStage();
 $("main").hidden = false;
 setUpGallery();
+setUpKeys();

@@ -4,6 +4,7 @@ import { $, setText } from "./dom.js";
 import { ask } from "./api.js";
 import { look, on, state, tell } from "./state.js";
 import { KINDS, allUploads, choose, complainAtWell, setUpWells } from "./pictures.js";
+import { bind } from "./keys.js";
 import { complainAtControl, field, fill, isControl, options, setUpControls } from "./controls.js";
 
 const PREPARE_AFTER = 300;
@@ -74,6 +75,11 @@ async function start(more = {}) {
   starting = false;
 }
 
+function startQuickly() {
+  const size = Number(field("size").value);
+  start({ size: String(size > 0 && size < QUICK_SIZE ? size : QUICK_SIZE) });
+}
+
 async function startNow(more) {
   if (state.uploads.content || state.uploads.style) {
     setText($("problem"), "Starts when the picture is uploaded.");
@@ -83,8 +89,9 @@ async function startNow(more) {
   }
   const run = await ask("POST", "/api/runs", wanted(more));
   tell("run", run);
+  tell("started");
   look(run.id);
-  if (matchMedia("(max-width: 60rem)").matches) $("stage").scrollIntoView();
+  $("stage").scrollIntoView(); // on a phone it is below the form
 }
 
 function again(run) {
@@ -103,10 +110,9 @@ export function setUpForm() {
     event.preventDefault();
     start();
   });
-  $("quick").addEventListener("click", () => {
-    const size = Number(field("size").value);
-    start({ size: String(size > 0 && size < QUICK_SIZE ? size : QUICK_SIZE) });
-  });
+  $("quick").addEventListener("click", startQuickly);
+  bind(["s"], "Start", () => start());
+  bind(["q"], "Quick look", startQuickly);
   on("form", () => {
     remember();
     prepareSoon();

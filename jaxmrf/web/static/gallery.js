@@ -4,7 +4,8 @@ import { $, element, setText } from "./dom.js";
 import { ask, hush, listen } from "./api.js";
 import { current, failed, look, newest, on, state, tell } from "./state.js";
 import { attempt } from "./stage.js";
-import { stem } from "./words.js";
+import { bind } from "./keys.js";
+import { cardState, differences, stem, timeOf, titleOf } from "./words.js";
 
 const POLL_EVERY = 2000;
 
@@ -24,6 +25,7 @@ function take(run) {
     if (run.id === state.selected) tell("shown");
   }
   $("nothing").hidden = state.runs.size > 0;
+  setText($("count"), state.runs.size || "");
   $("clear").hidden = !failed().length;
 }
 
@@ -31,17 +33,21 @@ function makeCard(run) {
   const image = element("img", { alt: "" });
   const bar = element("span", { className: "bar" });
   const picture = element("div", { className: "picture" }, image, bar);
-  const name = element("span", { className: "name" });
-  const sub = element("span", { className: "sub" });
-  const card = element("button", { type: "button", className: "card" }, picture, name, sub);
+  const texts = ["name", "chosen", "sub"].map((className) => element("span", { className }));
+  const card = element("button", { type: "button", className: "card" }, picture, ...texts);
   card.dataset.id = run.id;
   card.dataset.created = run.created;
+  card.style.setProperty("--ratio", run.width / run.height);
   card.setAttribute("aria-current", String(run.id === state.selected));
   card.addEventListener("click", () => {
     look(run.id);
+    openDrawer(false);
     $("stage").scrollIntoView({ block: "nearest" });
   });
-  const item = element("li", {}, card);
+  const pin = element("button", { type: "button", className: "pin", textContent: "⇔", title: "Compare the picture shown with this one" });
+  pin.setAttribute("aria-label", `Compare with ${stem(run.style_title)}, ${differences(run)}`);
+  pin.addEventListener("click", () => tell("compare", run.id));
+  const item = element("li", {}, card, pin);
   const others = [...$("runs").children];
   const after = others.find((other) => Number(other.firstChild.dataset.created) < run.created);
   $("runs").insertBefore(item, after ?? null);
@@ -51,14 +57,44 @@ function makeCard(run) {
 function drawCard(run) {
   const card = cardOf(run.id) ?? makeCard(run);
   const [image, bar] = card.querySelector(".picture").children;
-  const url = run.thumbnail ? `/api/runs/${run.id}/thumbnail` : `/api/pictures/${run.content}`;
+  const url = pictureOf(run);
   if (image.getAttribute("src") !== url) image.src = url;
-  card.classList.toggle("pending", !run.thumbnail);
+  card.classList.toggle("pending", !run.thumbnail && !run.picture);
   card.classList.toggle("nothing", run.ended && !run.result);
+  card.nextSibling.hidden = !run.result;
   bar.style.width = run.ended ? "0" : `${100 * run.done}%`;
-  setText(card.querySelector(".name"), `${stem(run.content_title)} · ${stem(run.style_title)}`);
-  const short = { running: `${Math.round(100 * run.done)} %`, waiting: `in line, ${run.place}` }[run.state] ?? run.state;
-  setText(card.querySelector(".sub"), `${run.width}×${run.height}, ${short}`);
+  setText(card.querySelector(".name"), stem(run.style_title));
+  setText(card.querySelector(".chosen"), differences(run));
+  setText(card.querySelector(".sub"), run.state === "finished" ? timeOf(run) : cardState(run));
+  card.title = `${titleOf(run)}, ${run.width}×${run.height}, ${new Date(1000 * run.created).toLocaleString()}`;
+}
+
+// What a card shows: the picture, while it is painted the latest preview, before that the photograph.
+function pictureOf(run) {
+  if (run.thumbnail) return `/api/runs/${run.id}/thumbnail`;
+  if (run.picture && !run.ended) return `/api/runs/${run.id}/preview?n=${run.attempts}.${run.picture}`;
+  return `/api/pictures/${run.content}`;
+}
+
+// Looks at the next run in the gallery, or the one before.
+function step(by) {
+  const cards = [...document.querySelectorAll(".card")];
+  const here = cards.findIndex((card) => card.dataset.id === state.selected);
+  const next = cards[Math.min(Math.max(here + by, 0), cards.length - 1)];
+  if (!next) return;
+  look(next.dataset.id);
+  next.scrollIntoView({ block: "nearest" });
+}
+
+// On narrow screens the gallery is a drawer.
+function openDrawer(open) {
+  const had = $("gallery").contains(document.activeElement);
+  const drawer = $("show-gallery").offsetParent !== null;
+  $("gallery").classList.toggle("open", open && drawer);
+  $("show-gallery").setAttribute("aria-expanded", String(open && drawer));
+  if (!drawer) return;
+  if (open) $("hide-gallery").focus();
+  else if (had) $("show-gallery").focus();
 }
 
 function connect() {
@@ -109,6 +145,14 @@ export function setUpGallery() {
     for (const run of failed()) await ask("DELETE", `/api/runs/${run.id}`);
     $("gallery").querySelector(".card")?.focus();
   }));
+  $("show-gallery").addEventListener("click", () => openDrawer(!$("gallery").classList.contains("open")));
+  $("hide-gallery").addEventListener("click", () => openDrawer(false));
+  $("gallery").addEventListener("keydown", (event) => {
+    if (event.key === "Escape") openDrawer(false);
+  });
+  bind(["ArrowLeft"], "The picture before it in the gallery", () => step(-1));
+  bind(["ArrowRight"], "The next picture in the gallery", () => step(1));
+  bind(["g"], "The gallery, where it is a drawer", () => openDrawer(!$("gallery").classList.contains("open")));
   goOnHidden();
   connect();
 }

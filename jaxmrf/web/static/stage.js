@@ -3,8 +3,9 @@
 import { $, element, flash, setText } from "./dom.js";
 import { ask } from "./api.js";
 import { current, on, state, tell } from "./state.js";
+import { bind } from "./keys.js";
 import { KINDS } from "./pictures.js";
-import { setUpCompare, showPicture, split } from "./compare.js";
+import { setUpCompare, showRun } from "./compare.js";
 import { stateText, titleOf } from "./words.js";
 
 const EMPTY = [...$("empty").childNodes].map((node) => node.cloneNode(true));
@@ -45,7 +46,6 @@ function showInputs(run) {
 function show() {
   const run = current();
   const nothing = Boolean(run?.ended && !run.result);
-  $("canvas").hidden = !run || nothing;
   $("empty").hidden = Boolean(run) && !nothing;
   if (nothing) $("empty").replaceChildren("Nothing was painted.");
   else if (!run) $("empty").replaceChildren(...EMPTY.map((node) => node.cloneNode(true)));
@@ -65,15 +65,7 @@ function show() {
   $("state").className = run?.state ?? "";
   $("progress").value = run ? run.done : 0;
   drawCurve(run);
-  if (!run || nothing) return;
-  $("canvas").style.setProperty("--ratio", run.width / run.height);
-  const photograph = `/api/pictures/${run.content}`;
-  if ($("before").getAttribute("src") !== photograph) $("before").src = photograph;
-  $("before").alt = `Before: ${run.content_title}`;
-  $("after").alt = run.state === "finished" ? "The finished picture" : "The picture so far";
-  if (run.result) showPicture(`/api/runs/${run.id}/result?show=1`);
-  else if (run.picture) showPicture(`/api/runs/${run.id}/preview?n=${run.attempts}.${run.picture}`);
-  else showPicture(photograph);
+  showRun(nothing ? undefined : run);
 }
 
 function drawCurve(run) {
@@ -108,8 +100,14 @@ export async function attempt(action) {
   }
 }
 
+function cancel() {
+  if ($("cancel").disabled) return;
+  attempt(async () => tell("run", await ask("POST", `/api/runs/${state.selected}/cancel`)));
+}
+
 function setUpButtons() {
-  $("cancel").addEventListener("click", () => attempt(async () => tell("run", await ask("POST", `/api/runs/${state.selected}/cancel`))));
+  $("cancel").addEventListener("click", cancel);
+  bind(["x"], "Cancel", cancel);
   $("again").addEventListener("click", () => tell("again", current()));
   $("copy").addEventListener("click", async () => {
     try {
@@ -134,9 +132,7 @@ export function setUpStage() {
   setUpButtons();
   setUpCompare();
   on("look", () => {
-    split(0);
-    $("after").removeAttribute("src");
-    $("after").dataset.wanted = "";
+    tell("begin");
     show();
   });
   on("shown", show);

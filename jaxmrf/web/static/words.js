@@ -17,7 +17,8 @@ export function estimate(seconds) {
   return `about ${seconds < 90 ? "a minute" : duration(seconds)}`;
 }
 
-export const stem = (title) => title.replace(/\.[a-z]+$/i, "");
+// What a picture is called by its file.
+export const stem = (title) => title.replace(/\.[a-z]+$/i, "").replaceAll(/[-_]+/g, " ");
 
 export const titleOf = (run) => `${stem(run.content_title)} in the manner of ${stem(run.style_title)}`;
 
@@ -47,4 +48,27 @@ export function stateText(run) {
     failed: "failed",
     interrupted: "interrupted",
   }[run.state];
+}
+
+// What a card of the gallery says of a run that is not finished.
+export function cardState(run) {
+  const short = { running: `${Math.round(100 * run.done)} %`, waiting: `in line, ${run.place}` };
+  return short[run.state] ?? run.state;
+}
+
+// When a run was asked for, and how long it took.
+export function timeOf(run) {
+  const when = new Date(1000 * run.created);
+  const today = when.toDateString() === new Date().toDateString();
+  const shown = today
+    ? when.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })
+    : when.toLocaleDateString([], { day: "numeric", month: "short" });
+  const took = run.seconds < 90 ? `${Math.max(1, Math.round(run.seconds))} s` : `${Math.round(run.seconds / 60)} min`;
+  return `${shown} · ${took}`;
+}
+
+// The settings that a run has of its own, in few words; its size where it has none.
+export function differences(run) {
+  const chosen = Object.entries(run.values).map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`);
+  return chosen.join(", ") || `size ${Math.max(run.width, run.height)}`;
 }
