@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from jaxmrf.core.config import Shape
 from jaxmrf.core.losses.exemplars import Guides, same_proportions
@@ -163,7 +163,7 @@ def _check_proportions(name: str, shape: Shape, picture_shape: Shape) -> None:
 
 def _with_colors_of(pixels: np.ndarray, palette: np.ndarray, name: str) -> np.ndarray:
     """Returns the palette with the colors of a guide that it does not have yet."""
-    colors, counts = np.unique(pixels.reshape(-1, 3), axis=0, return_counts=True)
+    colors, counts = _colors(pixels)
     if counts.max() < SMALLEST_SHARE * counts.sum():
         raise ConfigError(f"{name} has no label; paint each thing in it in one flat color")
     for index in np.argsort(-counts, kind="stable"):
@@ -174,6 +174,17 @@ def _with_colors_of(pixels: np.ndarray, palette: np.ndarray, name: str) -> np.nd
         if len(palette) > MAX_LABELS:
             raise ConfigError(f"{name}: more than {MAX_LABELS} labels; paint it in flat colors")
     return palette
+
+
+def _colors(
+    pixels: Float[np.ndarray, "h w 3"],
+) -> tuple[Float[np.ndarray, "colors 3"], Int[np.ndarray, " colors"]]:
+    """Returns the colors of a picture, told apart to 16 bits, and how many pixels have each."""
+    red, green, blue = np.moveaxis(np.rint(pixels * 65535).astype(np.uint64), -1, 0)
+    # Whole numbers are sorted many times faster than rows of three.
+    packed = (red << np.uint64(32)) | (green << np.uint64(16)) | blue
+    _, places, counts = np.unique(packed, return_index=True, return_counts=True)
+    return pixels.reshape(-1, 3)[places], counts
 
 
 def _channels(pixels: np.ndarray, palette: np.ndarray) -> Float[np.ndarray, "h w labels"]:
