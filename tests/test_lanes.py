@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import re
@@ -47,6 +48,13 @@ def test_neighbors_do_not_change_a_byte(found):
 def test_devices_exchange_nothing(found):
     assert "HloModule" in found["program"]
     assert not re.search("all-reduce|all-gather|all-to-all|collective", found["program"])
+
+
+def test_lanes_of_another_pooling_are_another_program():
+    plan, key, ((*_, settings),) = planned(1)
+    config = dataclasses.replace(settings.config, pooling="average")
+    other = dataclasses.replace(settings, config=config)
+    assert lanes.key_of(plan, other, labeled=False, masked=False) != key
 
 
 @pytest.fixture(scope="module")

@@ -49,6 +49,7 @@ class ProgramKey:
       copies: settings of the style copies.
       program: settings that compiled programs depend on.
       rounds: rounds of the decoder that a level starts with.
+      pooling: of the network.
     """
 
     plan: Plan
@@ -56,6 +57,7 @@ class ProgramKey:
     copies: CopySettings
     program: Program
     rounds: int = 0
+    pooling: str = "max"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,6 +150,7 @@ def key_of(plan: Plan, settings: Settings, *, labeled: bool, masked: bool) -> Pr
         copies=settings.copies,
         program=settings.program,
         rounds=settings.rounds,
+        pooling=settings.config.pooling,
     )
 
 
