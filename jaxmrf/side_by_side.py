@@ -161,11 +161,17 @@ def lane_count(
       mesh: of the devices.
       members: of the group.
     """
-    if mesh.devices.flat[0].platform == "cpu":
-        return mesh.size  # more lanes do not make a CPU faster
+    most = most_lanes(mesh)
+    if most == mesh.size:
+        return most
     needed = memory.OVERHEAD * memory.memory_needed(key.plan, network, settings)
-    fitting = max(1, min(MOST_LANES, int(SHARE * memory.available() / needed)))
-    return whole(min(fitting * mesh.size, members), mesh.size)
+    fitting = max(1, int(SHARE * memory.available() / needed)) * mesh.size
+    return whole(min(most, fitting, members), mesh.size)
+
+
+def most_lanes(mesh: Mesh) -> int:
+    """Returns how many lanes gain anything: more than one a device do not make a CPU faster."""
+    return mesh.size * (1 if mesh.devices.flat[0].platform == "cpu" else MOST_LANES)
 
 
 def run(

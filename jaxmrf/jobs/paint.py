@@ -74,9 +74,7 @@ def run(
     watch = Watch(job, record, on_warning)
 
     def deliver(progress: Progress, record: Mapping[str, object]) -> None:
-        alpha = None if pictures.content is None else pictures.content.alpha
-        painted = Picture(np.asarray(progress.picture()), alpha)
-        image.save(job.output, painted, record, job.format)
+        save(job, pictures, progress, record)
         watch.clear()
 
     def announce(planned: Planned) -> None:
@@ -132,6 +130,25 @@ def run(
                 deliver(last, {**record, "stopped": position(last)})
             raise StoppedError(last, interrupted=False) from None
     return last
+
+
+def save(
+    job: Job, pictures: InputPictures, progress: Progress, record: Mapping[str, object]
+) -> None:
+    """Writes the picture that a job has come to, all of it or nothing.
+
+    Args:
+      job: what is painted.
+      pictures: of the job.
+      progress: how far it is.
+      record: what the output says of itself.
+
+    Raises:
+      ImageError: if it cannot be written.
+    """
+    alpha = None if pictures.content is None else pictures.content.alpha
+    painted = Picture(np.asarray(progress.picture()), alpha)
+    image.save(job.output, painted, record, job.format)
 
 
 def _loose(job: Job, pictures: InputPictures, planned: Planned) -> list[str]:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from jaxmrf.core.features import Network
 from jaxmrf.core.losses.exemplars import Guides
 from jaxmrf.core.run import lanes
+from jaxmrf.core.run.lanes import Lane, ProgramKey, Stage
 from jaxmrf.core.run.plan import Plan
 from jaxmrf.core.run.progress import NonFiniteEnergyError, Progress
 from jaxmrf.core.settings import Settings
@@ -51,16 +52,40 @@ def run(
     """
     key = lanes.key_of(plan, settings, labeled=guides is not None, masked=mask is not None)
     lane = lanes.make_lane(content, styles, initial, plan, settings, guides=guides, mask=mask)
-    good: Progress | None = None
-    progress: Progress | None = None
+    follow = Follower(0, lane, key, settings)
     for stage in lanes.run([lane], key, network):
-        if good is not None and not stage.finite[0]:  # the first stage is the start
-            raise NonFiniteEnergyError(good)
-        following = lanes.progress_of(stage, 0, lane, key, settings)
-        if judge_matches and stage.exact_matches is not None and following.complete:
+        progress = follow(stage)
+        if judge_matches and stage.exact_matches is not None and progress.complete:
             share = float(stage.exact_matches()[0])
-            following = dataclasses.replace(following, exact_matches=share)
-        # The energy of the picture before was just found to be finite.
-        good = progress if stage.iteration else following
-        progress = following
+            progress = dataclasses.replace(progress, exact_matches=share)
         yield progress
+
+
+class Follower:
+    """Tells of one lane, stage by stage.
+
+    Args:
+      index: place of the lane.
+      lane: this.
+      key: of the run.
+      settings: of this lane.
+    """
+
+    def __init__(self, index: int, lane: Lane, key: ProgramKey, settings: Settings) -> None:
+        self._index, self._lane, self._key, self._settings = index, lane, key, settings
+        self._good: Progress | None = None
+        self._last: Progress | None = None
+
+    def __call__(self, stage: Stage) -> Progress:
+        """Returns what a stage says of the lane.
+
+        Raises:
+          NonFiniteEnergyError: if the energy is not a number.
+        """
+        if self._good is not None and not stage.finite[self._index]:  # the first is the start
+            raise NonFiniteEnergyError(self._good)
+        progress = lanes.progress_of(stage, self._index, self._lane, self._key, self._settings)
+        # The energy of the picture before was just found to be finite.
+        self._good = self._last if stage.iteration else progress
+        self._last = progress
+        return progress
