@@ -15,7 +15,9 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 
 IMAGES = Path(__file__).resolve().parent / "images"
+STATIC = IMAGES.parents[1] / "jaxmrf" / "web" / "static"
 GAP = 6
+COLORS = ("match", "histogram", "keep", "none")
 
 PAIRS = [
     shlex.join(Path(name).name for name in shlex.split(line))
@@ -75,11 +77,12 @@ FIGURES: dict[str, list[list[str]]] = {
         ]
         for pair in PAIRS
     ],
-    "anchor": [
+    "alpha": [
         [
-            named(CAT, f"--anchor {anchor} --content-share {share}", f"anchor-{anchor}")
-            for anchor, share in (("0.5", "0"), ("0.7", "0.1"), ("0.85", "0.25"), ("0.95", "0.5"))
+            named(command, f"--alpha {alpha}", f"{name}-alpha-{alpha}")
+            for alpha in ("0", "0.25", "0.5", "0.75", "1")
         ]
+        for name, command in (("cat", CAT), ("portrait", PORTRAIT))
     ],
     "style-loss": [
         [
@@ -117,12 +120,7 @@ FIGURES: dict[str, list[list[str]]] = {
             named(PORTRAIT, "--mask nasa-astronaut-1993-mask.png", "masked"),
         ],
     ],
-    "color": [
-        [
-            named(CAT, f"--color {color}", f"color-{color}")
-            for color in ("match", "histogram", "keep", "none")
-        ]
-    ],
+    "color": [[named(CAT, f"--color {color}", f"color-{color}") for color in COLORS]],
     "synthesis": [
         [
             TARASCON,
@@ -299,7 +297,16 @@ def figure(rows: list[list[str]], widest: int) -> Image.Image:
     return sheet
 
 
+def picture_controls() -> None:
+    """Makes the small pictures of what the modes of color do, for the page."""
+    for mode, command in zip(COLORS, FIGURES["color"][0], strict=True):
+        small = cell(command, 104)
+        small.save(STATIC / f"color-{mode}.jpg", quality=82, optimize=True)
+
+
 if __name__ == "__main__":
     draw_guides()
     for name in sys.argv[1:] or FIGURES:
+        if name == "color":
+            picture_controls()
         figure(FIGURES[name], WIDTHS.get(name, 1200)).save(IMAGES / f"{name}.jpg", quality=88)

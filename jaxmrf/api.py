@@ -127,7 +127,8 @@ def transfer(
       on_plan: called once, before the first record.
       callback: called with a `Progress` when a level starts, after each round of the decoder
         and after each iteration.
-      **options: settings by their names in `Config`, on top of `config`, and ``preset``.
+      **options: settings by their names in `Config`, on top of `config`, ``preset`` and
+        ``alpha``, see `jaxmrf.core.presets.between`.
 
     Raises:
       ConfigError: if a picture or setting cannot be used.

@@ -84,7 +84,8 @@ def transfer_many(
       bucket: sides are rounded up to a multiple of this, so that similar sizes share programs;
         results are cut to their size again. 1: not.
       callback: called with the index of a pair and its result as soon as it is finished.
-      **options: settings by their names in `Config`, on top of `config`, and ``preset``.
+      **options: settings by their names in `Config`, on top of `config`, ``preset`` and
+        ``alpha``, see `jaxmrf.core.presets.between`.
 
     Returns:
       The results, in the order of the pairs.

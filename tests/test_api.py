@@ -11,7 +11,7 @@ from PIL import Image
 
 import jaxmrf
 from jaxmrf.core.config import Config
-from jaxmrf.core.presets import PRESETS, configured
+from jaxmrf.core.presets import PRESETS, between, configured
 from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.files import image
 from jaxmrf.jobs.records import read_record, to_toml
@@ -74,6 +74,8 @@ def test_keywords_go_on_top_of_a_config(painted):
         ({"iterations": np.array([3, 2])}, Config(iterations=(3, 2))),
         ({"style_loss": ["mrf:1", "gram:0.5"]}, Config(style_loss=("mrf:1", "gram:0.5"))),
         ({"anchor": np.float32(0.5), "seed": jnp.int32(7)}, Config(anchor=0.5, seed=7)),
+        ({"alpha": 0.5}, Config()),
+        ({"alpha": np.float32(0.25), "preset": "fine"}, between(PRESETS["fine"], 0.25)),
     ],
 )
 def test_settings_by_name_are_those_of_a_config(options, expected):
@@ -86,6 +88,8 @@ def test_settings_by_name_are_those_of_a_config(options, expected):
         ({"achor": 0.5}, "there is no option 'achor'; did you mean 'anchor'?"),
         ({"stile_guide": EIGHT[0]}, "no option 'stile_guide'; did you mean 'style_guide'?"),
         ({"size": 0}, "size is 0; it must be at least 1"),
+        ({"alpha": 2}, "alpha is 2; it must be a number from 0 to 1"),
+        ({"alpha": 0.2, "anchor": 0.5}, "alpha sets anchor, too; give one of them"),
         ({"preset": "slow"}, "there is no preset 'slow'; choose from"),
         ({"preset": "fine", "config": Config()}, "there are a config and a preset; give one"),
         ({"content": EIGHT[0] / 1.0}, "content has values from 0 to 2.*: divide by 255"),

@@ -1,11 +1,14 @@
 """Options by name: what becomes of them, and what is refused."""
 
+import dataclasses
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jaxmrf import planning
+from jaxmrf.core import presets
 from jaxmrf.core.config import Config
 from jaxmrf.core.decoder import Decoder
 from jaxmrf.core.features import Network
@@ -65,6 +68,11 @@ def test_a_synthesis_has_width_and_height():
         ({"style_loss": "gram:0"}, "style_loss is 'gram:0'; one weight must be above 0"),
         ({"style_loss": "gram:0,mrf:0"}, "one weight must be above 0"),
         ({"preset": "best"}, "no preset 'best'"),
+        ({"alpha": "1.1"}, "alpha is 1.1; it must be a number from 0 to 1"),
+        ({"alpha": "nan"}, "alpha is nan"),
+        ({"alpha": True}, "alpha is True"),
+        ({"alpha": "much"}, "alpha is 'much'; it takes numbers"),
+        ({"alpha": "0.2", "anchor": "0.5"}, "alpha sets anchor, too; give one of them"),
     ],
 )
 def test_faults_are_named(more, message):
@@ -85,6 +93,30 @@ def test_faults_are_named(more, message):
 def test_what_has_no_effect_is_named(given, reason):
     values = PICTURES | given
     assert reason in options.without_effect(values, options.job(values)).values()
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS)
+def test_the_knob_goes_from_the_photograph_to_the_painting_through_the_preset(preset):
+    usual = options.job({**PICTURES, "preset": preset}).config
+    assert options.job({**PICTURES, "preset": preset, "alpha": "0.5"}).config == usual
+    turned = [
+        options.job({**PICTURES, "preset": preset, "alpha": alpha}).config
+        for alpha in np.linspace(0, 1, 21)
+    ]
+    for name in presets.SET_BY_ALPHA:
+        values = [getattr(config, name) for config in turned]
+        assert values == sorted(values, reverse=True)
+        assert values[0] > values[-1]
+    others = [dataclasses.replace(config, **SETTINGS_OF_ALPHA) for config in turned]
+    assert set(others) == {dataclasses.replace(usual, **SETTINGS_OF_ALPHA)}
+
+
+SETTINGS_OF_ALPHA = dict.fromkeys(presets.SET_BY_ALPHA, 0.0)
+
+
+def test_the_knob_is_nothing_for_a_synthesis():
+    values = {"style": "b.png", "output": "c.png", "alpha": "0.2"}
+    assert "alpha" in options.without_effect(values, options.job(values))
 
 
 def test_levels_and_iterations_depend_on_the_decoder_until_they_are_given():

@@ -1193,6 +1193,7 @@ def test_every_option_is_on_the_page_or_left_out_for_a_reason():
     # The server chooses the device, previews are always shown, there are one style and no
     # guides, a tileable picture is rather one of `synthesize`, and a format is of pipes.
     others = {"device", "preview_every", "style_blend", "guide_weight", "tileable", "format"}
+    others.add("alpha")
     assert left_out == {"context", *files, *others}
     assert set(form.MAIN) <= found
 

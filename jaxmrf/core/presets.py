@@ -1,7 +1,10 @@
-"""Named settings: three of this project's, the paper's, and those of the authors' code."""
+"""Named settings: three of this project's, the paper's, and those of the authors' code.
+
+And one knob over all of them, between the photograph and the painting.
+"""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, get_origin
 
 import jax
@@ -87,6 +90,56 @@ def preset(name: str) -> Config:
     return PRESETS[name]
 
 
+USUAL_ALPHA = 0.5
+"""Where the knob leaves a preset as it is."""
+
+SET_BY_ALPHA = ("content_weight", "anchor", "content_share")
+"""Settings that the knob turns."""
+
+_FACTOR = 8.0
+"""Of the content weight at the photograph's end; at the painting's it is divided by it."""
+
+_SHARES = {"anchor": (1.0, 0.2), "content_share": (1.0, 0.0)}
+"""Of the photograph at both ends: the photograph in the painting's colors, and the painting's
+patches wherever they fit."""
+
+
+def between(config: Config, alpha: float, chosen: Collection[str] = ()) -> Config:
+    """Returns the settings of a preset, turned to the photograph or to the painting.
+
+    From the preset's own settings at `USUAL_ALPHA` on, the content weight goes by a power, the
+    shares of the photograph straight to both ends; these were chosen by looking (docs/gallery.md).
+
+    Args:
+      config: of the preset.
+      alpha: from 0, the photograph, to 1, the painting.
+      chosen: names of settings that are chosen beside it.
+
+    Raises:
+      ConfigError: if it is no number from 0 to 1, or one of `SET_BY_ALPHA` is chosen, too.
+
+    Example:
+      >>> between(Config(), 0.5) == Config(), between(Config(), 1.0).anchor
+      (True, 0.2)
+    """
+    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not 0 <= alpha <= 1:
+        raise ConfigError(f"alpha is {alpha!r}; it must be a number from 0 to 1", "alpha")
+    for name in SET_BY_ALPHA:
+        if name in chosen:
+            raise ConfigError(f"alpha sets {name}, too; give one of them", name)
+    shares = {}
+    for name, (start, end) in _SHARES.items():
+        usual = getattr(config, name)
+        ends = (start, usual, min(usual, end))
+        shares[name] = float(np.interp(alpha, (0.0, USUAL_ALPHA, 1.0), ends))
+    weight = config.content_weight * _FACTOR ** (1.0 - alpha / USUAL_ALPHA)
+    return dataclasses.replace(config, content_weight=weight, **shares)
+
+
+_BESIDE = ("preset", "alpha")
+"""Options of `configured` that are no fields of `Config`."""
+
+
 def configured(
     config: Config | None, options: Mapping[str, Any], others: Iterable[str] = ()
 ) -> Config:
@@ -94,8 +147,8 @@ def configured(
 
     Args:
       config: what `options` go on top of; None: the preset that they name, or the default one.
-      options: values by the names of `Config`, and ``preset``. Lists and single values stand for
-        tuples, numbers of NumPy and JAX for those of Python.
+      options: values by the names of `Config`, ``preset`` and ``alpha`` (see `between`). Lists
+        and single values stand for tuples, numbers of NumPy and JAX for those of Python.
       others: names that a misspelt option may be meant for, too.
 
     Raises:
@@ -106,15 +159,17 @@ def configured(
       (30, 20)
     """
     kinds = {field.name: field.type for field in dataclasses.fields(Config)}
-    chosen = {name: value for name, value in options.items() if name != "preset"}
+    chosen = {name: value for name, value in options.items() if name not in _BESIDE}
     for name in chosen:
         if name not in kinds:
-            hint = nearest(name, ("preset", *kinds, *others))
+            hint = nearest(name, (*_BESIDE, *kinds, *others))
             raise ConfigError(f"there is no option {name!r}{hint}")
     if config is None:
         config = preset(options.get("preset", "default"))
     elif "preset" in options:
         raise ConfigError("there are a config and a preset; give one of them", "preset")
+    if "alpha" in options:
+        config = between(config, _plain(options["alpha"]), chosen)
     values = {name: _of_kind(kinds[name], value) for name, value in chosen.items()}
     return dataclasses.replace(config, **values)
 

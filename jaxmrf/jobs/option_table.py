@@ -19,6 +19,7 @@ Source = Literal["config", "job", "command", "file"]
 COMMON = (
     "size",
     "preset",
+    "alpha",
     "anchor",
     "content_weight",
     "style_weight",
@@ -66,6 +67,17 @@ class Row:
         """The option as it is written on a command line."""
         return "--" + self.name.replace("_", "-")
 
+    def with_value(self, value: str) -> str:
+        """Returns the option and its value as one word of a command line.
+
+        Example:
+          >>> BY_NAME["tv_weight"].with_value("0.1"), BY_NAME["tileable"].with_value("true")
+          ('--tv-weight=0.1', '--tileable')
+        """
+        if self.kind is bool:
+            return self.flag if value == "true" else f"--no-{self.flag[2:]}"
+        return f"{self.flag}={value}"  # since a value may begin with a hyphen
+
     @property
     def span(self) -> str:
         """The range of its values in words; "" if there is none."""
@@ -91,7 +103,25 @@ ROWS: tuple[Row, ...] = (
         "preset",
         Literal[tuple(PRESETS)],
         "default",
-        Option("Settings to start from.", "Picture", "Preset"),
+        Option(
+            "quick, default, fine: how long it works; paper, reference: as the authors did.",
+            "Picture",
+            "Preset",
+        ),
+        "job",
+    ),
+    Row(
+        "alpha",
+        float,
+        None,
+        Option(
+            "From 0, the photograph, to 1, the painting; 0.5 is the preset. Sets content weight, "
+            "anchor and content share.",
+            "Picture",
+            acts_on=frozenset({"content"}),
+            minimum=0.0,
+            maximum=1.0,
+        ),
         "job",
     ),
     Row(
@@ -166,7 +196,11 @@ ROWS: tuple[Row, ...] = (
         "network",
         Literal["auto", "vgg16", "vgg19"],
         "auto",
-        Option("VGG network; auto takes the best there is.", "Network", "Network"),
+        Option(
+            "What looks at the pictures: VGG-16 or VGG-19; auto takes the best there is.",
+            "Network",
+            "Network",
+        ),
         "command",
     ),
     Row(
@@ -234,6 +268,8 @@ def as_text(value: Any) -> str:
     """Returns the value of an option as the command line takes it; "" if it is automatic."""
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return str(value).lower()
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

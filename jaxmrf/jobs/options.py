@@ -20,7 +20,7 @@ _JOB = {field.name: field.type for field in dataclasses.fields(Job)}
 _PATHS = ("content", "output", "trace", "content_guide", "mask")
 _PATH_LISTS = {"style": "styles", "style_guide": "style_guides"}
 _NOT_BY_NAME = {"config", "shape", "initial", *_PATH_LISTS.values()}
-NAMES = ("preset", *_PATH_LISTS, *(_CONFIG | _JOB).keys() - _NOT_BY_NAME)
+NAMES = ("preset", "alpha", *_PATH_LISTS, *(_CONFIG | _JOB).keys() - _NOT_BY_NAME)
 """Every option that a job can have."""
 
 _DEFAULTS = dataclasses.asdict(Config())
@@ -97,7 +97,7 @@ def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
     if own.get("format") not in (None, *BY_NAME["format"].choices):
         choices = ", ".join(BY_NAME["format"].choices)
         raise ConfigError(f"format is {own['format']!r}; it must be one of {choices}", "format")
-    config = dataclasses.replace(presets.preset(values.get("preset", "default")), **chosen)
+    config = dataclasses.replace(_preset(values, chosen), **chosen)
     if not any(config.style_losses().values()):
         raise ConfigError(
             f"style_loss is {','.join(config.style_loss)!r}; one weight must be above 0",
@@ -113,6 +113,14 @@ def job(values: Mapping[str, Any], folder: Path = Path()) -> Job:
         initial=None if initial is None else folder / initial,
         **own,
     )
+
+
+def _preset(values: Mapping[str, Any], chosen: Mapping[str, Any]) -> Config:
+    """Returns the settings that those of `chosen` are put on."""
+    config = presets.preset(values.get("preset", "default"))
+    if "alpha" not in values:
+        return config
+    return presets.between(config, _converted("alpha", float, values["alpha"]), chosen)
 
 
 def without_effect(values: Mapping[str, Any], job: Job) -> dict[str, str]:
