@@ -8,6 +8,7 @@
     python -m benchmarks many         # pairs a minute: transfer_many, and transfer in a loop
     python -m benchmarks rounding     # what rounding does to final energies, and lanes do
     python -m benchmarks page         # jaxmrf serve: from Start to the first pictures
+    python -m benchmarks left         # jaxmrf serve: the time left that it tells, over the real one
     python -m benchmarks picture      # pairs × settings: measures, and a sheet to look at
     python -m benchmarks accelerator  # a GPU or TPU: peaks, the CPU's picture, seconds, lanes
 
@@ -101,6 +102,9 @@ def main() -> None:
         results["rounding"] = rounding.spread(content, style)
     if "page" in options.which:
         results["page"] = page.first_pictures(options.content, options.style, options.size)
+    if "left" in options.which:
+        sizes = (256, options.size)
+        results["left"] = page.times_left(options.content, options.style, sizes)
     if "picture" in options.which:
         settings = picture.read_settings(options.settings)
         sized = {name: ["--size", str(options.size), *more] for name, more in settings.items()}

@@ -1,6 +1,8 @@
 """A real `jaxmrf serve` process for the tests of the page."""
 
+import contextlib
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,7 +13,9 @@ import httpx
 import numpy as np
 import psutil
 from PIL import Image
+from typer.testing import CliRunner
 
+from jaxmrf.cli import app
 from tests.conftest import picture
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,14 +77,23 @@ class Server:
         assert answer.status_code == 201, answer.text
         return answer.json()["id"]
 
-    def submit(self, content, style, **options):
-        body = {"content": content, "style": style, "options": options}
+    def submit(self, content, style, more=None, **options):
+        """Starts a run; `more` are its other pictures by role, such as a mask."""
+        body = {"content": content, "style": style, "options": options, **(more or {})}
         answer = self.client.post("/api/runs", json=body)
         assert answer.status_code == 201, answer.text
         return answer.json()
 
     def run(self, name):
         return self.client.get(f"/api/runs/{name}").json()
+
+    def inputs(self, run, folder):
+        """Downloads the pictures of a run under the names that its command line has."""
+        for role, names in run["titles"].items():
+            for number, name in enumerate(names):
+                answer = self.client.get(f"/api/runs/{run['id']}/inputs/{role}/{number}")
+                assert answer.headers["content-disposition"].startswith("attachment")
+                (folder / name).write_bytes(answer.content)
 
     def wait(self, name, condition=lambda run: run["ended"]):
         deadline = time.monotonic() + PATIENCE
@@ -122,10 +135,22 @@ def write_pictures(folder):
     return paths
 
 
-def command_line(command, folder):
-    """Runs the command that the page gives, in a folder; returns the bytes of the picture."""
-    words = command.split()
-    assert words[:2] == ["jaxmrf", "transfer"]
+def command_line(command, folder, *, here=False):
+    """Runs the command that the page gives, in a folder; returns the bytes of the picture.
+
+    Args:
+      command: of the page.
+      folder: where its pictures are.
+      here: whether to run it in this process.
+    """
+    words = shlex.split(command)
+    assert words[0] == "jaxmrf"
+    assert words[1] in ("transfer", "synthesize")
+    if here:
+        with contextlib.chdir(folder):
+            done = CliRunner().invoke(app.app, words[1:])
+        assert done.exit_code == 0, done.output
+        return (folder / "out.png").read_bytes()
     subprocess.run(
         [sys.executable, str(ROOT / "cli.py"), *words[1:]],
         cwd=folder,

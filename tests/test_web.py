@@ -17,16 +17,20 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 import zlib
+from urllib.parse import unquote
 
 import httpx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from jaxmrf import planning
 from jaxmrf.analysis import suitability
 from jaxmrf.cli import serve
 from jaxmrf.cli.app import transfer
@@ -42,6 +46,7 @@ from jaxmrf.machine.compilation import (
     COMPILED,
     LOWERED,
     READ,
+    READING_SECONDS,
     UNKNOWN_SECONDS,
     Compilation,
     Ongoing,
@@ -49,8 +54,9 @@ from jaxmrf.machine.compilation import (
 )
 from jaxmrf.networks import weights
 from jaxmrf.planning import Planned, plan_run
-from jaxmrf.web import app, form, reader, runs, security, uploads, worker
+from jaxmrf.web import app, form, reader, runs, security, uploads, worker, zipped
 from jaxmrf.web import queue as queue_module
+from jaxmrf.web import report as report_module
 from jaxmrf.web.networks import Networks, shapes_of
 from jaxmrf.web.queue import Queue
 from tests.serving import ROOT, SHALLOW, SMALL, Server, command_line, write_pictures
@@ -295,6 +301,10 @@ def test_the_files_of_the_page_are_served_and_name_each_other(server):
         if name.endswith(".js"):
             assert answer.headers["content-type"].startswith("text/javascript")
             wanted |= set(re.findall(r'from "\./([^"]+)"', answer.text))
+    for control in form.controls():
+        if control.kind == "pictured":
+            wanted |= {f"{control.name}-{choice}.jpg" for choice in control.choices}
+    wanted = {name for name in wanted if not name.startswith("api/")}
     assert wanted == files
 
 
@@ -382,6 +392,146 @@ def test_two_hundred_requests_at_once(server, paths):
     assert not [name for name in server.files() if name.startswith(".")]
 
 
+# Groups
+
+
+def pixels_of(path):
+    with Image.open(path) as file:
+        return np.asarray(file).astype(int)
+
+
+def test_runs_of_a_group_are_computed_side_by_side(tmp_path):
+    """And differ by rounding alone from those that are computed one by one."""
+    paintings = {
+        lanes: [
+            painting(tmp_path, f"{lanes}-{weight}", **SHALLOW, tv_weight=weight)
+            for weight in ("0.1", "1", "9")
+        ]
+        for lanes in (1, 2)
+    }
+    pictures = {}
+    for lanes, runs_of_it in paintings.items():
+        told = []
+        computing = worker.Worker(worker.Inbox(), told.append, None, "auto", lanes)
+        computing._run({"do": "quick", "runs": runs_of_it})
+        ends = [message for message in told if message["told"] == "end"]
+        assert {message["id"]: message["state"] for message in ends} == {
+            made["id"]: "finished" for made in runs_of_it
+        }
+        assert {message["lanes"] for message in ends} == {lanes}
+        for made in runs_of_it:
+            positions = [
+                message["position"]["iteration"]
+                for message in told
+                if message["told"] == "progress" and message["id"] == made["id"]
+            ]
+            assert positions == [0, 1, 2]
+            with Image.open(made["preview"]) as preview:
+                assert preview.size == (64, 38)
+        pictures[lanes] = [pixels_of(made["output"]) for made in runs_of_it]
+    for alone, together in zip(*pictures.values(), strict=True):
+        assert np.abs(alone - together).max() <= 2
+    assert np.abs(pictures[2][0] - pictures[2][2]).max() > 2
+
+
+@pytest.mark.parametrize(
+    ("values", "state", "kept"),
+    [({"style_weight": "1e38"}, "failed", False), ({}, "canceled", False), ({}, "stopped", True)],
+)
+def test_a_lane_that_ends_early_leaves_the_others(tmp_path, values, state, kept):
+    told = []
+    computing = worker.Worker(worker.Inbox(), told.append, None, "auto", 2)
+
+    def send(message):
+        told.append(message)
+        iteration = message["told"] == "progress" and message["position"]["iteration"]
+        if state == "canceled" or (state == "stopped" and iteration):
+            computing._inbox.put({"do": "cancel", "id": "b"})
+
+    computing._send = send
+    runs_of_it = [painting(tmp_path, name, **SHALLOW) for name in "ab"]
+    runs_of_it[1]["values"] |= values
+    computing._run({"do": "quick", "runs": runs_of_it})
+    ends = {message["id"]: message["state"] for message in told if message["told"] == "end"}
+    assert ends == {"a": "finished", "b": state}
+    assert (tmp_path / "a.png").exists()
+    assert (tmp_path / "b.png").exists() == kept
+
+
+def test_runs_whose_lanes_are_not_free_yet_can_be_canceled(tmp_path):
+    told = []
+    computing = worker.Worker(worker.Inbox(), told.append, None, "auto", 1)
+    runs_of_it = [painting(tmp_path, name, **SHALLOW) for name in "abc"]
+    computing._inbox.put({"do": "cancel", "id": "b"})
+    computing._run({"do": "quick", "runs": runs_of_it})
+    ends = [(message["id"], message["state"]) for message in told if message["told"] == "end"]
+    assert ends == [("b", "canceled"), ("a", "finished"), ("c", "finished")]
+
+
+def test_a_group_has_the_bytes_of_its_command_lines(server, pair, paths, tmp_path):
+    body = {"content": pair[0], "style": pair[1]}
+    wanted = [{**body, "options": {**SHALLOW, "tv_weight": weight}} for weight in ("0.1", "9")]
+    answer = server.client.post("/api/groups", json={"runs": wanted})
+    assert answer.status_code == 201
+    group = answer.json()
+    assert len({run["group"] for run in group}) == 1
+    for run in group:
+        assert server.wait(run["id"])["lanes"] == 1  # one device
+    last = server.client.get(f"/api/runs/{group[1]['id']}/result").content
+    assert last == command_line(group[1]["command"], tmp_path, here=True)
+
+
+def test_a_group_is_refused_as_a_whole(server, pair):
+    body = {"content": pair[0], "style": pair[1], "options": SHALLOW}
+    wrong = {**body, "options": {"size": "wide"}}
+    for wanted, status in (([body, wrong], 422), ([], 422), ([body] * 99, 422), ("x", 422)):
+        answer = server.client.post("/api/groups", json={"runs": wanted})
+        assert answer.status_code == status
+    assert server.events(1) == [[]]
+    assert server.client.post("/api/groups/nothing/cancel").status_code == 404
+
+
+def test_pictures_come_as_a_zip_file_with_their_commands(server, pair):
+    assert server.client.get("/api/results.zip").status_code == 404
+    body = {"content": pair[0], "style": pair[1]}
+    wanted = [{**body, "options": {**SHALLOW, "tv_weight": weight}} for weight in ("0.1", "9")]
+    group = server.client.post("/api/groups", json={"runs": wanted}).json()
+    other = server.submit(*pair, **SHALLOW)
+    results = []
+    for run in (*group, other):
+        server.wait(run["id"])
+        results.append(server.client.get(f"/api/runs/{run['id']}/result").content)
+    names = ["content in the manner of style.png"]
+    names += [f"content in the manner of style-{number}.png" for number in (2, 3)]
+    for query, count in (("", 3), (f"?group={group[0]['group']}", 2)):
+        answer = server.client.get(f"/api/results.zip{query}")
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+            assert archive.testzip() is None
+            assert archive.namelist() == [*names[:count], "commands.txt"]
+            assert [archive.read(name) for name in names[:count]] == results[:count]
+            commands = archive.read("commands.txt").decode()
+    assert f"{names[1]}:\n{group[1]['command']}\n" in commands
+    assert server.client.get("/api/results.zip?group=nothing").status_code == 404
+
+
+def test_a_zip_file_is_sent_part_by_part(tmp_path):
+    large = bytes(range(256)) * 20_000
+    (tmp_path / "large").write_bytes(large)
+    entries = [
+        zipped.Entry("gone.png", tmp_path / "gone", 0.0),
+        zipped.Entry("é.png", tmp_path / "large", 2e9),
+        zipped.Entry("b.txt", b"words", 0.0),
+    ]
+    parts = list(zipped.stream(entries))
+    assert max(map(len, parts)) < zipped.CHUNK + 1000
+    with zipfile.ZipFile(io.BytesIO(b"".join(parts))) as archive:
+        assert archive.testzip() is None
+        assert {name: archive.read(name) for name in archive.namelist()} == {
+            "é.png": large,
+            "b.txt": b"words",
+        }
+
+
 # Runs
 
 
@@ -415,14 +565,102 @@ def test_the_command_and_the_pictures_beside_it_give_the_same_bytes(server, path
         server.wait(run["id"])
         folder = tmp_path / str(number)
         folder.mkdir()
-        for kind in ("content", "style"):
-            answer = server.client.get(f"/api/runs/{run['id']}/{kind}")
-            name = re.search('filename="(.*)"', answer.headers["content-disposition"])[1]
-            (folder / name).write_bytes(answer.content)
+        server.inputs(run, folder)
         result = server.client.get(f"/api/runs/{run['id']}/result").content
         assert result == command_line(run["command"], folder)
         assert len(list(folder.iterdir())) == len({*pair, "out.png"})
     server.clear()
+
+
+def painted_picture(size, *parts):
+    """Returns a picture in flat colors, as (color, box) parts on black, as a PNG file."""
+    picture = Image.new("RGB", size)
+    for color, box in parts:
+        picture.paste(color, box)
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+LABELS = {
+    "content_guide": [painted_picture((80, 48), ("red", (0, 0, 40, 48)))],
+    "style_guide": [
+        painted_picture((64, 70), ("red", (0, 20, 64, 70))),
+        painted_picture((80, 48), ("red", (0, 0, 40, 48))),
+    ],
+    "mask": [painted_picture((80, 48), ("white", (0, 0, 80, 24)))],
+}
+
+
+def upload_labels(server):
+    """Uploads `LABELS`, all under the same name; returns their ids."""
+    return {
+        role: [
+            server.client.post(
+                "/api/pictures", params={"name": "guide.png"}, content=content
+            ).json()["id"]
+            for content in contents
+        ]
+        for role, contents in LABELS.items()
+    }
+
+
+@pytest.mark.parametrize("synthesis", [False, True])
+def test_the_command_gives_the_same_bytes_with_all_kinds_of_pictures(
+    server, pair, tmp_path, synthesis
+):
+    if synthesis:
+        chosen = {**SHALLOW, "size": "64x48", "tileable": "true", "init": "shuffle"}
+        chosen.pop("content_layer")
+        run = server.submit(None, [pair[1], pair[0]], {"command": "synthesize"}, **chosen)
+    else:
+        styles = [pair[1], pair[0]]
+        run = server.submit(pair[0], styles, upload_labels(server), **SHALLOW, style_blend="3,7")
+    done = server.wait(run["id"])
+    assert done["state"] == "finished", done
+    server.inputs(run, tmp_path)
+    result = server.client.get(f"/api/runs/{run['id']}/result")
+    assert result.content == command_line(run["command"], tmp_path, here=True)
+    assert ("--mask=guide-4.png" in run["command"]) != synthesis
+    name = unquote(re.search("filename.*[\"'](.+png)", result.headers["content-disposition"])[1])
+    whole = "content in the manner of style and content.png"
+    assert name == (whole.removeprefix("content ") if synthesis else whole)
+
+
+@pytest.mark.parametrize(
+    ("change", "control", "message"),
+    [
+        ({"style_guide": None}, "content_guide", "guides are of use only together"),
+        ({"mask": [painted_picture((80, 48))]}, "mask", "the mask guide-4.png is black everywhere"),
+        ({"mask": [painted_picture((48, 80), ("white", (0, 0, 9, 9)))]}, "mask", "proportions"),
+        (
+            {"content_guide": [painted_picture((80, 48), ("blue", (0, 0, 40, 48)))]},
+            "content_guide",
+            "the label #0000ff of the content guide guide.png is in no style guide",
+        ),
+        ({"mask": "x"}, "mask", "this mask is no longer kept"),
+        ({"style": []}, "style", "choose a painting first"),
+        ({"content": None}, "content", "choose a photograph first"),
+        ({"command": "synthesize"}, "content", "a synthesis has no photograph"),
+        ({"content": ["{content}"] * 2}, "content", "2 are more than 1"),
+    ],
+)
+def test_pictures_that_do_not_go_together_are_told_before_the_run(
+    server, pair, change, control, message
+):
+    body = {"content": pair[0], "style": [pair[1], pair[0]], **upload_labels(server)}
+    for role, value in change.items():
+        if isinstance(value, list) and value and isinstance(value[0], bytes):
+            answer = server.client.post(
+                "/api/pictures", params={"name": "guide.png"}, content=value[0]
+            )
+            value = answer.json()["id"]
+        body[role] = [pair[0]] * 2 if value == ["{content}"] * 2 else value
+    answer = server.client.post("/api/runs", json={**body, "options": SHALLOW})
+    assert answer.status_code == 422
+    assert answer.json()["control"] == control
+    assert message in answer.json()["message"]
+    assert str(server.folder) not in answer.text
 
 
 def test_turned_and_transparent_pictures_give_the_same_bytes_too(server, tmp_path):
@@ -482,20 +720,36 @@ def test_quick_runs_go_first_and_change_no_byte_of_others(server, pair, tmp_path
     assert result == command_line(long["command"], tmp_path)
 
 
+def test_a_preparation_is_not_in_the_way_of_runs():
+    inbox = worker.Inbox()
+    for name, what in ("a", "prepare"), ("b", "prepare"), ("c", "run"), ("d", "quick"):
+        inbox.put({"do": what, "runs": [{"id": name}]})
+    assert [inbox.take()["runs"][0]["id"] for _ in range(2)] == ["d", "c"]
+    assert not inbox._heap
+    for name in "ef":
+        inbox.put({"do": "prepare", "runs": [{"id": name}]})
+    assert inbox.take()["runs"][0]["id"] == "f"
+
+
+def painting(folder, name, **values):
+    """What the process that computes is told of a run."""
+    content, style = map(str, write_pictures(folder))
+    return {
+        "id": name,
+        "values": values,
+        "titles": {content: "content.png", style: "style.png"},
+        "inputs": {"content": [content], "style": [style]},
+        "output": str(folder / f"{name}.png"),
+        "preview": str(folder / f"{name}.jpg"),
+        "advise": False,
+        "rate": None,
+    }
+
+
 def test_a_run_that_waits_for_a_compilation_shows_its_start(tmp_path):
-    files = write_pictures(tmp_path)
     told = []
     computing = worker.Worker(worker.Inbox(), told.append, None, "auto")
-    message = {
-        "do": "run",
-        "id": "a",
-        "values": SMALL,
-        "titles": ["a", "b"],
-        "content": str(files[0]),
-        "style": str(files[1]),
-        "output": str(tmp_path / "out.png"),
-        "preview": str(tmp_path / "preview.jpg"),
-    }
+    message = {"do": "run", "runs": [painting(tmp_path, "a", **SMALL)]}
     computing.glance(message)
     assert not told  # nothing is in its way: the run itself begins
     computing._preparing = True
@@ -505,7 +759,7 @@ def test_a_run_that_waits_for_a_compilation_shows_its_start(tmp_path):
     (message,) = told
     assert message["told"] == "progress"
     assert (message["position"]["iteration"], message["position"]["picture"]) == (0, 1)
-    with Image.open(tmp_path / "preview.jpg") as preview:
+    with Image.open(tmp_path / "a.jpg") as preview:
         assert preview.size == (64, 38)
 
 
@@ -518,12 +772,14 @@ def test_the_advice_of_the_command_line_comes_with_the_first_painted_picture(
 ):
     files = write_pictures(tmp_path)
     found = suitability.Suitability(score, 1.0, 1000)
-    monkeypatch.setattr(worker.planning, "measure_suitability", lambda *arguments: found)
-    message = {"id": "a", "preview": str(tmp_path / "preview.jpg")}
+    monkeypatch.setattr(planning, "measure_suitability", lambda *arguments: found)
+    message = {"id": "a", "preview": str(tmp_path / "preview.jpg"), "rate": None}
     job = options.job({"content": files[0], "style": files[1], "output": "o.png", "size": size})
     shape = (int(size) // 2, int(size))
     told = []
-    report = worker._Report(message, job, told.append, lambda: 0.0, Compilation(), object())
+    report = worker.Report(
+        message, job, told.append, Compilation(), report_module.Adviser(), object()
+    )
     resolved = Settings(job.config, Program(), CopySettings())
     report.plan(Planned(LOADED.get("auto").network, resolved, Plan((shape,), ((shape,),), (5,), 0)))
     state = Progress(
@@ -649,7 +905,7 @@ LOADED, SHAPES = Networks(None, lambda loaded: loaded), Networks(None, shapes_of
 @pytest.fixture
 def queue(tmp_path):
     store = uploads.Pictures(tmp_path / "pictures", plenty, reader.Reader(), app.example_paths())
-    setup = {"weights": None, "device": None}
+    setup = {"weights": None, "device": None, "lanes": None}
     made = Queue(runs.Archive(tmp_path / "runs"), store, form.controls(), setup)
     made._process, made._networks = Sink(), SHAPES
     return made
@@ -657,23 +913,35 @@ def queue(tmp_path):
 
 def new_run(queue, **values):
     first, *_, last = queue._pictures.examples()
-    return queue.new_run(values, first, last)
+    return queue.new_run(values, {"content": [first], "style": [last]})
 
 
 def submit(queue, **values):
     run = new_run(queue, **values)
-    queue.submit(run)
+    queue.submit([run])
     return run
 
 
+def submit_group(queue, *chosen):
+    group = [new_run(queue, **values) for values in chosen]
+    queue.submit(group)
+    return group
+
+
+def orders(queue):
+    """Takes what the process that computes was told to do: ids by order."""
+    told, queue._process.told = queue._process.told, []
+    return [[made["id"] for made in order["runs"]] for order in told if "runs" in order]
+
+
 def progress(run, **more):
-    whole = dict.fromkeys(("level", "levels", "iteration", "iterations", "picture"), 1)
+    whole = dict.fromkeys(("level", "levels", "decoded", "iteration", "iterations", "picture"), 1)
     position = {**whole, "seconds": 9.0, "done": 0.5, "left": 50.0, "rate": 1e-5, **more}
     return {"told": "progress", "id": run.id, "position": position, "energy": 1.0}
 
 
 def end(run, state, message="", control=""):
-    ending = {"state": state, "message": message, "control": control}
+    ending = {"state": state, "message": message, "control": control, "lanes": 1}
     return {"told": "end", "id": run.id, **ending}
 
 
@@ -713,9 +981,61 @@ def test_what_is_small_is_quick_whatever_it_costs(queue):
     assert not submit(queue, size="257", iterations="1").quick
 
 
+STEPS = [
+    (0, 0, 0),
+    (0, 1, 0),
+    (0, 2, 0),
+    (1, 0, 0),
+    (1, 1, 0),
+    (1, 2, 0),
+    *[(1, 2, i) for i in (1, 2, 3, 4)],
+]
+"""Level, rounds and iterations of the records of a run with the default preset."""
+
+
+@pytest.mark.parametrize(("rate", "before"), [(None, 2), (2.5e-6, 0), (6e-6, 0)])
+def test_the_time_that_is_left_is_right_within_a_third(tmp_path, queue, monkeypatch, rate, before):
+    """Where steps take the time that their cost says, but for the first of each level.
+
+    Args:
+      rate: of earlier runs.
+      before: steps before anything is said.
+    """
+    run = new_run(queue, size="320")
+    job = worker._job(queue._painting(run))
+    shapes = [image.shape_of(path) for path in (job.content, *job.styles)]
+    planned = plan_run(shapes[0], shapes[1:], job.config, LOADED.get("auto").network)
+    told, now, real = [], [0.0], 3e-6
+    monkeypatch.setattr("jaxmrf.web.report.time.monotonic", lambda: now[0])
+    message = {**painting(tmp_path, "a"), "rate": rate}
+    report = worker.Report(message, job, told.append, Compilation(), report_module.Adviser())
+    monkeypatch.setattr(report, "_write_preview", lambda progress: None)
+    report.plan(planned)
+    monkeypatch.setattr(report._compilation, "ahead", lambda levels: 0.0)
+    levels, before_it = runs.level_costs(planned), [0.0, 0.0]
+    ends = [[], []]
+    for level, decoded, iteration in STEPS:
+        cost = levels[level].done(decoded, iteration)
+        now[0] += real * (cost - before_it[level]) + 0.1 * (decoded + iteration == 1)
+        before_it[level] = cost
+        state = Progress(
+            level, 2, iteration, (0, 4)[level], decoded, jnp.zeros((8, 8, 3)), 1.0, {}, 0.0, 0.0,
+            None, None, (8, 8), job.config,
+        )  # fmt: skip
+        report.progress(state)
+        ends[0].append(now[0])
+        ends[1].append(told[-1]["position"]["left"])
+    for number, (when, left) in enumerate(zip(*ends, strict=True)):
+        if number < before:
+            assert left is None
+        elif rate != 6e-6 or number >= 2:  # twice what it is now, until some steps are measured
+            assert left == pytest.approx(ends[0][-1] - when, rel=1 / 3, abs=0.2)
+    assert told[-1]["position"]["rate"] == pytest.approx(real)
+
+
 def test_expected_times_come_from_the_iterations_of_the_latest_runs():
     def run(finished, rate, cost=1e6, **more):
-        made = runs.Run("", 0.0, "", "", "", "", {}, "", 1, 1, cost, False, **more)
+        made = runs.Run("", 0.0, {}, {}, {}, "", 1, 1, cost, False, **more)
         made.rate, made.finished, made.state = rate, finished, "finished"
         return made
 
@@ -727,6 +1047,90 @@ def test_expected_times_come_from_the_iterations_of_the_latest_runs():
     assert runs.usual_rate([*latest, run(1.0, 1.0)]) == pytest.approx(1e-6)
     # A tiny run, which spends its time beside the iterations, hardly counts.
     assert runs.usual_rate([run(1.0, 1e-6), run(2.0, 1e-3, cost=10.0)]) < 1.1e-6
+
+
+VARIED = [{"size": "64", "tv_weight": weight} for weight in ("0.1", "1", "3", "9")]
+
+
+@pytest.mark.parametrize(("lanes", "expected"), [(1, [1, 1, 1, 1]), (3, [3, 1]), (64, [4])])
+def test_a_group_is_handed_over_as_many_at_once_as_there_are_lanes(queue, lanes, expected):
+    queue._hear({"told": "ready", "lanes": lanes})
+    group = submit_group(queue, *VARIED)
+    assert len({run.group for run in group}) == 1
+    seen = []
+    while order := orders(queue):
+        (names,) = order
+        seen += names
+        assert [run.state for run in group if run.id in names] == ["running"] * len(names)
+        assert len(names) == expected.pop(0)
+        for name in names:
+            queue._hear(end(queue.runs[name], "finished"))
+    assert seen == [run.id for run in group]
+    assert not expected
+
+
+def test_only_runs_of_a_group_and_of_one_program_are_computed_side_by_side(queue):
+    queue._hear({"told": "ready", "lanes": 9})
+    group = submit_group(queue, *VARIED[:2], {"size": "64", "preset": "quick"}, VARIED[2])
+    other = submit(queue, **VARIED[0])
+    seen = []
+    while order := orders(queue):
+        seen += order
+        for name in order[0]:
+            queue._hear(end(queue.runs[name], "finished"))
+    first, second, quick, last = (run.id for run in group)
+    assert seen == [[first, second, last], [quick], [other.id]]
+
+
+def test_a_group_that_is_canceled_ends_and_others_go_on(queue):
+    queue._hear({"told": "ready", "lanes": 2})
+    group = submit_group(queue, *VARIED)
+    other = submit(queue, size="64")
+
+    async def cancel():
+        for run in sorted(group, key=lambda run: run.state != "waiting"):
+            queue.cancel(run)
+
+    asyncio.run(cancel())
+    assert [run.state for run in group] == ["running"] * 2 + ["canceled"] * 2
+    told = [message for message in queue._process.told if message.get("do") == "cancel"]
+    assert [message["id"] for message in told] == [run.id for run in group[:2]]
+    for run in group[:2]:
+        queue._be_patient(run)  # its loop is gone
+        queue._hear(end(run, "stopped"))
+    assert other.state == "running"
+
+
+def test_a_lost_process_starts_the_lanes_again(queue):
+    queue._hear({"told": "ready", "lanes": 2})
+    group = submit_group(queue, *VARIED)
+    for attempt in (1, 2):
+        assert [run.attempts for run in group] == [attempt, attempt, 0, 0]
+        sink, queue._process.told = queue._process, []
+        queue._lost()
+        queue._process = sink
+        queue._dispatch()
+    assert [run.state for run in group] == ["interrupted"] * 2 + ["running"] * 2
+
+
+def test_a_group_is_taken_as_a_whole_or_not_at_all(queue, monkeypatch):
+    monkeypatch.setattr(queue_module, "MAX_WAITING", 5)
+    submit_group(queue, *VARIED)
+    with pytest.raises(queue_module.QueueError, match="3 runs are waiting already"):
+        submit_group(queue, *VARIED)
+    assert len(queue.runs) == 4
+
+
+def test_what_waits_behind_lanes_waits_for_all_of_them_at_once(queue):
+    times = []
+    for lanes in (1, 4):
+        queue._hear({"told": "ready", "lanes": lanes})
+        queue._active.clear()
+        submit_group(queue, *VARIED)
+        times.append(queue.summary(submit(queue, size="200"))["starts_in"])
+        for run in list(queue.runs.values()):
+            queue._archive.remove(run)
+    assert times[1] == pytest.approx(times[0] / 4)
 
 
 def test_a_canceled_run_has_time_while_a_quick_one_is_before_it(queue, monkeypatch):
@@ -772,8 +1176,11 @@ BAD = {
     "style_weight": NO_NUMBER,
     "tv_weight": NO_NUMBER,
     "variety": NO_NUMBER,
+    "guide_weight": NO_NUMBER,
+    "style_blend": ("x", "0", "-1", "nan", "1,2", ",x"),
     "memory": ("x", "nan", "inf", "0", "-1"),
     "style_scale": ("x", "nan", "0", "17", "0.01"),
+    "alpha": ("x", "nan", "-0.1", "1.1"),
     "anchor": ("x", "nan", "-0.1", "1.1"),
     "content_share": ("x", "nan", "-0.1", "1.1"),
     "final_color": ("x", "nan", "-0.1", "1.1"),
@@ -900,7 +1307,7 @@ def test_what_is_accepted_is_not_refused_by_the_run(queue, chosen):
         run = new_run(queue, **chosen)
     except ConfigError:
         return
-    job = worker._job(queue._order(run, "run"))
+    job = worker._job(queue._painting(run))
     shape = inputs.shape_of(job)
     assert shape == (run.height, run.width)
     record_of(job, LOADED.get("auto"), shape)
@@ -908,7 +1315,7 @@ def test_what_is_accepted_is_not_refused_by_the_run(queue, chosen):
         patch.setattr(memory, "fit", lambda network, plan, settings, *, budget: network)
         styles = [image.shape_of(job.styles[0])]
         planned = plan_run(shape, styles, job.config, LOADED.get("auto").network)
-    assert runs.product(*runs.level_costs(planned)) == run.cost > 0
+    assert sum(level.total for level in runs.level_costs(planned)) == run.cost > 0
 
 
 def test_a_run_that_is_refused_when_it_starts_names_the_control(queue):
@@ -933,11 +1340,11 @@ def test_the_process_that_computes_tells_which_control_can_mend_a_failure(
     told = []
     computing = worker.Worker(worker.Inbox(), told.append, None, "auto")
 
-    def fail(message):
+    def fail(*arguments, **more):
         raise error
 
-    monkeypatch.setattr(computing, "_paint", fail)
-    computing._run({"id": "a", "output": str(tmp_path / "out.png")})
+    monkeypatch.setattr(worker.paint, "run", fail)
+    computing._run({"do": "run", "runs": [painting(tmp_path, "a")]})
     assert told == [end(argparse.Namespace(id="a"), "failed", str(error), control)]
 
 
@@ -999,23 +1406,49 @@ def test_how_long_compiling_takes_is_known_from_earlier_runs_of_the_kind(compila
 
 
 def test_what_has_to_be_compiled_yet_counts_in_the_time_that_is_left(compilation):
-    coarse, fine = LEVEL, Programs("mrf with steps", "large")
+    coarse = LEVEL._replace(names=("prepare", "decode"))
+    fine = Programs("mrf with steps", "large", (*coarse.names, "steps"))
     compilation.expect(coarse)
-    assert compilation.ahead([coarse, fine]) == UNKNOWN_SECONDS
+    assert compilation.ahead([coarse, fine]) == 5 * UNKNOWN_SECONDS
     compile_one(compilation, "prepare", 4.0)
     compile_one(compilation, "decode", 6.0)
     compilation.complete()
     compilation.expect(fine)
-    compile_one(compilation, "steps", 9.0)
+    assert compilation.ahead([fine]) == 4 + 6 + UNKNOWN_SECONDS  # those of another kind help
+    for name, seconds in ("prepare", 5.0), ("decode", 7.0), ("steps", 9.0):
+        compile_one(compilation, name, seconds)
     assert compilation.ahead([fine]) == 0.0
     compilation.complete()
     larger = [programs._replace(sizes="larger") for programs in (coarse, fine)]
     compilation.expect(larger[0])
-    assert compilation.ahead(larger) == 4 + 6 + 9
+    assert compilation.ahead(larger) == 4 + 6 + 5 + 7 + 9
     compile_one(compilation, "prepare", 4.0)
-    assert compilation.ahead(larger) == 6 + 9
+    assert compilation.ahead(larger) == 6 + 5 + 7 + 9
+    compile_one(compilation, "decode", 0.1, read=True)
+    compilation.expect(larger[1])
+    assert compilation.ahead(larger[1:]) == 3 * READING_SECONDS  # the others will be on disk, too
     compilation.expect(coarse)
     assert compilation.ahead([coarse, fine]) == 0.0  # they are still here
+
+
+def test_what_is_compiled_for_others_is_no_time_of_a_run(tmp_path, compilation, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("jaxmrf.web.report.time.monotonic", lambda: now[0])
+    report = worker.Report(
+        painting(tmp_path, "a"), None, print, compilation, report_module.Adviser()
+    )
+    monkeypatch.setattr(report, "_rate", lambda level: None)
+    report._levels, report.programs = [runs.LevelCost(0.0, 1.0, 1.0, 2, 2)], [LEVEL]
+    state = argparse.Namespace(level=0, levels=1, iteration=0, iterations=2, decoded=1)
+    report._position(state)
+    clock = report_module.Clock(compilation)
+    now[0], compilation.seconds = 30.0, 29.0  # a quick run, most of it compiling
+    report.was_away(clock.away())
+    now[0], compilation.seconds = 33.0, 30.0
+    state.decoded = 2
+    position = report._position(state)
+    assert position["seconds"] == 3.0
+    assert position["rate"] == 2.0
 
 
 def test_compiling_that_takes_longer_than_usual_has_no_end_that_is_known(compilation, monkeypatch):
@@ -1045,7 +1478,7 @@ def test_a_run_that_waits_for_programs_is_told(monkeypatch):
     monkeypatch.setattr(computing._compilation, "ongoing", lambda: ongoing[0])
     computing.tell_of_compiling()
     assert not told  # nobody waits
-    computing._waiting = "a"
+    computing._waiting = ["a"]
     computing.tell_of_compiling()
     assert told == [{"told": "compiling", "id": "a", "ready_in": 4.0}]
     ongoing[0] = Ongoing(0.1, 4.0)
@@ -1190,10 +1623,8 @@ def test_every_option_is_on_the_page_or_left_out_for_a_reason():
         *("content", "style", "output", "weights_file", "trace"),
         *("content_guide", "style_guide", "mask", "config_file"),
     }
-    # The server chooses the device, previews are always shown, there are one style and no
-    # guides, a tileable picture is rather one of `synthesize`, and a format is of pipes.
-    others = {"device", "preview_every", "style_blend", "guide_weight", "tileable", "format"}
-    others.add("alpha")
+    # The server chooses the device, previews are always shown, and a format is of pipes.
+    others = {"device", "preview_every", "format"}
     assert left_out == {"context", *files, *others}
     assert set(form.MAIN) <= found
 
@@ -1213,18 +1644,26 @@ def test_controls_have_the_defaults_and_help_of_the_command_line():
     assert presets["default"]["size"] == "512"
 
 
-@given(st.text(), st.text())
-def test_names_on_the_command_line_are_never_the_same(content, style):
-    titles = [uploads.clean_title(name) for name in (content, style)]
-    names = form.file_names(*titles)
-    assert len({name.lower() for name in (*names, form.OUTPUT)}) == 3
+@given(st.lists(st.text(), max_size=9))
+def test_names_on_the_command_line_are_never_the_same(names):
+    titles = [uploads.clean_title(name) for name in names]
+    names = form.file_names([*enumerate(titles)])
+    assert len({name.lower() for name in (*names, form.OUTPUT)}) == len(titles) + 1
+    assert form.file_names([("a", title) for title in titles])[1:] == (names[:1] * len(names))[1:]
 
 
-def test_names_on_the_command_line_are_kept_where_they_can_be():
-    assert form.file_names("a.png", "b") == ("a.png", "b")
-    assert form.file_names("Out.png", "OUT.PNG") == ("Out-2.png", "OUT-3.PNG")
-    assert form.file_names("a", "A") == ("a", "A-2")
-    assert form.file_names("1:2?.png", "b.png") == ("1_2_.png", "b.png")
+@pytest.mark.parametrize(
+    ("titles", "expected"),
+    [
+        (["a.png", "b"], ["a.png", "b"]),
+        (["Out.png", "OUT.PNG"], ["Out-2.png", "OUT-3.PNG"]),
+        (["a", "A"], ["a", "A-2"]),
+        (["1:2?.png", "b.png"], ["1_2_.png", "b.png"]),
+        ([*["mask.png"] * 5], ["mask.png", *(f"mask-{number}.png" for number in range(2, 6))]),
+    ],
+)
+def test_names_on_the_command_line_are_kept_where_they_can_be(titles, expected):
+    assert form.file_names([*enumerate(titles)]) == expected
 
 
 def test_every_control_has_a_label_and_those_under_more_have_a_group():
@@ -1233,18 +1672,42 @@ def test_every_control_has_a_label_and_those_under_more_have_a_group():
     assert all(control.label for control in controls)
     assert all(control.main != (control.group in option_table.GROUPS) for control in controls)
     labels = {control.name: (control.label, control.group) for control in controls}
-    assert labels["tv_weight"] == ("Total variation weight", "Smoothness and start")
+    assert labels["tv_weight"] == ("Smoothness", "Smoothness and start")
     assert labels["size"] == ("Size", "")
 
 
+def test_galleries_of_version_0_2_are_read(tmp_path):
+    run = runs.Run("a", 1.0, {"content": ["b"], "style": ["c"]}, {}, {}, "", 1, 1, 1.0, True)
+    run.titles = {"content": ["d"], "style": ["e"]}
+    old = dataclasses.asdict(run)
+    for name in ("inputs", "titles", "group", "program", "lanes", "decoded"):
+        del old[name]
+    old |= {"content": "b", "style": "c", "content_title": "d", "style_title": "e"}
+    (tmp_path / "run-a").mkdir()
+    (tmp_path / "run-a" / "run.json").write_text(json.dumps(old))
+    assert runs.Archive(tmp_path).runs == {"a": run}
+
+
 def test_names_that_look_like_options_stay_names():
-    line = form.command_line({"size": "64"}, "-rf.png", "a b;c.png")
+    line = form.command_line({"size": "64"}, {"content": ["-rf.png"], "style": ["a b;c.png"]})
     assert line == "jaxmrf transfer ./-rf.png 'a b;c.png' -o out.png --size=64"
+
+
+def test_the_command_line_names_all_pictures():
+    titles = {"content": ["a"], "style": ["b", "c"], "content_guide": ["g"], "mask": ["-m"]}
+    titles["style_guide"] = ["h", "i"]
+    line = form.command_line({"tileable": "true", "style_blend": "1,3"}, titles)
+    assert line == (
+        "jaxmrf transfer a b c -o out.png --content-guide=g --style-guide=h --style-guide=i "
+        "--mask=-m --tileable --style-blend=1,3"
+    )
+    line = form.command_line({"size": "64x32", "tileable": "false"}, {"style": ["b"]})
+    assert line == "jaxmrf synthesize b -o out.png --size=64x32 --no-tileable"
 
 
 @given(st.lists(st.floats(0, 1e6), max_size=2000))
 def test_the_curve_stays_short_and_keeps_its_ends(values):
-    run = runs.Run("a", 0.0, "b", "c", "d", "e", {}, "", 1, 1, 1.0, True)
+    run = runs.Run("a", 0.0, {}, {}, {}, "", 1, 1, 1.0, True)
     for number, value in enumerate(values):
         run.add_point(number, value)
     assert len(run.curve) <= runs.MAX_CURVE

@@ -7,9 +7,11 @@ makes the pictures of docs/web.md again.
 import contextlib
 import io
 import os
+import random
 import re
 import shutil
 import time
+import zipfile
 from importlib import resources
 from pathlib import Path
 
@@ -37,7 +39,7 @@ from selenium.webdriver.common.keys import Keys  # noqa: E402
 
 DESKTOP, PHONE = (1280, 900), (390, 844)
 SCREENSHOTS = os.environ.get("JAXMRF_SCREENSHOTS")
-LONG = {"size": "128", "levels": "1", "iterations": "3000"}
+LONG = {**SHALLOW, "size": "128", "iterations": "9000"}
 
 
 def start_browser():
@@ -57,8 +59,7 @@ class Page:
         self.command("Storage.clearDataForOrigin", origin=server.address, storageTypes="all")
         self.resize(size)
         self.command("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads))
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.command("Emulation.setEmulatedMedia", features=[scheme])
+        self.appear(dark)
         self.command("Emulation.setFocusEmulationEnabled", enabled=True)
         self.enter(server)
 
@@ -71,6 +72,10 @@ class Page:
             "list.getEntries()) if (!entry.hadRecentInput) window.shifts.push(entry.value); })"
             ".observe({type: 'layout-shift', buffered: true});"
         )
+
+    def appear(self, dark):
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.command("Emulation.setEmulatedMedia", features=[scheme])
 
     def resize(self, size):
         self.command(
@@ -121,11 +126,46 @@ class Page:
         for name, value in values.items():
             field = self.one(f"#control-{name}")
             if not field.is_displayed():
-                self.one("#more summary").click()
+                self.open_more()
             field.send_keys(Keys.CONTROL + "a" + Keys.NULL, value)
 
+    def open_more(self):
+        """Opens what is under "More" with the mouse, wherever it is."""
+        summary = self.one("#more summary")
+        self.script("arguments[0].scrollIntoView({block: 'center'})", summary)
+        summary.click()
+
+    def fill(self, **values):
+        """Sets controls at once, as typing would, one after the other."""
+        self.script(
+            """
+            for (const [name, value] of Object.entries(arguments[0])) {
+                const field = document.getElementById(`control-${name}`);
+                field.value = value;
+                for (const kind of ["input", "change"])
+                    field.dispatchEvent(new Event(kind, {bubbles: true}));
+            }
+            """,
+            values,
+        )
+
+    def take_examples(self, content, *styles):
+        """Takes example pictures by number: a photograph, if any, and paintings to blend."""
+        if content:
+            self.one(f"#well-content .examples button:nth-child({content})").click()
+        for number, style in enumerate(styles):
+            if number:
+                self.one("#add").click()
+            self.one(f"#well-style .examples button:nth-child({style})").click()
+
+    def body(self):
+        """The run that is shown, as the server tells of it."""
+        return self.script(
+            "return (await fetch(`/api/runs/${sessionStorage.getItem('selected')}`)).json()"
+        )
+
     def start(self, **values):
-        self.set(**values)
+        self.fill(**values)
         before = self.run()
         self.one("#start").click()
         self.until(lambda: self.run() != before)
@@ -196,7 +236,9 @@ def browse(browser, server, tmp_path):
     complaints = [page.complaints() for page in pages]
     for page in pages[1:]:
         page.driver.quit()
+    browser.get("about:blank")  # it would miss pictures that are gone now
     server.clear()
+    browser.get_log("browser")
     assert complaints == [[] for _ in pages]
 
 
@@ -208,7 +250,7 @@ def paths(tmp_path):
 def test_upload_watch_and_download_what_the_command_line_makes(browse, paths, tmp_path):
     page = browse()
     page.choose(paths)
-    page.start(size="64", levels="1", iterations="50", seed="4")
+    page.start(**{**SHALLOW, "iterations": "60"}, seed="4")
     seen, pictures = set(), set()
     while not page.state().startswith("finished"):
         seen.add(page.progress())
@@ -219,7 +261,7 @@ def test_upload_watch_and_download_what_the_command_line_makes(browse, paths, tm
     page.until(page.sharp)
     assert page.progress() == 1
     points = page.one("#curve polyline").get_attribute("points").split()
-    assert len(points) == 50  # one level: coarser ones have no room for a patch
+    assert len(points) == 60  # one level: coarser ones have no room for a patch
     command = page.text("command")
     page.one("#download").click()
     downloads = tmp_path / "downloads"
@@ -281,7 +323,7 @@ def test_two_tabs_see_the_same(browse, paths, server):
 def test_a_closed_tab_does_not_stop_a_run(browse, paths, server):
     page = browse()
     page.choose(paths)
-    page.start(size="128", iterations="8,8")
+    page.start(**{**SHALLOW, "iterations": "30"})
     page.driver.get("about:blank")
     (run,) = server.events(1)[0]
     assert server.wait(run["id"])["state"] == "finished"
@@ -290,7 +332,7 @@ def test_a_closed_tab_does_not_stop_a_run(browse, paths, server):
 def test_the_page_comes_back_when_the_server_does(browse, paths, server):
     page = browse()
     page.choose(paths)
-    page.start(size="64", iterations="2")
+    page.start(**SHALLOW)
     assert page.ends().startswith("finished")
     port = server.address.rpartition(":")[2]
     server.end()
@@ -316,7 +358,7 @@ def test_errors_are_beside_their_control(browse, paths, tmp_path):
     page.until(lambda: page.all("#control-size[aria-invalid=true]"))
     assert "whole numbers" in page.text("control-size-help")
     page.set(size="64", patch_size="0")
-    page.one("#more summary").click()
+    page.open_more()
     page.one("#start").click()
     active = "return document.activeElement.id"
     page.until(lambda: page.script(active) == "control-patch_size")
@@ -374,12 +416,13 @@ def test_a_run_is_compiling_until_it_paints_and_times_have_words(browse, paths):
         "document.getElementById('state').textContent)).observe("
         "document.getElementById('state'), {childList: true, characterData: true, subtree: true})"
     )
-    # Sizes that no other test has: nothing is compiled before.
-    page.start(size="71", levels="1", iterations="3", rotations="1")
+    # A number that no other run has: nothing is compiled before.
+    variety = f"{random.random():.9f}"
+    page.start(size="64", levels="1", iterations="3", variety=variety)
     finished = page.ends()
     states = page.script("return window.states")
     compiling = [number for number, state in enumerate(states) if "compiling" in state]
-    painting = [number for number, state in enumerate(states) if "iteration" in state]
+    painting = [number for number, state in enumerate(states) if "painting" in state]
     assert compiling
     assert painting
     assert compiling[0] < painting[0]
@@ -387,7 +430,7 @@ def test_a_run_is_compiling_until_it_paints_and_times_have_words(browse, paths):
     for state in states:
         assert re.fullmatch(
             r"waiting, next in line.*|starting|(level 1 of 1, )?compiling(, ready in .*)?|"
-            r"level 1 of 1, (matching and painting|iteration \d of 3)"
+            r"level 1 of 1, (matching|painting(, iteration \d of 3)?)"
             r"(, (a few seconds|about \d+ seconds|less than a minute|about .* minutes?) left)?|"
             r"finished in .*",
             state,
@@ -408,7 +451,7 @@ def test_a_run_that_is_refused_while_it_starts_is_told_beside_its_control(browse
 def test_again_with_the_same_settings_and_the_command_to_copy(browse, paths, server):
     page = browse()
     page.choose(paths)
-    page.start(size="64", iterations="2", seed="5", tv_weight="0.7")
+    page.start(**SHALLOW, seed="5", tv_weight="0.7")
     assert page.ends().startswith("finished")
     command = page.text("command")
     assert "--tv-weight=0.7" in command
@@ -438,10 +481,7 @@ def test_again_with_the_same_settings_and_the_command_to_copy(browse, paths, ser
 def test_presets_fill_what_was_not_changed(browse):
     page = browse()
     page.set(content_weight="3")
-    page.script(
-        "const preset = document.getElementById('control-preset'); preset.value = 'reference';"
-        "preset.dispatchEvent(new Event('input', {bubbles: true}));"
-    )
+    page.fill(preset="reference")
     values = {
         name: page.one(f"#control-{name}").get_attribute("value")
         for name in ("content_weight", "size", "iterations")
@@ -474,7 +514,7 @@ def test_pictures_can_be_dropped_and_pasted(browse, paths):
     page.until(lambda: "style.png" in page.text("note-style"))
     hand_over(page, "body", "paste", [("pasted.png", content)])
     page.until(lambda: "pasted.png, 80×48" in page.text("note-content"))
-    hand_over(page, "#well-style .drop", "drop", [("one.png", content), ("two.png", style)])
+    hand_over(page, "#stage", "drop", [("one.png", content), ("two.png", style)])
     page.until(lambda: "one.png" in page.text("note-content"))
     page.until(lambda: "two.png" in page.text("note-style"))
 
@@ -523,7 +563,7 @@ def test_the_last_choice_counts_and_not_the_last_upload(browse, paths):
 def test_start_waits_for_an_upload_and_a_double_click_is_one_start(browse, paths, server):
     page = browse()
     page.choose(paths)
-    page.set(size="64", iterations="2")
+    page.fill(**SHALLOW)
     page.script(SLOW)
     hand_over(page, "#well-content", "drop", [("slow.png", paths[0].read_bytes())])
     page.until(lambda: page.script("return Boolean(window.release)"))
@@ -563,7 +603,7 @@ def test_a_hidden_page_goes_on_in_its_title(browse, paths):
 def test_what_was_not_painted_is_not_shown_as_a_picture(browse, paths, server):
     page = browse()
     page.choose(paths)
-    page.start(size="64", style_weight="1e38", decoder_rounds="0", iterations="2")
+    page.start(**SHALLOW, style_weight="1e38")
     assert page.ends().startswith("failed")
     assert "Nothing was painted" in page.text("empty")
     assert not page.one("#canvas").is_displayed()
@@ -604,7 +644,7 @@ def test_the_keyboard_stays_on_the_page_and_screen_readers_hear_milestones(brows
     assert 2 <= len(told) <= 6, told
     assert "stopped" in told[-1]
     values = page.one("#compare").get_attribute("aria-valuetext")
-    assert values.startswith("0 % photograph, 100 % size 128")
+    assert values == "0 % photograph content, 100 % this picture"
 
 
 def test_the_pictures_that_the_command_needs_are_beside_it(browse, paths, tmp_path):
@@ -613,7 +653,7 @@ def test_the_pictures_that_the_command_needs_are_beside_it(browse, paths, tmp_pa
     hand_over(page, "#well-content", "drop", [("image.png", content)])
     hand_over(page, "#well-style", "drop", [("image.png", paths[1].read_bytes())])
     page.until(lambda: "image" in page.text("note-content") + page.text("note-style"))
-    page.start(size="64", iterations="2")
+    page.start(**SHALLOW)
     assert page.ends().startswith("finished")
     assert page.text("inputs") == "The command needs image.png and image-2.png"
     downloads = tmp_path / "downloads"
@@ -631,7 +671,7 @@ def test_the_pictures_that_the_command_needs_are_beside_it(browse, paths, tmp_pa
 def test_the_slider_shows_before_and_after(browse, paths):
     page = browse()
     page.choose(paths)
-    page.start(size="64", iterations="2")
+    page.start(**SHALLOW)
     assert page.ends().startswith("finished")
     page.until(page.sharp)
     ActionChains(page.driver).move_to_element(page.one("#canvas")).click().perform()
@@ -685,12 +725,248 @@ def test_two_runs_under_a_slider_and_side_by_side_at_any_size(browse, paths, ser
     assert sheets()[0]["width"] == pytest.approx(3 * turned, rel=0.05)
 
 
+def test_three_paintings_and_a_blend(browse, paths):
+    page = browse()
+    files = [(f"{name}.png", paths[1].read_bytes()) for name in ("one", "two", "three")]
+    hand_over(page, "#well-style .drop", "drop", files)
+    page.until(lambda: len(page.all("#paintings li")) == 3)
+    page.take_examples(2)
+    sliders = page.all("#paintings input")
+    page.script(
+        "arguments[0].value = 0.5; arguments[0].dispatchEvent(new Event('input'))", sliders[1]
+    )
+    values = [float(slider.get_attribute("value")) for slider in sliders]
+    assert values == [0.25, 0.5, 0.25]
+    page.fill(**SHALLOW)
+    page.start()
+    assert page.ends().startswith("finished")
+    command = page.text("command")
+    assert "cat-chelsea-cc0.jpg one.png two.png three.png" in command
+    assert "--style-blend=0.25,0.50,0.25" in command
+    page.one("#paintings li:nth-child(2) button").click()
+    values = [slider.get_attribute("value") for slider in page.all("#paintings input")]
+    assert values == ["0.5", "0.5"]
+    page.one("#again").click()
+    assert len(page.all("#paintings li")) == 3
+    assert page.one("#paintings input:nth-of-type(1)").get_attribute("value") == "0.25"
+    options = page.one("#against").text
+    assert all(f"painting {name}" in options for name in ("one", "two", "three"))
+
+
+def test_a_mask_and_guides_are_painted_with_the_mouse(browse, paths):
+    page = browse()
+    page.choose(paths)
+    page.one("#paint-mask").click()
+    page.until(lambda: page.one("#brush-sheet").rect["width"] > 100)
+    canvas = page.one("#brush-canvas")
+
+    def painted():
+        """Share of the canvas that is not dimmed, or is tinted."""
+        return page.script(
+            "const canvas = document.getElementById('brush-canvas'), dimmed = arguments[0];"
+            "const context = canvas.getContext('2d');"
+            "const {data} = context.getImageData(0, 0, canvas.width, canvas.height);"
+            "let count = 0; for (let i = 3; i < data.length; i += 4)"
+            " count += dimmed ? data[i] === 0 : data[i] > 0; return count / (data.length / 4)",
+            page.text("brush-title") == "Where to paint",
+        )
+
+    def stroke(x, y, *moves):
+        chain = ActionChains(page.driver).move_to_element_with_offset(canvas, x, y)
+        chain = chain.click_and_hold()
+        for move in moves:
+            chain = chain.move_by_offset(*move)
+        chain.release().perform()
+
+    assert painted() == 0
+    page.script("document.getElementById('brush-size').value = 30")
+    stroke(-200, -150, (0, 300))
+    once = painted()
+    assert 0.05 < once < 0.4
+    page.one("#tool-fill").click()
+    stroke(-280, 0)
+    assert painted() > once
+    keys = ActionChains(page.driver).key_down(Keys.CONTROL).send_keys("z").key_up(Keys.CONTROL)
+    keys.perform()
+    assert painted() == once
+    page.one("#brush-redo").click()
+    filled = painted()
+    assert filled > once
+    page.one("#tool-erase").click()
+    stroke(-200, -100)
+    assert once / 2 < painted() < filled
+    page.one("#brush-undo").click()
+    page.one("#brush-undo").click()
+    assert painted() == once
+    page.one("#brush-done").click()
+    page.until(lambda: page.one("#remove-mask").is_displayed())
+
+    page.one("#paint-guides").click()
+    for place in (1, 2):
+        page.one(f"#brush-sheets button:nth-child({place})").click()
+        page.one("#tool-brush").click()
+        stroke(0, -20, (40, 40))
+        assert painted() > 0
+    page.one("#brush-done").click()
+    page.until(lambda: page.one("#remove-guides").is_displayed())
+    page.fill(**{**SHALLOW, "size": "80"})
+    page.start()
+    assert page.ends().startswith("finished")
+    run = page.body()
+    assert run["titles"]["mask"] == ["content_mask.png"]
+    assert run["titles"]["content_guide"] == ["content_sem.png"]
+    assert run["titles"]["style_guide"] == ["style_sem.png"]
+    page.one("#commanding summary").click()
+    assert len(page.all("#inputs a")) == 5
+    changed = page.script(
+        """
+        const pixels = async (url) => {
+            const image = new Image(); image.src = url; await image.decode();
+            const canvas = document.createElement("canvas");
+            [canvas.width, canvas.height] = [80, 48];
+            const context = canvas.getContext("2d");
+            context.drawImage(image, 0, 0, 80, 48);
+            return context.getImageData(0, 0, 80, 48).data;
+        };
+        const [run] = arguments;
+        const before = await pixels(`/api/pictures/${run.inputs.content[0]}/whole`);
+        const after = await pixels(`/api/runs/${run.id}/result?show=1`);
+        const mask = await pixels(`/api/pictures/${run.inputs.mask[0]}/whole`);
+        let [inside, outside] = [0, 0];
+        for (let i = 0; i < before.length; i += 4) {
+            const same = [0, 1, 2].every((channel) => before[i + channel] === after[i + channel]);
+            if (mask[i] > 127) inside += !same; else outside += !same;
+        }
+        return [inside, outside];
+        """,
+        run,
+    )
+    assert changed[0] > 100
+    assert changed[1] == 0
+    page.one("#remove-mask").click()
+    page.until(lambda: not page.one("#remove-mask").is_displayed())
+    page.one("#again").click()
+    page.one("#paint-mask").click()
+    page.until(lambda: page.one("#brush-sheet").rect["width"] > 100)
+    assert painted() == once
+
+
+def test_guides_that_do_not_go_together_are_told_beside_them(browse, paths, tmp_path):
+    page = browse()
+    page.choose(paths)
+    page.one("#paint-guides").click()
+    page.until(lambda: page.one("#brush-sheet").rect["width"] > 100)
+    page.one("#brush-file").send_keys(str(paths[1]))
+    page.until(lambda: "other proportions" in page.text("brush-problem"))
+    guide = Image.new("RGB", (80, 48), "white")
+    guide.paste("#123456", (0, 0, 40, 48))
+    guide.save(tmp_path / "guide.png")
+    page.one("#brush-file").send_keys(str(tmp_path / "guide.png"))
+    page.until(lambda: page.one("#brush-undo").is_enabled())
+    page.one("#brush-done").click()
+    page.until(lambda: "the content guide content_sem.png is in no" in page.text("labels-note"))
+    page.one("#remove-guides").click()
+    assert page.text("labels-note") == ""
+
+
+def test_a_small_grid_of_variations_and_one_of_them_large(browse, paths, tmp_path):
+    page = browse()
+    page.choose(paths)
+    page.fill(**SHALLOW)
+    page.one("#vary-these").click()
+    page.until(lambda: page.one("#vary").is_displayed())
+    assert page.text("vary-count") == "10 pictures"
+    page.script(
+        """
+        for (const [name, text] of Object.entries(arguments[0])) {
+            document.getElementById(`vary-${name}-values`).value = text;
+            document.getElementById(`vary-${name}`).checked = Boolean(text);
+        }
+        document.getElementById("vary-size").value = "64";
+        document.getElementById("vary").dispatchEvent(new Event("input"));
+        """,
+        {"alpha": "", "color": "match, keep", "style_scale": "1, 1.2"},
+    )
+    assert page.text("vary-start") == "Paint 4"
+    page.one("#vary-start").click()
+    page.until(lambda: len(page.all(".group .card")) == 4)
+    page.until(
+        lambda: all("pending" not in card.get_attribute("class") for card in page.all(".card"))
+    )
+    page.until(lambda: not page.one(".group .cancel").is_displayed())
+    told = [card.text for card in page.all(".group .card .chosen")]
+    assert told == [
+        f"color {color}, strokes ×{scale}" for color in ("match", "keep") for scale in ("1", "1.2")
+    ]
+    assert "4 variations of content" in page.one(".group h3").text
+    page.one(".group .zip").click()
+    file = page.until(lambda: next((tmp_path / "downloads").glob("*.zip"), None))
+    with zipfile.ZipFile(file) as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+        assert len(names) == 5
+        assert "--color=keep" in archive.read("commands.txt").decode()
+    page.all(".group .card")[2].click()
+    page.fill(size="96")
+    page.one("#large").click()
+    page.until(lambda: len(page.all(".card")) == 5)
+    assert page.ends().startswith("finished")
+    assert "--color=keep" in page.text("command")
+    assert "--size=96" in page.text("command")
+    assert not page.text("rounding")
+
+
+def test_variations_can_be_canceled_together(browse, paths):
+    page = browse()
+    page.choose(paths)
+    page.fill(**{**SHALLOW, "iterations": "3000"})
+    page.one("#vary-these").click()
+    page.until(lambda: page.one("#vary").is_displayed())
+    page.script(
+        "document.getElementById('vary-size').value = '64';"
+        "document.getElementById('vary').dispatchEvent(new Event('input'))"
+    )
+    page.one("#vary-start").click()
+    page.until(lambda: len(page.all(".group .card")) == 10)
+    page.until(lambda: page.progress() > 0)
+    page.one(".group .cancel").click()
+    page.until(lambda: not page.one(".group .cancel").is_displayed())
+    states = [card.text for card in page.all(".group .card .sub")]
+    assert states[0] == "stopped"
+    assert states[1:] == ["canceled"] * 9
+
+
+def test_without_a_photograph_and_shown_as_tiles(browse, paths):
+    page = browse()
+    page.take_examples(0, 2)
+    page.one("#without").click()
+    assert page.one("#control-size").get_attribute("value") == "384x384"
+    assert not page.one("#control-alpha").is_displayed()
+    page.fill(size="64x48", levels="1", iterations="2", layers="relu2_1", init="shuffle")
+    page.open_more()
+    tileable = page.one("#control-tileable")
+    page.script("arguments[0].scrollIntoView({block: 'center'})", tileable)
+    tileable.click()
+    page.start()
+    assert page.ends().startswith("finished")
+    assert page.text("command").startswith("jaxmrf synthesize vangogh-road-to-tarascon-1888.jpg")
+    assert "--tileable" in page.text("command")
+    page.until(page.sharp)
+    tiles = "return getComputedStyle(document.querySelector('#canvas > .sheet')).backgroundImage"
+    assert page.run() in page.script(tiles)
+    page.one("#tiles").click()
+    assert page.script(tiles) == "none"
+    page.one("#without").click()
+    assert page.one("#control-size").get_attribute("value") == "512"
+    assert page.one("#control-alpha").is_displayed()
+
+
 def test_long_names_do_not_make_a_phone_scroll_sideways(browse, paths, server):
     content = paths[0].read_bytes()
     for number in range(2):
         name = f"a name that is very long and has no end at all {number}.png"
         uploaded = server.client.post("/api/pictures", params={"name": name}, content=content)
-        server.submit(*[uploaded.json()["id"]] * 2, size="64", iterations="2")
+        server.submit(*[uploaded.json()["id"]] * 2, **SHALLOW)
     page = browse(PHONE)
     page.until(lambda: len(page.all(".card")) == 2)
     for width in (390, 320):
@@ -705,12 +981,14 @@ def test_a_phone(browse, paths):
     wide, inner = page.script("return [document.documentElement.scrollWidth, innerWidth]")
     assert wide <= inner
     small = page.script(
-        "return [...document.querySelectorAll('button, select, .button, input:not([type=file])')]"
+        "return [...document.querySelectorAll('button, select, .button, input')]"
+        ".filter((node) => !['file', 'checkbox'].includes(node.type))"
         ".filter((node) => node.offsetParent && node.getBoundingClientRect().height < 30)"
         ".map((node) => node.id || node.outerHTML)"
     )
     assert small == []
-    page.set(iterations="2")
+    page.fill(**SHALLOW)
+    page.fill(size="512")
     page.one("#quick").click()
     page.until(lambda: page.state().startswith(("level", "finished")))
     assert page.script("return scrollY") > 0  # the picture is in view
@@ -726,13 +1004,32 @@ def test_a_phone(browse, paths):
         inside = page.script(
             "const one = document.getElementById(arguments[0]), box = one.getBoundingClientRect(),"
             " around = document.getElementById('canvas').getBoundingClientRect();"
-            "return one.scrollWidth <= one.clientWidth && box.left >= around.left"
-            " && box.right <= around.right",
+            "return box.width > 0 && box.left >= around.left && box.right <= around.right",
             name,
         )
         assert inside
     wide, inner = page.script("return [document.documentElement.scrollWidth, innerWidth]")
     assert wide <= inner
+    assert not page.one(".card").is_displayed()  # the gallery is a drawer
+    page.one("#show-gallery").click()
+    page.until(lambda: page.one(".card").is_displayed())
+    assert page.script("return document.activeElement.id") == "hide-gallery"
+    page.press(Keys.ESCAPE)
+    page.until(lambda: not page.one(".card").is_displayed())
+    assert page.script("return document.activeElement.id") == "show-gallery"
+    page.press("g")
+    page.until(lambda: page.one(".card").is_displayed())
+    page.one(".card").click()
+    page.until(lambda: not page.one(".card").is_displayed())
+    for opener, closer in (("#vary-run", "#hide-vary"), ("#paint-guides", "#brush-cancel")):
+        page.one(opener).click()
+        page.until(lambda closer=closer: page.one(closer).is_displayed())
+        inside = page.script(
+            "const box = document.querySelector('dialog[open]').getBoundingClientRect();"
+            "return box.left >= 0 && box.right <= innerWidth && box.bottom <= innerHeight"
+        )
+        assert inside
+        page.one(closer).click()
 
 
 def test_the_keyboard_is_enough(browse):
@@ -757,17 +1054,32 @@ def test_the_keyboard_is_enough(browse):
                 return
         raise AssertionError(f"no tab leads to {selector}")
 
+    page.fill(layers="relu2_1", content_layer="relu2_1")
     tab_to("#file-content")
     tab_to("#well-content .examples button")
     press(Keys.ENTER)
     tab_to("#well-style .examples button")
     press(Keys.SPACE)
+    tab_to("#paint-mask")
+    press(Keys.ENTER)
+    page.until(lambda: page.one("#brush-canvas").is_displayed())
+    tab_to("#brush-canvas")
+    press(Keys.SPACE, Keys.ARROW_RIGHT, Keys.SPACE)
+    tab_to("#brush-done")
+    press(Keys.ENTER)
+    page.until(lambda: page.one("#remove-mask").is_displayed())
+    tab_to("#control-alpha")
+    press(Keys.ARROW_RIGHT)
     tab_to("#control-size")
     type_over("64")
+    tab_to("#more summary")
+    press(Keys.ENTER)
     tab_to("#control-iterations")
     type_over("2")
     press(Keys.ENTER)
     page.until(lambda: page.state().startswith("finished"))
+    assert "--alpha=0.55" in page.text("command")
+    assert "_mask.png" in page.text("command")
     tab_to("#compare")
     press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
     assert page.split() == "1%"
@@ -777,6 +1089,10 @@ def test_the_keyboard_is_enough(browse):
     assert page.script("return document.activeElement.id") == "control-size"
     tab_to(".card")
     press(Keys.ENTER)
+    press("v")
+    page.until(lambda: page.one("#vary").is_displayed())
+    press(Keys.ESCAPE)
+    page.until(lambda: not page.one("#vary").is_displayed())
 
 
 def test_all_columns_are_in_sight_and_keys_go_through_the_gallery(browse, paths, server):
@@ -792,7 +1108,7 @@ def test_all_columns_are_in_sight_and_keys_go_through_the_gallery(browse, paths,
         "&& document.documentElement.scrollHeight <= innerHeight"
     )
     assert page.script(inside)
-    page.one("#more summary").click()
+    page.open_more()
     assert page.script(inside)  # the form scrolls by itself
     card = page.one(".card .picture").rect
     assert card["width"] / card["height"] == pytest.approx(64 / 38, rel=0.05)  # and not cropped
@@ -839,7 +1155,7 @@ def test_accessibility(browse, paths, size, dark):
     assert violations() == []
     page.one("#start").click()
     page.until(lambda: "choose a photograph" in page.text("note-content"))
-    page.one("#more summary").click()
+    page.open_more()
     assert violations() == []
     page.choose(paths)
     page.start(**LONG)
@@ -848,44 +1164,87 @@ def test_accessibility(browse, paths, size, dark):
     page.one("#cancel").click()
     assert page.ends().startswith("stopped")
     page.until(page.sharp)
+    page.press("c")
     assert violations() == []
+    for opener, dialog in (("?", "keys"), ("#vary-run", "vary"), ("#paint-guides", "brush")):
+        if opener == "?":
+            page.press("?")
+        else:
+            page.one(opener).click()
+        page.until(lambda dialog=dialog: page.all(f"#{dialog}[open]"))
+        assert violations() == [], dialog
+        page.press(Keys.ESCAPE)
+    if size == PHONE:
+        page.one("#show-gallery").click()
+        assert violations() == []
 
 
 def test_screenshots(browse, tmp_path, server):
-    """Start, middle and end; small and thrown away unless `SCREENSHOTS` says where to."""
+    """What docs/web.md shows; small and thrown away unless `SCREENSHOTS` says where to."""
     folder = Path(SCREENSHOTS) if SCREENSHOTS else tmp_path
-    settings = {"size": "384"} if SCREENSHOTS else {"size": "64", "iterations": "9"}
-    pages = {"desktop": browse(DESKTOP), "phone": browse(PHONE, dark=True)}
+    settings = {"size": "384"} if SCREENSHOTS else {**SHALLOW, "iterations": "20"}
+    desktop, phone = browse(DESKTOP), browse(PHONE, dark=True)
 
-    def shoot(moment):
-        for name, page in pages.items():
-            if moment != "start" and name == "phone":
-                page.script("document.getElementById('stage').scrollIntoView()")
-            time.sleep(0.5)
-            shot = Image.open(io.BytesIO(page.driver.get_screenshot_as_png())).convert("RGB")
-            shot.save(folder / f"page-{name}-{moment}.jpg", quality=82, optimize=True)
-            assert (folder / f"page-{name}-{moment}.jpg").stat().st_size < 200_000
+    def shoot(page, moment):
+        time.sleep(0.5)
+        shot = Image.open(io.BytesIO(page.driver.get_screenshot_as_png())).convert("RGB")
+        path = folder / f"page-{'phone' if page is phone else 'desktop'}-{moment}.jpg"
+        shot.save(path, quality=82, optimize=True)
+        assert path.stat().st_size < 250_000
 
-    desktop = pages["desktop"]
-    for kind, number in (("content", 2), ("style", 2)):
-        for page in pages.values():
-            page.one(f"#well-{kind} .examples button:nth-child({number})").click()
-    for page in pages.values():
+    def compare():
+        for page in (desktop, phone):
+            page.until(page.sharp)
+            page.script(
+                "const slider = document.getElementById('compare'); slider.value = 38;"
+                "slider.dispatchEvent(new Event('input'));"
+            )
+
+    for page in (desktop, phone):
+        page.take_examples(2, 2)
         page.until(lambda page=page: "vangogh" in page.text("note-style"))
-        page.set(**settings)
-    shoot("start")
+        page.fill(**settings)
+    shoot(phone, "start")
+    desktop.appear(dark=True)
     desktop.one("#start").click()
-    desktop.until(lambda: desktop.progress() > 0.15)
-    for page in pages.values():
+    for page in (desktop, phone):
         page.until(lambda page=page: page.progress() > 0.15)
-    shoot("middle")
-    for page in pages.values():
+    phone.script("document.getElementById('stage').scrollIntoView()")
+    shoot(phone, "middle")
+    shoot(desktop, "middle")
+    desktop.appear(dark=False)
+    for page in (desktop, phone):
         assert page.ends().startswith("finished")
-        page.until(page.sharp)
-        page.script(
-            "const slider = document.getElementById('compare'); slider.value = 38;"
-            "slider.dispatchEvent(new Event('input'));"
-        )
-    shoot("end")
-    shots = [path.name for path in folder.glob("page-*.jpg")]
-    assert len(shots) == 6
+    compare()
+    shoot(phone, "end")
+    shoot(desktop, "end")
+
+    desktop.one("#vary-run").click()
+    size = "256" if SCREENSHOTS else settings["size"]
+    desktop.script("document.getElementById('vary-size').value = arguments[0]", size)
+    shoot(desktop, "varying")
+    desktop.one("#vary-start").click()
+    desktop.until(lambda: len(desktop.all(".group .card")) == 10)
+    desktop.until(lambda: not desktop.one(".group .cancel").is_displayed(), 900)
+    cards = desktop.all(".group li")
+    cards[2].find_element(By.CSS_SELECTOR, ".card").click()
+    cards[7].find_element(By.CSS_SELECTOR, ".pin").click()
+    desktop.one("#beside").click()
+    desktop.until(desktop.sharp)
+    shoot(desktop, "vary")
+
+    desktop.one("#paint-guides").click()
+    desktop.until(lambda: desktop.one("#brush-sheet").rect["width"] > 100)
+    canvas = desktop.one("#brush-canvas")
+    for color, start, moves in (
+        (2, (0, -60), [(-40, 90), (60, 40), (90, -30), (-40, -60), (-60, 40)]),
+        (1, (330, -120), [(10, 60), (0, 80), (20, 60)]),
+    ):
+        desktop.one(f"#brush-colors label:nth-child({color})").click()
+        chain = ActionChains(desktop.driver).move_to_element_with_offset(canvas, *start)
+        chain = chain.click_and_hold()
+        for move in moves:
+            chain = chain.move_by_offset(*move)
+        chain.release().perform()
+    shoot(desktop, "brush")
+    assert len(list(folder.glob("page-*.jpg"))) == 8

@@ -43,6 +43,14 @@ def command(
     ] = 5.0,
     weights_file: WeightsFile = None,
     device: Device = "auto",
+    lanes: Annotated[
+        int | None,
+        typer.Option(
+            help="Variations that are painted side by side. [default: as many as the device gains "
+            "from, on a CPU one]",
+            min=1,
+        ),
+    ] = None,
 ) -> None:
     """Shows a page where you drop two pictures and watch it paint."""
     with user_errors():
@@ -57,6 +65,7 @@ def command(
             setup: Setup = {
                 "weights": None if weights_file is None else str(weights_file.resolve()),
                 "device": None if device == "auto" else device,
+                "lanes": lanes,
             }
             site = server.Site(host, listening, place, int(disk * 1e9), token, setup)
             say(f"pictures and runs are kept in {place}")

@@ -168,59 +168,71 @@ class Config:
       ConfigError: if a value is out of range.
     """
 
-    size: int = _setting(512, "Longest side of the result.", "Picture", "Size", minimum=1)
+    size: int = _setting(
+        512, "Longest side of the picture in pixels.", "Picture", "Size", minimum=1
+    )
     content_layer: str = _setting(
-        "relu4_2", "Layer of the content term.", "Network", "Content layer", acts_on={"content"}
+        "relu4_2",
+        "Layer of the network that holds the photograph: late ones see things, early ones edges.",
+        "Network",
+        "Layer of the photograph",
+        acts_on={"content"},
     )
     layers: tuple[str, ...] = _setting(
         ("relu3_1", "relu4_1"),
-        "Layers whose patches are matched, by comma or space.",
+        "Layers of the network whose patches are taken from the painting, by comma or space.",
         "Patches",
-        "Patch layers",
+        "Layers of the painting",
         acts_on={"patches"},
     )
     content_weight: float = _setting(
         0.25,
-        "Weight of the content term; more keeps more.",
-        "Picture",
-        "Content weight",
+        "How much the picture is held to the photograph while it is refined; more keeps more.",
+        "Photograph",
+        "Weight of the photograph",
         acts_on={"content"},
         minimum=0.0,
     )
     content_level_factor: float = _setting(4.0, acts_on={"content"}, above=0.0)
     style_weight: float = _setting(
-        1.0, "Weight of the style losses.", "Picture", "Style weight", minimum=0.0
+        1.0,
+        "How much the picture is held to the painting while it is refined.",
+        "Style",
+        "Weight of the painting",
+        minimum=0.0,
     )
     tv_weight: float = _setting(
         0.6,
-        "Weight of the total variation; more is smoother.",
+        "Weight of the total variation: more takes away grain, too much blurs.",
         "Smoothness and start",
-        "Total variation weight",
+        "Smoothness",
         minimum=0.0,
     )
     style_loss: tuple[str, ...] = _setting(
         ("mrf",),
-        "Style losses with weights: mrf (this method), gram (Gatys 2015).",
+        "What is taken from the painting, with weights: mrf, its patches (this method); gram, its "
+        "texture as a whole (Gatys 2015).",
         "Style",
-        "Style losses",
+        "What is taken",
     )
     gram_layers: tuple[str, ...] = _setting(
         ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
-        "Layers of the Gram loss.",
+        "Layers of the network that gram compares, from fine to coarse texture.",
         "Style",
-        "Layers of the Gram loss",
+        "Layers of gram",
     )
     normalization: Normalization = _setting("relative")
     overlap: Overlap = _setting(
         "rms",
-        "Overlapping patches: their mean, that at full length, or their sum.",
+        "Patches that cover the same place become their mean, that at full strength (rms), or "
+        "their sum.",
         "Patches",
         "Overlap",
         acts_on={"patches"},
     )
     anchor: float = _setting(
         0.85,
-        "Share of the photograph in the matching, 0 to 1; more keeps more.",
+        "How much the photograph decides where patches go, 0 to 1; more keeps more.",
         "Photograph",
         "Anchor",
         acts_on={"patches", "content"},
@@ -229,9 +241,9 @@ class Config:
     )
     content_share: float = _setting(
         0.25,
-        "Share of the photograph in what is painted, 0 to 1; more keeps more.",
+        "How much of the photograph itself is in what is painted, 0 to 1; more keeps more.",
         "Photograph",
-        "Share in what is painted",
+        "Share of the photograph",
         acts_on={"patches", "content"},
         minimum=0.0,
         maximum=1.0,
@@ -239,7 +251,7 @@ class Config:
     pixel_scale: float = _setting(1.0, above=0.0)
     patch_size: int = _setting(
         3,
-        "Side of a patch in features.",
+        "Side of a patch in points of its layer; larger ones keep more of the painting together.",
         "Patches",
         "Patch size",
         acts_on={"patches"},
@@ -247,24 +259,24 @@ class Config:
     )
     stride: int = _setting(
         1,
-        "Stride of patches in the result.",
+        "Distance of neighboring patches in the picture; 1 is densest and slowest.",
         "Patches",
-        "Stride in the result",
+        "Distance of patches",
         acts_on={"patches"},
         minimum=1,
     )
     style_stride: int = _setting(
         1,
-        "Stride of patches in the style.",
+        "Distance of neighboring patches in the painting; more is quicker and coarser.",
         "Patches",
-        "Stride in the style",
+        "Distance in the painting",
         acts_on={"patches"},
         minimum=1,
     )
     style_border: int = _setting(1, acts_on={"patches"}, minimum=0, maximum=16)
     matching: str = _setting(
         "auto",
-        "Compare patches with all style patches, or in large pictures with clusters of them.",
+        "Compare patches with all of the painting, or in large pictures with the likeliest (auto).",
         "Effort",
         "Matching",
         acts_on={"patches"},
@@ -272,23 +284,23 @@ class Config:
     )
     match_every: int = _setting(
         2,
-        "Find matches anew in every such iteration.",
+        "Choose patches anew in every such iteration.",
         "Effort",
-        "Match every",
+        "Choose anew every",
         acts_on={"patches"},
         minimum=1,
         maximum=1_000_000,
     )
     metric: Metric = _setting(
         "cosine",
-        "Nearest by the cosine of two patches, or by their distance.",
+        "What makes patches alike: their pattern (cosine), or its strength, too (distance).",
         "Patches",
-        "Metric",
+        "Likeness",
         acts_on={"patches"},
     )
     variety: float = _setting(
         0.0,
-        "How much to avoid style patches that were taken often.",
+        "How much to avoid taking the same strokes again and again.",
         "Style",
         "Variety",
         acts_on={"patches"},
@@ -296,67 +308,84 @@ class Config:
     )
     guide_weight: float = _setting(
         1.0,
-        "How strictly guides hold; from 1 on strictly.",
+        "How strictly the colors of guides are kept apart; from 1 on strictly.",
         "Guides",
+        "Strictness of guides",
         acts_on={"patches"},
         minimum=0.0,
     )
     style_blend: tuple[float, ...] = _setting(
-        (), "Weights of several styles, such as 3,7; without them all the same.", "Style", above=0.0
+        (),
+        "Parts of several paintings, such as 3,7; without it all have the same.",
+        "Style",
+        "Blend",
+        above=0.0,
     )
     rotations: int = _setting(
         0,
-        "Style copies rotated by up to ± this many 7.5° steps.",
+        "Take from the painting turned, too, by up to ± this many steps of 7.5°.",
         "Style",
-        "Rotated copies",
+        "Turned copies",
         minimum=0,
         maximum=16,
     )
     rotation_step: float = _setting(7.5, minimum=0.0, maximum=45.0)
     scales: int = _setting(
         0,
-        "Style copies scaled by up to ± this many 5 % steps.",
+        "Take from the painting larger and smaller, too, by up to ± this many steps of 5 %.",
         "Style",
-        "Scaled copies",
+        "Larger and smaller copies",
         minimum=0,
         maximum=16,
     )
     scale_step: float = _setting(1.05, above=0.0)
     style_scale: float = _setting(
         1.0,
-        "Longest side of the style over that of the result.",
+        "Size of the strokes: longest side of the painting over that of the picture.",
         "Style",
-        "Style scale",
+        "Size of the strokes",
         above=0.0,
         maximum=16,
     )
     levels: int | None = _setting(
-        None, "Pyramid levels.", "Optimization", "Pyramid levels", minimum=1, maximum=MAX_LEVELS
+        None,
+        "Sizes that are painted one after the other, each twice the one before.",
+        "Optimization",
+        "Levels",
+        minimum=1,
+        maximum=MAX_LEVELS,
     )
     coarsest: int = _setting(64, minimum=1)
     iterations: tuple[int, ...] = _setting(
         (),
-        "Iterations per level from the coarsest; the last serves all finer ones.",
-        "Picture",
+        "How often each level is refined, coarsest first; the last number serves all finer ones.",
+        "Optimization",
         "Iterations",
         minimum=0,
     )
     effort: Effort = _setting("default")
     init: Initialization = _setting(
         "content",
-        "Start: content, noise, shuffle, or a picture file.",
+        "What it starts from: the photograph (content), noise, pieces of the painting (shuffle), "
+        "or a picture file.",
         "Smoothness and start",
         "Start from",
     )
     tileable: bool = _setting(
-        False, "Make a picture that can be repeated without seams.", "Smoothness and start"
+        False,
+        "Make a picture that can be repeated without seams, as tiles are.",
+        "Smoothness and start",
+        "Seamless tile",
     )
     pooling: Pooling = _setting(
-        "max", "Take the largest of 2×2 activations, or their mean.", "Network", "Pooling"
+        "max",
+        "How the network looks from further away: max is crisp, average softer.",
+        "Network",
+        "Pooling",
     )
     decoder_rounds: int = _setting(
         2,
-        "How often the decoder paints before the iterations.",
+        "How often a trained decoder paints the whole before it is refined; 0: never.",
         "Smoothness and start",
         "Rounds of the decoder",
         acts_on={"patches"},
@@ -365,20 +394,20 @@ class Config:
     )
     optimizer: str = _setting(
         "lbfgs",
-        "What takes the steps: L-BFGS or Adam.",
+        "What refines the picture: L-BFGS, or Adam, which takes many more iterations.",
         "Optimization",
         "Optimizer",
         choices=get_args(Optimizer),
     )
     line_search: LineSearch = _setting(
         "none",
-        "Length of the steps of L-BFGS: one, or searched for.",
+        "Whether L-BFGS tries several lengths of each step (zoom), which is slower, or none.",
         "Optimization",
         "Line search",
     )
     preconditioner: Preconditioner = _setting(
         "auto",
-        "What L-BFGS learns beforehand: one number, or one for each frequency band.",
+        "Whether L-BFGS learns apart how coarse and fine detail change (spectral), or not (none).",
         "Optimization",
         "Preconditioner",
     )
@@ -387,7 +416,7 @@ class Config:
     learning_rate: float = _setting(0.02, above=0.0)
     color: Color = _setting(
         "match",
-        "match, histogram: the painting's palette; keep: the photograph's colors.",
+        "match, histogram: the painting's colors; keep: the photograph's; none: as they come.",
         "Picture",
         "Color",
         acts_on={"content"},
@@ -402,7 +431,12 @@ class Config:
         maximum=1.0,
     )
     seed: int = _setting(
-        0, "Seed of every random choice.", "Picture", "Seed", minimum=0, maximum=2**32 - 1
+        0,
+        "Another number is another picture, where chance has a part: from noise or by shuffling.",
+        "Smoothness and start",
+        "Seed",
+        minimum=0,
+        maximum=2**32 - 1,
     )
 
     def __post_init__(self) -> None:

@@ -118,6 +118,7 @@ ROWS: tuple[Row, ...] = (
             "From 0, the photograph, to 1, the painting; 0.5 is the preset. Sets content weight, "
             "anchor and content share.",
             "Picture",
+            "Photograph or painting",
             acts_on=frozenset({"content"}),
             minimum=0.0,
             maximum=1.0,

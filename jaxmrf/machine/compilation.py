@@ -1,5 +1,6 @@
 """What is being compiled, as JAX tells of it, and how long that took for earlier runs."""
 
+import collections
 import threading
 import time
 from collections.abc import Hashable, Mapping, Sequence
@@ -19,7 +20,10 @@ READ = "/jax/compilation_cache/cache_hits"
 
 
 UNKNOWN_SECONDS = 3.0
-"""What compiling the programs of a level is expected to take before any were measured."""
+"""What compiling a program is expected to take that was never measured."""
+
+READING_SECONDS = 0.3
+"""What reading one takes."""
 
 
 Usual = Mapping[Hashable, Mapping[str, float]]
@@ -33,10 +37,12 @@ class Programs(NamedTuple):
       kind: what they depend on but for the sizes of pictures, which change how long compiling
         takes by little.
       sizes: these.
+      names: what they are called, as far as that is known before.
     """
 
     kind: Hashable
     sizes: Hashable
+    names: tuple[str, ...] = ()
 
 
 class Ongoing(NamedTuple):
@@ -71,7 +77,7 @@ class Compilation:
         self._done: set[str] = set()
         self._here: set[Programs] = set()
         self._since: tuple[str, float] | None = None
-        self._read = False
+        self._read = self._last_was_read = False
         jax.monitoring.register_event_duration_secs_listener(self._hear_duration)
         jax.monitoring.register_event_listener(self._hear)
 
@@ -91,15 +97,18 @@ class Compilation:
         Args:
           levels: programs of those that come, the one that is under way first.
         """
+        of_any = collections.ChainMap(*self.usual.values())
         seconds = 0.0
         for number, programs in enumerate(levels):
-            usual = self.usual.get(programs.kind, {})
             if programs in self._here:
                 continue
-            if number == 0:
-                seconds += sum(usual[name] for name in usual.keys() - self._done)
-            else:
-                seconds += sum(usual.values()) if usual else UNKNOWN_SECONDS
+            done = self._done if number == 0 else set()
+            # Those of another kind take about as long.
+            usual = {name: of_any.get(name, UNKNOWN_SECONDS) for name in programs.names}
+            usual |= self.usual.get(programs.kind, {})
+            left = [usual[name] for name in usual.keys() - done]
+            # Where one was on disk, the others of the run are.
+            seconds += READING_SECONDS * len(left) if self._last_was_read else sum(left)
         return seconds
 
     def ongoing(self) -> Ongoing | None:
@@ -131,4 +140,5 @@ class Compilation:
             if not self._read and self._expected is not None:
                 self.usual.setdefault(self._expected.kind, {})[name] = duration_secs
             self._done.add(name)
+            self._last_was_read = self._read
             self._since, self._read = None, False

@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -17,15 +17,19 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from jaxmrf.core.run.plan import MAX_STYLES
 from jaxmrf.errors import ConfigError
 from jaxmrf.files import decode
-from jaxmrf.web import form, reader, uploads
+from jaxmrf.web import form, reader, uploads, zipped
 from jaxmrf.web.queue import Queue, QueueError
-from jaxmrf.web.runs import Run
+from jaxmrf.web.runs import ROLES, SEVERAL, Run
 from jaxmrf.web.uploads import Pictures, Upload, UploadError
 
 MAX_BODY = 64_000
 """Bytes of a request that is no upload."""
+
+MAX_GROUP = 36
+"""Runs that can be asked for together."""
 
 EVENT_SECONDS = 0.1
 """Least time between two messages of an event stream."""
@@ -52,6 +56,14 @@ EXAMPLES = {
     "vangogh-langlois-bridge-1888.jpg": "style",
 }
 """Example pictures (docs/images, see NOTICE), and which of the two they are."""
+
+_SPOKEN = {
+    "content": "photograph",
+    "style": "painting",
+    "content_guide": "guide",
+    "style_guide": "guide",
+    "mask": "mask",
+}
 
 STATIC = resources.files("jaxmrf") / "web" / "static"
 """The page itself: what is in this folder is served, under its own name."""
@@ -108,16 +120,19 @@ def make_app(
         Route("/api/events", page.events),
         Route("/api/pictures", page.upload, methods=["POST"]),
         Route("/api/pictures/{id}", page.picture),
+        Route("/api/pictures/{id}/whole", page.whole_picture),
+        Route("/api/results.zip", page.results),
         Route("/api/prepare", page.prepare, methods=["POST"]),
         Route("/api/runs", page.submit, methods=["POST"]),
+        Route("/api/groups", page.submit_group, methods=["POST"]),
+        Route("/api/groups/{group}/cancel", page.cancel_group, methods=["POST"]),
         Route("/api/runs/{id}", page.run),
         Route("/api/runs/{id}", page.remove, methods=["DELETE"]),
         Route("/api/runs/{id}/cancel", page.cancel, methods=["POST"]),
         Route("/api/runs/{id}/preview", page.preview),
         Route("/api/runs/{id}/thumbnail", page.thumbnail),
         Route("/api/runs/{id}/result", page.result),
-        Route("/api/runs/{id}/content", page.input),
-        Route("/api/runs/{id}/style", page.input),
+        Route("/api/runs/{id}/inputs/{role}/{number:int}", page.input),
     ]
     # Any: each of them takes errors of the kind that it stands under.
     handlers: dict[type[Exception], Callable[[Request, Any], Awaitable[Response]]] = {
@@ -162,6 +177,8 @@ class _Page:
                 "examples": examples,
                 "max_bytes": uploads.MAX_BYTES,
                 "max_pixels": reader.MAX_PIXELS,
+                "max_group": MAX_GROUP,
+                "synthesis": form.synthesis(self._controls),
             }
         )
 
@@ -179,19 +196,50 @@ class _Page:
         return JSONResponse(_shown(upload), 201)
 
     async def picture(self, request: Request) -> Response:
+        return _file(self._upload(request).view, "image/jpeg", lasting=True)
+
+    async def whole_picture(self, request: Request) -> Response:
+        """Gives a picture with all its pixels, where browsers can show it."""
+        upload = self._upload(request)
+        if upload.path.suffix == ".png":
+            return _file(upload.path, "image/png", lasting=True)
+        return _file(upload.view, "image/jpeg", lasting=True)
+
+    def _upload(self, request: Request) -> Upload:
         upload = self._store.find(request.path_params["id"])
         if upload is None:
             raise HTTPException(404, "there is no such picture")
-        return _file(upload.view, "image/jpeg", lasting=True)
+        return upload
 
     async def prepare(self, request: Request) -> Response:
-        self._queue.prepare(await self._new_run(request))
+        self._queue.prepare(await self._new_run(await _json_body(request)))
         return Response(status_code=202)
 
     async def submit(self, request: Request) -> Response:
-        run = await self._new_run(request)
-        self._queue.submit(run)
+        run = await self._new_run(await _json_body(request))
+        self._queue.submit([run])
         return JSONResponse(self._queue.summary(run), 201)
+
+    async def submit_group(self, request: Request) -> Response:
+        """Takes several runs, or none of them if one cannot be had."""
+        wanted = (await _json_body(request)).get("runs")
+        if not isinstance(wanted, list) or not all(isinstance(body, dict) for body in wanted):
+            raise HTTPException(422, "runs must be a list of objects")
+        if not 1 <= len(wanted) <= MAX_GROUP:
+            raise HTTPException(422, f"these are {len(wanted)} pictures; there may be {MAX_GROUP}")
+        group = [await self._new_run(body) for body in wanted]
+        self._queue.submit(group)
+        return JSONResponse([self._queue.summary(run) for run in group], 201)
+
+    async def cancel_group(self, request: Request) -> Response:
+        """Cancels what has not ended of a group, those that wait first, or they would begin."""
+        name = request.path_params["group"]
+        group = [run for run in self._queue.runs.values() if run.group == name]
+        if not group:
+            raise HTTPException(404, "there is no such group")
+        for run in sorted(group, key=lambda run: run.state != "waiting"):
+            self._queue.cancel(run)
+        return Response(status_code=202)
 
     async def run(self, request: Request) -> Response:
         return JSONResponse(self._queue.summary(self._run(request)))
@@ -214,19 +262,42 @@ class _Page:
 
     async def result(self, request: Request) -> Response:
         run = self._run(request)
-        stems = [Path(title).stem for title in (run.content_title, run.style_title)]
-        download = f"{' in the manner of '.join(stems)}.png"
+        download = f"{run.name}.png"
         kept = None if request.query_params.get("show") else download
         return _file(self._queue.file(run, "out.png"), "image/png", download=kept, lasting=True)
 
+    async def results(self, request: Request) -> Response:
+        """Gives all pictures, or those of a group, as a zip file with their command lines."""
+        group = request.query_params.get("group")
+        chosen = [run for run in self._queue.runs.values() if group in (None, run.group)]
+        painted = sorted(
+            (run for run in chosen if run.ended and self._queue.file(run, "out.png").exists()),
+            key=lambda run: run.created,
+        )
+        if not painted:
+            raise HTTPException(404, "there is no such picture yet")
+        names = form.file_names([(run.id, f"{run.name}.png") for run in painted])
+        commands = "".join(
+            f"{name}:\n{run.command}\n\n" for name, run in zip(names, painted, strict=True)
+        )
+        entries = [
+            zipped.Entry(name, self._queue.file(run, "out.png"), run.created)
+            for name, run in zip(names, painted, strict=True)
+        ]
+        entries.append(zipped.Entry("commands.txt", commands.encode(), painted[-1].created))
+        headers = {"Content-Disposition": 'attachment; filename="jaxmrf.zip"'}
+        content = zipped.stream(entries)
+        return StreamingResponse(content, media_type="application/zip", headers=headers)
+
     async def input(self, request: Request) -> Response:
         """Gives a picture that a run was made of, under the name that its command line has."""
-        run = self._run(request)
-        kind = request.url.path.rpartition("/")[2]
-        upload = self._store.find(getattr(run, kind))
+        run, role = self._run(request), request.path_params["role"]
+        number = request.path_params["number"]
+        names = run.inputs.get(role, [])
+        upload = self._store.find(names[number]) if number < len(names) else None
         if upload is None:
             raise HTTPException(404, "this picture is no longer kept")
-        title = getattr(run, f"{kind}_title")
+        title = run.titles[role][number]
         return _file(upload.path, "application/octet-stream", download=title, lasting=True)
 
     async def events(self, request: Request) -> Response:
@@ -236,7 +307,7 @@ class _Page:
 
     async def settings_error(self, request: Request, error: ConfigError) -> Response:
         names = {control.name for control in self._controls}
-        control = error.option if error.option in names else None
+        control = error.option if error.option in (*names, *ROLES) else None
         return JSONResponse({"message": str(error), "control": control}, 422)
 
     async def _stream(self) -> AsyncIterator[str]:
@@ -261,32 +332,50 @@ class _Page:
             self._streams -= 1
             self._queue.leave(listener)
 
-    async def _new_run(self, request: Request) -> Run:
-        """Returns the run of the options, photograph and painting that a request names."""
-        body = await _json_body(request)
-        chosen = {}
-        for name, kind in (("content", "photograph"), ("style", "painting")):
-            upload = self._store.find(body.get(name))
-            if upload is None and body.get(name):
-                raise UploadError(
-                    422, f"this {kind} is no longer kept; choose it again", control=name
-                )
-            if upload is None:
-                raise UploadError(422, f"choose a {kind} first", control=name)
-            chosen[name] = upload
-        options = body.get("options", {})
-        if not isinstance(options, dict):
-            raise HTTPException(422, "options must be an object")
+    async def _new_run(self, body: Mapping[str, Any]) -> Run:
+        """Returns the run of the options and pictures that a request names."""
+        values, inputs = _options(body), self._inputs(body)
         # Reading weights and following the network's layers takes up to a second.
-        return await asyncio.to_thread(
-            self._queue.new_run, options, chosen["content"], chosen["style"]
-        )
+        return await asyncio.to_thread(self._queue.new_run, values, inputs)
+
+    def _inputs(self, body: Mapping[str, Any]) -> dict[str, list[Upload]]:
+        """Returns the pictures that a request names, by what they are for.
+
+        ``command`` is ``synthesize`` where there is to be no photograph.
+        """
+        needed = ["style"] if body.get("command") == "synthesize" else ["content", "style"]
+        inputs: dict[str, list[Upload]] = {}
+        for role in ROLES:
+            names = body.get(role) or []
+            names = names if isinstance(names, list) else [names]
+            most = MAX_STYLES if role in SEVERAL else 1
+            if len(names) > most:
+                raise UploadError(422, f"{len(names)} are more than {most}", control=role)
+            uploads = [self._store.find(name) for name in names]
+            if None in uploads:
+                raise UploadError(
+                    422, f"this {_SPOKEN[role]} is no longer kept; choose it again", control=role
+                )
+            if not uploads and role in needed:
+                raise UploadError(422, f"choose a {_SPOKEN[role]} first", control=role)
+            if uploads:
+                inputs[role] = [upload for upload in uploads if upload is not None]
+        if "content" not in needed and "content" in inputs:
+            raise UploadError(422, "a synthesis has no photograph", control="content")
+        return inputs
 
     def _run(self, request: Request) -> Run:
         run = self._queue.runs.get(request.path_params["id"])
         if run is None:
             raise HTTPException(404, "there is no such run")
         return run
+
+
+def _options(body: Mapping[str, Any]) -> dict[str, object]:
+    options = body.get("options", {})
+    if not isinstance(options, dict):
+        raise HTTPException(422, "options must be an object")
+    return options
 
 
 def _static(file: Traversable) -> Route:

@@ -6,21 +6,38 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 
-from jaxmrf.core.presets import PRESETS
+from jaxmrf.core.presets import PRESETS, USUAL_ALPHA
 from jaxmrf.errors import ConfigError
-from jaxmrf.jobs.option_table import BY_NAME, ROWS, Row, as_text, in_order
+from jaxmrf.jobs.option_table import BY_NAME, ROWS, Row, acting_on, as_text, in_order
+from jaxmrf.jobs.options import SYNTHESIS_SIZE
 
-MAIN = ("size", "content_weight", "style_weight", "color", "preset", "iterations", "seed")
+MAIN = ("alpha", "preset", "size", "color")
 """The controls that are seen at once; the others are under "more"."""
 
-HELP = {"init": "What the run begins with."}
-"""Help where that of the command line is about what the page does not have."""
+USUAL = {"alpha": as_text(USUAL_ALPHA)}
+"""What is shown of an option that has no default."""
+
+KINDS = {"alpha": "share", "style_blend": "blend", "color": "pictured"}
+"""Controls that are no plain fields."""
+
+HELP = {
+    "init": "What it starts from: the photograph, noise, or pieces of the painting (shuffle).",
+    "alpha": "More of the photograph, or more of the painting.",
+    "preset": "quick, default, fine: how long it works.",
+}
+"""Help where that of the command line is about what the page does not have, or shows."""
+
+SWITCH = ("true", "false")
+"""Values of a switch."""
 
 OUTPUT = "out.png"
 """What the command line calls the result."""
 
 MAX_TEXT = 200
 """Characters of a value."""
+
+_BY_OPTION = ("content_guide", "style_guide", "mask")
+"""Pictures that a command line names behind an option."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +47,10 @@ class Control:
     Attributes:
       name: long name of the option, with ``_``.
       help: help text of the option, without the default.
-      kind: ``whole``, ``number``, ``text`` or ``choice``.
-      choices: values of a choice.
+      kind: ``whole``, ``number``, ``text``, ``choice``, ``switch``, ``share``: from 0 to 1,
+        ``pictured``: a choice with a picture ``/NAME-CHOICE.jpg`` of each, or ``blend``: a weight
+        for each painting.
+      choices: values of a choice, or of a switch.
       default: what the command takes without the option, as text; "" if that is automatic.
       main: whether it is seen at once.
       label: what the page calls it.
@@ -51,16 +70,16 @@ class Control:
 def controls() -> tuple[Control, ...]:
     """Returns the controls of the options that have a label, the main ones first.
 
-    Options of paths have none: no path of a client is ever used. The server chooses the
-    device, and there are one style and no guides.
+    Options of paths have none: no path of a client is ever used, and pictures are named by
+    their ids. The server chooses the device.
     """
     return tuple(
         Control(
             name=row.name,
             help=HELP.get(row.name, row.option.help),
             kind=_kind(row),
-            choices=row.choices,
-            default=as_text(row.default),
+            choices=SWITCH if row.kind is bool else row.choices,
+            default=USUAL.get(row.name, as_text(row.default)),
             main=row.name in MAIN,
             label=row.option.label,
             group="" if row.name in MAIN else row.option.group,
@@ -70,18 +89,32 @@ def controls() -> tuple[Control, ...]:
 
 
 def _kind(row: Row) -> str:
+    if row.name in KINDS:
+        return KINDS[row.name]
     if row.choices:
         return "choice"
-    return {int: "whole", int | None: "whole", float: "number"}.get(row.kind, "text")
+    kinds = {int: "whole", int | None: "whole", float: "number", bool: "switch"}
+    return kinds.get(row.kind, "text")
 
 
 def presets(controls: Sequence[Control]) -> dict[str, dict[str, str]]:
     """Returns for each preset the values of the controls that it sets."""
-    names = [control.name for control in controls if BY_NAME[control.name].source == "config"]
+    names = [
+        control.name
+        for control in controls
+        if BY_NAME[control.name].source == "config" and control.kind not in ("switch", "blend")
+    ]
     return {
         preset: {name: as_text(getattr(config, name)) for name in names}
         for preset, config in PRESETS.items()
     }
+
+
+def synthesis(controls: Sequence[Control]) -> dict[str, object]:
+    """Returns the size of a picture without a photograph, and the controls that do nothing then."""
+    idle = acting_on("content")
+    without = [control.name for control in controls if control.name in idle]
+    return {"size": SYNTHESIS_SIZE, "without": without}
 
 
 def accept(controls: Sequence[Control], values: Mapping[str, object]) -> dict[str, str]:
@@ -105,48 +138,51 @@ def accept(controls: Sequence[Control], values: Mapping[str, object]) -> dict[st
     return accepted
 
 
-def file_names(content: str, style: str, *, same: bool = False) -> tuple[str, str]:
-    """Returns the names that a command line has for a photograph and a painting.
+def file_names(pictures: Sequence[tuple[str, str]]) -> list[str]:
+    """Returns the names that a command line has for pictures.
 
     They are not the same, also where case does not count, unless the pictures are, and not
     that of the result; what browsers do not keep in the name of a download is not in them.
 
     Args:
-      content: title of the photograph.
-      style: title of the painting.
-      same: whether they are the same picture.
+      pictures: id and title of each.
 
     Example:
-      >>> file_names("image.png", "image.png")
-      ('image.png', 'image-2.png')
+      >>> file_names([("a", "image.png"), ("b", "image.png")])
+      ['image.png', 'image-2.png']
     """
-    taken, names = {OUTPUT}, []
-    for title in (re.sub(r'[<>:"|?*~]', "_", title) for title in (content, style)):
+    taken, names = {OUTPUT}, {}
+    for identity, title in pictures:
+        if identity in names:
+            continue
+        title = re.sub(r'[<>:"|?*~]', "_", title)
         stem, dot, suffix = title.rpartition(".")
         stem, dot, suffix = (stem, dot, suffix) if stem else (title, "", "")
         numbered = (f"{stem}-{number}{dot}{suffix}" for number in itertools.count(2))
-        name = next(
+        names[identity] = next(
             candidate
-            for candidate in (title, *itertools.islice(numbered, 3))
+            for candidate in itertools.chain([title], numbered)
             if candidate.lower() not in taken
         )
-        taken.add(name.lower())
-        names.append(name)
-    return names[0], names[0 if same else 1]
+        taken.add(names[identity].lower())
+    return [names[identity] for identity, _ in pictures]
 
 
 def command_line(
-    values: Mapping[str, str], content: str, style: str, more: Sequence[str] = ()
+    values: Mapping[str, str], titles: Mapping[str, Sequence[str]], more: Sequence[str] = ()
 ) -> str:
     """Returns the shell command that paints the same picture.
 
     Args:
       values: from `accept`.
-      content: name of the photograph.
-      style: name of the painting.
+      titles: names of the pictures by what they are for, see `runs.ROLES`.
       more: arguments of the server's own, such as ``--weights FILE``.
     """
-    pictures = [f"./{name}" if name.startswith("-") else name for name in (content, style)]
-    # "--name=value", since a value may begin with a hyphen.
-    chosen = [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
-    return shlex.join(["jaxmrf", "transfer", *pictures, "-o", OUTPUT, *chosen, *more])
+    pictures = [*titles.get("content", ()), *titles["style"]]
+    command = ["jaxmrf", "transfer" if titles.get("content") else "synthesize"]
+    chosen = [
+        *(BY_NAME[role].with_value(name) for role in _BY_OPTION for name in titles.get(role, ())),
+        *(BY_NAME[name].with_value(value) for name, value in values.items()),
+    ]
+    named = [f"./{name}" if name.startswith("-") else name for name in pictures]
+    return shlex.join([*command, *named, "-o", OUTPUT, *chosen, *more])

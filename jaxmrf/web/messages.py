@@ -13,35 +13,49 @@ class Setup(TypedDict):
     Attributes:
       weights: file that takes the place of all weights; None: those of the machine.
       device: kind of the device; None: the best.
+      lanes: runs that are computed side by side; None: what suits the device.
     """
 
     weights: str | None
     device: str | None
+    lanes: int | None
+
+
+class Painting(TypedDict):
+    """What has to be known of a run to compute it.
+
+    Attributes:
+      id: of the run.
+      values: options that were chosen, as text.
+      inputs: paths of its pictures by what they are for, see `runs.ROLES`.
+      titles: what the result calls these, by path.
+      output: path of the result.
+      preview: path of the picture so far.
+      advise: whether to say what may help where pictures do not go together.
+      rate: seconds per unit of cost of earlier runs; None: there were none.
+    """
+
+    id: str
+    values: dict[str, str]
+    inputs: dict[str, list[str]]
+    titles: dict[str, str]
+    output: str
+    preview: str
+    advise: bool
+    rate: float | None
 
 
 class Order(TypedDict):
-    """A run to compute, or to get ready for.
+    """Runs to compute side by side, or one to get ready for.
 
     Attributes:
       do: ``quick`` goes before ``run``, and both before ``prepare``, which compiles what such
         a run starts with.
-      id: of the run.
-      values: options that were chosen, as text.
-      content: path of the photograph.
-      style: path of the painting.
-      titles: what the result calls the two.
-      output: path of the result.
-      preview: path of the picture so far.
+      runs: these; they have the same programs.
     """
 
     do: Literal["quick", "run", "prepare"]
-    id: str
-    values: dict[str, str]
-    content: str
-    style: str
-    titles: list[str]
-    output: str
-    preview: str
+    runs: list[Painting]
 
 
 class Cancel(TypedDict):
@@ -52,6 +66,18 @@ class Cancel(TypedDict):
 
 
 # To the server.
+
+
+class Ready(TypedDict):
+    """The first line.
+
+    Attributes:
+      told: what this is.
+      lanes: runs that an order may have.
+    """
+
+    told: Literal["ready"]
+    lanes: int
 
 
 class Compiling(TypedDict):
@@ -73,6 +99,7 @@ class Position(TypedDict):
 
     level: int
     levels: int
+    decoded: int
     iteration: int
     iterations: int
     picture: int
@@ -122,6 +149,7 @@ class End(TypedDict):
       state: one of `runs.ENDED`.
       message: what went wrong, for people; "" if nothing.
       control: name of the control that can mend it; "" if none can.
+      lanes: lanes of its device that it was one of.
     """
 
     told: Literal["end"]
@@ -129,6 +157,7 @@ class End(TypedDict):
     state: EndState
     message: str
     control: str
+    lanes: int
 
 
-Told = Compiling | Progress | Advice | Turn | End
+Told = Ready | Compiling | Progress | Advice | Turn | End

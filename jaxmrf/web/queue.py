@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import itertools
 import json
 import shutil
 import subprocess
@@ -10,14 +11,14 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from PIL import Image
 
 from jaxmrf.errors import ConfigError, WeightsError
 from jaxmrf.jobs import options
 from jaxmrf.web import checks, form, runs
-from jaxmrf.web.messages import Cancel, Order, Progress, Setup, Told
+from jaxmrf.web.messages import Cancel, Order, Painting, Progress, Setup, Told
 from jaxmrf.web.networks import Networks, shapes_of
 from jaxmrf.web.runs import Archive, FileName, Run, State
 from jaxmrf.web.uploads import Pictures, Upload
@@ -34,7 +35,7 @@ RUN_BYTES = 20_000_000
 GRACE = 60.0
 """Seconds that a canceled run has to hand over its picture before its process is ended."""
 
-FIRST_RATE = 8e-6
+FIRST_RATE = 2.7e-6
 """Seconds per unit of cost, before any run was measured."""
 
 START_SECONDS = 6.0
@@ -93,6 +94,7 @@ class Queue:
         pictures.used = self._used
         self._process: asyncio.subprocess.Process | None = None
         self._active: list[Run] = []
+        self._lanes = 1
         self._listeners: set[Listener] = set()
         self._stopping: dict[str, asyncio.TimerHandle | None] = {}
         self._rate = runs.usual_rate(archive.runs.values())
@@ -108,30 +110,38 @@ class Queue:
         """Returns the path of a file of a run."""
         return self._archive.file(run, name)
 
-    def submit(self, run: Run) -> None:
-        """Puts a run from `new_run` in line.
+    def submit(self, new: Sequence[Run]) -> None:
+        """Puts runs from `new_run` in line, all of them or none; several are a group.
 
         Raises:
           QueueError: if the queue is full.
           UploadError: if the disk is.
         """
-        if sum(other.state == "waiting" for other in self.runs.values()) >= MAX_WAITING:
-            raise QueueError(429, f"{MAX_WAITING} runs are waiting already; cancel some of them")
-        if len(self.runs) >= MAX_KEPT:
+        waiting = sum(other.state == "waiting" for other in self.runs.values())
+        if waiting + len(new) > MAX_WAITING:
+            told = f"{waiting} runs are waiting already, and there may be {MAX_WAITING}"
+            raise QueueError(429, f"{told}; cancel some of them")
+        if len(self.runs) + len(new) > MAX_KEPT:
             raise QueueError(507, f"the gallery is full with {MAX_KEPT} runs; delete some of them")
-        self._pictures.make_room(RUN_BYTES + 4 * run.width * run.height)
-        try:
-            self._archive.add(run)
-        except OSError as error:
-            raise QueueError(507, f"cannot store the run: {error.strerror}") from None
-        self._changed(run)
+        self._pictures.make_room(sum(RUN_BYTES + 4 * run.width * run.height for run in new))
+        group = runs.new_id() if len(new) > 1 else ""
+        for place, run in enumerate(new):
+            run.group = group
+            try:
+                self._archive.add(run)
+            except OSError as error:
+                for added in new[:place]:
+                    self._archive.remove(added)
+                raise QueueError(507, f"cannot store the run: {error.strerror}") from None
+        for run in new:
+            self._changed(run)
         self._dispatch()
         self._retell()
 
     def prepare(self, run: Run) -> None:
         """Compiles, while nothing else is to do, what a run from `new_run` would start with."""
         if not self._active:
-            self._send(self._order(run, "prepare"))
+            self._send({"do": "prepare", "runs": [self._painting(run)]})
 
     def cancel(self, run: Run) -> None:
         """Takes a run out of the line, or stops it; what is painted is kept."""
@@ -170,7 +180,7 @@ class Queue:
             shown["place"] = place + 1
             # A quick run starts at once, between two iterations of a run that is not.
             before = [other for other in self._active if other.quick or not run.quick]
-            shown["starts_in"] = sum(map(self._expected, [*before, *line[:place]]))
+            shown["starts_in"] = sum(self._share(other) for other in [*before, *line[:place]])
         return shown
 
     def listen(self) -> Listener:
@@ -211,57 +221,74 @@ class Queue:
                 run.attempts -= 1
                 self._changed(run, save=True)
 
-    def new_run(self, values: Mapping[str, object], content: Upload, style: Upload) -> Run:
+    def new_run(self, values: Mapping[str, object], inputs: Mapping[str, Sequence[Upload]]) -> Run:
         """Returns a run that would not be refused; for any thread.
 
         Args:
           values: options that a client chose.
-          content: the photograph.
-          style: the painting.
+          inputs: its pictures by what they are for, see `runs.ROLES`.
 
         Raises:
           ConfigError: if it would be refused; its `option` says what can mend it.
         """
         accepted = form.accept(self._controls, values)
         names = {name: value for name, value in accepted.items() if name != "network"}
-        files = {"content": content.path, "style": style.path, "output": form.OUTPUT}
-        job = options.job(names | files)
+        paths = {role: [str(picture.path) for picture in inputs[role]] for role in inputs}
+        job = options.job({**names, **runs.as_options(paths), "output": form.OUTPUT})
         try:
             network = self._networks.get(accepted.get("network", "auto"))
         except WeightsError as error:
             raise ConfigError(str(error), "network") from None
-        sizes = ((picture.height, picture.width) for picture in (content, style))
-        planned = checks.planned(names, job, network, *sizes)
+        shapes = {
+            role: [(picture.height, picture.width) for picture in pictures]
+            for role, pictures in inputs.items()
+        }
+        content = next(iter(shapes.get("content", ())), None)
+        planned = checks.planned(names, job, network, content, shapes["style"])
+        titles = titles_of(inputs)
+        by_path = {
+            picture.path: title
+            for role, pictures in inputs.items()
+            for picture, title in zip(pictures, titles[role], strict=True)
+        }
+        sizes = checks.Sizes(job.shape, content, tuple(shapes["style"]))
+        checks.labels(job, sizes, by_path)
         height, width = planned.plan.shapes[-1]
-        titles = form.file_names(content.title, style.title, same=content.id == style.id)
-        more = [f"--{name}={value}" for name, value in self._setup.items() if value]
+        own = {name: self._setup[name] for name in ("weights", "device")}
+        more = [f"--{name}={value}" for name, value in own.items() if value]
         return Run(
             id=runs.new_id(),
             created=time.time(),
-            content=content.id,
-            style=style.id,
-            content_title=titles[0],
-            style_title=titles[1],
+            inputs={role: [picture.id for picture in inputs[role]] for role in inputs},
+            titles=titles,
             values=accepted,
-            command=form.command_line(accepted, *titles, more),
+            command=form.command_line(accepted, titles, more),
             width=width,
             height=height,
-            cost=runs.product(*runs.level_costs(planned)),
+            cost=sum(level.total for level in runs.level_costs(planned)),
             quick=max(width, height) <= runs.QUICK_SIDE,
+            program=checks.program_of(planned, job),
         )
 
-    def _order(self, run: Run, what: Literal["quick", "run", "prepare"]) -> Order:
+    def _painting(self, run: Run) -> Painting:
         """Returns what the process that computes has to know of a run."""
-        content, style = self._pictures.find(run.content), self._pictures.find(run.style)
+        inputs: dict[str, list[str]] = {}
+        titles: dict[str, str] = {}
+        others = self.runs.values()
+        for role, names in run.inputs.items():
+            pictures = [self._pictures.find(name) for name in names]
+            inputs[role] = ["" if picture is None else str(picture.path) for picture in pictures]
+            titles |= zip(inputs[role], run.titles[role], strict=True)
         return {
-            "do": what,
             "id": run.id,
             "values": run.values,
-            "content": str(content.path) if content else "",
-            "style": str(style.path) if style else "",
-            "titles": [run.content_title, run.style_title],
+            "inputs": inputs,
+            "titles": titles,
             "output": str(self.file(run, "out.png")),
             "preview": str(self.file(run, "preview.jpg")),
+            "rate": self._rate,
+            # What is said of the pictures of a group is said once.
+            "advise": not any(run.group == other.group != "" and other.ended for other in others),
         }
 
     async def _warm_up(self) -> None:
@@ -269,25 +296,32 @@ class Queue:
         examples = self._pictures.examples()
         if len(examples) > 1:
             with contextlib.suppress(ConfigError):  # the weights may be missing
-                run = await asyncio.to_thread(self.new_run, {}, examples[0], examples[-1])
+                pair = {"content": examples[:1], "style": examples[-1:]}
+                run = await asyncio.to_thread(self.new_run, {}, pair)
                 self.prepare(run)
 
     def _dispatch(self) -> None:
-        """Hands over the next run if it is its turn."""
+        """Hands over the next run if it is its turn, with those that are computed beside it."""
         line = runs.in_line(self.runs)
         if self._process is None or not line or any(run.quick for run in self._active):
             return
-        run = line[0]
-        if self._active and not run.quick:
+        first = line[0]
+        if self._active and not first.quick:
             return
-        run.state, run.message = "running", ""
-        run.attempts += 1
-        self._active.append(run)
-        self._changed(run, save=True)
-        self._send(self._order(run, "quick" if run.quick else "run"))
+        together = runs.side_by_side(first, line)[: self._lanes]
+        for run in together:
+            run.state, run.message = "running", ""
+            run.attempts += 1
+            self._active.append(run)
+            self._changed(run, save=True)
+        what = "quick" if first.quick else "run"
+        self._send({"do": what, "runs": [self._painting(run) for run in together]})
 
     def _hear(self, told: Told) -> None:
         """Takes in a message of the process that computes."""
+        if told["told"] == "ready":
+            self._lanes = told["lanes"]
+            return
         run = self.runs.get(told["id"])
         if run is None:
             return
@@ -309,7 +343,7 @@ class Queue:
                 if run.id in self._stopping:
                     self._lose_patience(run)
             case {"told": "end"}:
-                run.control = told["control"]
+                run.control, run.lanes = told["control"], told["lanes"]
                 self._end(run, told["state"], told["message"])
         self._changed(run)
         self._retell()
@@ -393,6 +427,10 @@ class Queue:
         rate = FIRST_RATE if self._rate is None else self._rate
         return START_SECONDS + run.cost * rate * (1.0 - run.done)
 
+    def _share(self, run: Run) -> float:
+        """Returns the seconds for which a run will keep those behind it waiting."""
+        return self._expected(run) / (self._lanes if run.group else 1)
+
     def _changed(self, run: Run, *, save: bool = False) -> None:
         if save:
             with contextlib.suppress(OSError):  # a full disk must not stop what computes
@@ -401,4 +439,15 @@ class Queue:
             listener.notice(run.id)
 
     def _used(self) -> set[str]:
-        return {name for run in self.runs.values() for name in (run.content, run.style)}
+        of_runs = (run.inputs.values() for run in self.runs.values())
+        return set(itertools.chain.from_iterable(itertools.chain.from_iterable(of_runs)))
+
+
+def titles_of(inputs: Mapping[str, Sequence[Upload]]) -> dict[str, list[str]]:
+    """Returns the names of pictures on the command line, by what they are for."""
+    names = iter(
+        form.file_names(
+            [(picture.id, picture.title) for pictures in inputs.values() for picture in pictures]
+        )
+    )
+    return {role: list(itertools.islice(names, len(inputs[role]))) for role in inputs}

@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from jaxmrf.files import atomic
 from jaxmrf.planning import Planned
@@ -25,6 +25,13 @@ lost the server more often than `MAX_ATTEMPTS`."""
 QUICK_SIDE = 256
 """A run whose longest side has at most this many pixels is quick."""
 
+MATCHING = 6e-6
+"""Passes of a pixel that it takes to compare it with one pixel of the painting: matching takes
+0.9 of a pass at 384×384 pixels."""
+
+MOST_COMPARED = 2e5
+"""Pixels of the painting beyond which it is compared by clusters."""
+
 RATES = 10
 """Runs that the expected time of others is taken from."""
 
@@ -33,6 +40,12 @@ MAX_ATTEMPTS = 2
 
 MAX_CURVE = 240
 """Points of the energy curve; beyond them every second one is left out."""
+
+ROLES = ("content", "style", "content_guide", "style_guide", "mask")
+"""What a picture of a run is for; the names are those of the options."""
+
+SEVERAL = ("style", "style_guide")
+"""Of these a run can have several."""
 
 _PREFIX = "run-"
 
@@ -44,22 +57,25 @@ class Run:
     Attributes:
       id: opaque name, and that of its folder.
       created: Unix time.
-      content: id of the photograph.
-      style: id of the painting.
-      content_title: name of the photograph.
-      style_title: name of the painting.
+      inputs: ids of its pictures by what they are for, one of `ROLES`.
+      titles: their names on the command line.
       values: options that were chosen, as text.
       command: the equivalent command line.
       width: of the result in pixels.
       height: of the result in pixels.
-      cost: pixels times rounds and iterations times style copies, over all levels.
+      cost: of all levels, see `LevelCost`.
       quick: whether it goes before others.
+      program: what the programs depend on that compute it; runs of a group that have it in
+        common can be computed side by side.
+      group: name of the runs that were asked for together with it; "" if none were.
+      lanes: lanes of its device that it was one of; alone, it has the bytes of the command line.
       state: where it is.
       message: what went wrong, for people.
       control: name of the control that can mend it; "" if none can.
       attempts: how often it was started.
       level: pyramid level it is at, from 1; 0 before the first.
       levels: number of pyramid levels.
+      decoded: rounds of the decoder done at this level.
       iteration: iterations done at this level.
       iterations: iterations of this level.
       all_iterations: iterations done at all levels.
@@ -68,8 +84,7 @@ class Run:
       left: seconds until it ends, None if not known.
       compiling: whether it waits for programs that are being compiled.
       ready_in: seconds until they are, None if not known.
-      rate: seconds per unit of cost of its iterations, without what is compiled before
-        them; None if not known.
+      rate: seconds per unit of cost, without what is compiled; None if not known.
       picture: number of the latest preview; 0 without one.
       level_starts: where in the curve each level starts.
       curve: (iteration of all, energy) pairs, thinned out.
@@ -79,22 +94,24 @@ class Run:
 
     id: str
     created: float
-    content: str
-    style: str
-    content_title: str
-    style_title: str
+    inputs: dict[str, list[str]]
+    titles: dict[str, list[str]]
     values: dict[str, str]
     command: str
     width: int
     height: int
     cost: float
     quick: bool
+    program: str = ""
+    group: str = ""
+    lanes: int = 1
     state: State = "waiting"
     message: str = ""
     control: str = ""
     attempts: int = 0
     level: int = 0
     levels: int = 0
+    decoded: int = 0
     iteration: int = 0
     iterations: int = 0
     all_iterations: int = 0
@@ -115,11 +132,20 @@ class Run:
         """Whether nothing more will happen to the run."""
         return self.state in ENDED
 
+    @property
+    def name(self) -> str:
+        """What its picture is called, without an ending."""
+        photograph, paintings = (
+            [Path(title).stem for title in self.titles.get(role, ())]
+            for role in ("content", "style")
+        )
+        return " ".join([*photograph, "in the manner of", " and ".join(paintings)])
+
     def forget_progress(self) -> None:
         """Puts the run back to where it was before it was started."""
         fresh = {field.name: field for field in dataclasses.fields(self)}
         for name in (
-            *("level", "levels", "iteration", "iterations", "all_iterations"),
+            *("level", "levels", "decoded", "iteration", "iterations", "all_iterations"),
             *("done", "seconds", "left", "compiling", "ready_in", "rate", "picture"),
         ):
             setattr(self, name, fresh[name].default)
@@ -202,22 +228,76 @@ def restart(run: Run, reason: str) -> None:
         run.state, run.finished, run.left = "interrupted", time.time(), None
 
 
+def as_options(inputs: Mapping[str, Sequence[str]]) -> dict[str, str | list[str]]:
+    """Returns the paths of a run's pictures as options, see `jobs.options.job`.
+
+    Args:
+      inputs: paths by what they are for.
+    """
+    return {
+        role: list(paths) if role in SEVERAL else paths[0]
+        for role, paths in inputs.items()
+        if paths
+    }
+
+
 def new_id() -> str:
     """Returns a name that cannot be guessed."""
     return secrets.token_urlsafe(12)
 
 
-def level_costs(planned: Planned) -> tuple[list[float], list[int]]:
-    """Returns the cost of a round or an iteration of each level, and how many it has of both."""
+class LevelCost(NamedTuple):
+    """What a level costs, in passes of one pixel through the network.
+
+    Attributes:
+      prepared: to prepare its targets.
+      round: a round of the decoder.
+      iteration: an iteration.
+      rounds: how many it has.
+      iterations: how many it has.
+    """
+
+    prepared: float
+    round: float
+    iteration: float
+    rounds: int
+    iterations: int
+
+    def done(self, decoded: int, iteration: int) -> float:
+        """Returns the cost of so many rounds and iterations; the first takes the targets along."""
+        begun = self.prepared if decoded + iteration else 0.0
+        return begun + decoded * self.round + iteration * self.iteration
+
+    @property
+    def total(self) -> float:
+        """The cost of the whole level."""
+        return self.done(self.rounds, self.iterations)
+
+
+def level_costs(planned: Planned) -> list[LevelCost]:
+    """Returns what the levels of a run cost, coarsest first.
+
+    Counted in operations: a pass and its gradient are three passes, the decoder about one; the
+    comparison of patches grows with the pixels of both pictures (docs/design.md).
+    """
     plan, settings = planned.plan, planned.settings
     copies = (2 * settings.copies.rotations + 1) * (2 * settings.copies.scales + 1)
-    costs = [float(math.prod(shape) * copies) for shape in plan.shapes]
-    return costs, [settings.rounds + count for count in plan.iterations]
-
-
-def product(costs: Sequence[float], counts: Sequence[int]) -> float:
-    """Returns the cost of so many steps of each level."""
-    return sum(cost * count for cost, count in zip(costs, counts, strict=True))
+    costs = []
+    for shape, styles, iterations in zip(
+        plan.shapes, plan.style_shapes, plan.iterations, strict=True
+    ):
+        pixels, style_pixels = math.prod(shape), copies * sum(map(math.prod, styles))
+        matching = MATCHING * min(style_pixels, MOST_COMPARED)
+        costs.append(
+            LevelCost(
+                prepared=float(pixels + style_pixels),
+                round=pixels * (2.0 + matching),
+                iteration=pixels * (3.0 + matching / settings.program.match_every),
+                rounds=settings.rounds,
+                iterations=iterations,
+            )
+        )
+    return costs
 
 
 def usual_rate(runs: Iterable[Run]) -> float | None:
@@ -242,6 +322,25 @@ def in_line(runs: Mapping[str, Run]) -> list[Run]:
 
 def _read(record: Path) -> Run | None:
     try:
-        return Run(**json.loads(record.read_bytes()))
-    except (OSError, ValueError, TypeError):
+        return Run(**_by_role(json.loads(record.read_bytes())))
+    except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def _by_role(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns a record with pictures by role, also one of 0.2.0, which had two of them."""
+    if "inputs" in values:
+        return values
+    pictures = ("content", "style")
+    inputs = {name: [values.pop(name)] for name in pictures}
+    titles = {name: [values.pop(f"{name}_title")] for name in pictures}
+    # What it cost was counted in another unit.
+    return {**values, "inputs": inputs, "titles": titles, "rate": None}
+
+
+def side_by_side(first: Run, line: Sequence[Run]) -> list[Run]:
+    """Returns a run and those of its group in line that can be computed beside it."""
+    if not first.group or not first.program:
+        return [first]
+    key = (first.group, first.program, first.quick)
+    return [run for run in line if (run.group, run.program, run.quick) == key]

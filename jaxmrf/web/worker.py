@@ -4,8 +4,8 @@ A process of its own, that stays: its compiled programs stay too, and neither a 
 memory running out takes the server along. It ends when its standard input does.
 """
 
+import collections
 import contextlib
-import dataclasses
 import heapq
 import itertools
 import json
@@ -19,32 +19,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from jaxmrf import api, planning
-from jaxmrf.analysis import suitability
+from jaxmrf import api, side_by_side
 from jaxmrf.core.features import Network
+from jaxmrf.core.run import programs
 from jaxmrf.core.run.progress import Progress
 from jaxmrf.errors import NOT_FINITE, ConfigError, ImageError, StoppedError, UserError
 from jaxmrf.files import atomic, image, quiet
-from jaxmrf.files.image import Picture
-from jaxmrf.jobs import inputs, options, paint
+from jaxmrf.jobs import inputs, options, paint, paint_many
 from jaxmrf.jobs.job import Job
+from jaxmrf.jobs.paint_many import Ended
 from jaxmrf.machine import device, memory, program_cache
-from jaxmrf.machine.compilation import Compilation, Programs
+from jaxmrf.machine.compilation import Compilation
 from jaxmrf.networks import weights
 from jaxmrf.planning import Planned
-from jaxmrf.web import messages, runs
-from jaxmrf.web.messages import Cancel, End, EndState, Order, Position, Setup, Told
+from jaxmrf.web import checks, runs
+from jaxmrf.web.messages import Cancel, EndState, Order, Painting, Setup, Told
 from jaxmrf.web.networks import Networks
+from jaxmrf.web.report import Adviser, Away, Clock, Report, at_its_size, programs_of
 
 THUMBNAIL_SIDE = 320
-
-PREVIEW_SECONDS = 0.2
-"""Least time between two previews."""
-
-PREVIEW_SHARE = 15
-"""Times that writing a preview takes before the next one is written."""
 
 NOTICED_SECONDS = 0.3
 """What is compiled in less time is not told."""
@@ -52,11 +45,17 @@ NOTICED_SECONDS = 0.3
 TELL_SECONDS = 0.5
 """Time between two messages that something is being compiled."""
 
+EARLIER = "programs of earlier processes"
+"""Kind of what was measured before this process began."""
+
+Member = tuple[Painting, Job]
+"""A run of an order."""
+
 _PRIORITY = {"quick": 0, "run": 1, "prepare": 2}
 
 
 class Inbox:
-    """Messages by priority: quick runs, other runs, and the last preparation asked for."""
+    """Messages by priority: quick runs, other runs, or the last preparation asked for."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -70,10 +69,10 @@ class Inbox:
             if message["do"] == "cancel":
                 self.canceled.add(message["id"])
                 return
+            # The last preparation counts; it would be in the way of runs behind the one to come.
+            self._heap = [entry for entry in self._heap if entry[0] != _PRIORITY["prepare"]]
+            heapq.heapify(self._heap)
             priority = _PRIORITY[message["do"]]
-            if message["do"] == "prepare":
-                self._heap = [entry for entry in self._heap if entry[0] != priority]
-                heapq.heapify(self._heap)
             heapq.heappush(self._heap, (priority, next(self._numbers), message))
             self._condition.notify()
 
@@ -99,6 +98,7 @@ class Worker:
       send: takes what is to be told.
       weights_file: weights in place of all others.
       kind: of the device, as the command line has it.
+      lanes: runs that are computed side by side; None: what suits the device.
     """
 
     def __init__(
@@ -107,16 +107,19 @@ class Worker:
         send: Callable[[Told], None],
         weights_file: Path | None,
         kind: str,
+        lanes: int | None = None,
     ) -> None:
-        self._inbox, self._send = inbox, send
+        self._inbox, self._send, self._lanes = inbox, send, lanes
         self._kind: str | None = kind
         self._networks: Networks[weights.Loaded] = Networks(weights_file, lambda loaded: loaded)
-        self._compilation = Compilation()
+        self._compilation = Compilation({EARLIER: program_cache.read_seconds()})
+        self._adviser = Adviser()
         self._preparing = False
-        self._waiting: str | None = None
+        self._waiting: list[str] = []
 
     def serve(self) -> None:
         """Does what the inbox says, for ever; to be called in the thread that made it."""
+        self._send({"told": "ready", "lanes": self._most_lanes()})
         threading.Thread(target=self._tell_of_compiling, daemon=True).start()
         while True:
             message = self._inbox.take()
@@ -127,6 +130,8 @@ class Worker:
                 self._preparing = False
             else:
                 self._run(message)
+                usual = self._compilation.usual.values()
+                program_cache.write_seconds(dict(collections.ChainMap(*usual)))
 
     def _tell_of_compiling(self) -> None:
         """Tells, for ever, that a run waits for programs that are being compiled."""
@@ -136,29 +141,44 @@ class Worker:
 
     def tell_of_compiling(self) -> None:
         """Tells of it if one does; for another thread than `serve`."""
-        ongoing, name = self._compilation.ongoing(), self._waiting
-        if name is not None and ongoing is not None and ongoing.seconds >= NOTICED_SECONDS:
-            self._send({"told": "compiling", "id": name, "ready_in": ongoing.ready_in})
+        ongoing, names = self._compilation.ongoing(), self._waiting
+        if ongoing is not None and ongoing.seconds >= NOTICED_SECONDS:
+            for name in names:
+                self._send({"told": "compiling", "id": name, "ready_in": ongoing.ready_in})
 
-    def _loaded(self, values: dict[str, str]) -> weights.Loaded:
+    def _choose_device(self) -> None:
         if self._kind is not None:
             device.choose(self._kind)
             self._kind = None
+
+    def _most_lanes(self) -> int:
+        """Returns how many runs an order may have, as far as that follows from the device."""
+        if self._lanes is not None:
+            return self._lanes
+        try:
+            self._choose_device()
+        except UserError:
+            return 1  # whoever runs something is told why
+        return side_by_side.most_lanes(programs.make_mesh(side_by_side.devices()))
+
+    def _loaded(self, values: dict[str, str]) -> weights.Loaded:
+        self._choose_device()
         return self._networks.get(values.get("network", "auto"))
 
     def _prepare(self, message: Order) -> None:
         """Compiles the programs of the coarsest level, by its first iteration."""
 
         def expect(planned: Planned) -> None:
-            self._compilation.expect(_programs_of(planned)[0])
+            self._compilation.expect(programs_of(planned)[0])
 
-        for progress in self._records(message, _job(message), expect):
-            _at_its_size(progress)
+        (painting,) = message["runs"]
+        for progress in self._records(painting, _job(painting), expect):
+            at_its_size(progress)
             if progress.painted:
                 return
 
     def _records(
-        self, message: Order, job: Job, on_plan: Callable[[Planned], Any]
+        self, painting: Painting, job: Job, on_plan: Callable[[Planned], Any]
     ) -> Iterator[Progress]:
         """Yields the records of a run; none of a large one: its memory is looked into first."""
         shape = inputs.shape_of(job)
@@ -170,7 +190,9 @@ class Worker:
             pictures.styles,
             shape,
             job.config,
-            network=self._loaded(message["values"]).network,
+            guides=pictures.guides,
+            mask=pictures.mask,
+            network=self._loaded(painting["values"]).network,
             on_plan=on_plan,
         )
 
@@ -181,242 +203,202 @@ class Worker:
         """
         if message["do"] == "prepare" or not self._preparing:
             return
-        self._waiting = message["id"]
+        painting = message["runs"][0]
+        self._waiting = [painting["id"]]
         with contextlib.suppress(UserError):  # the run itself will tell of them
-            job = _job(message)
-            report = _Report(message, job, self._send, lambda: 0.0, self._compilation)
-            start = next(self._records(message, job, report.plan), None)
+            job = _job(painting)
+            report = self._report(painting, job)
+            start = next(self._records(painting, job, report.plan), None)
             if start is not None and self._preparing:
                 report.progress(start)
 
-    def _run(self, message: Order) -> None:
-        """Runs a job and tells how it ended."""
-        self._waiting = message["id"]
+    def _run(self, order: Order) -> None:
+        """Computes an order and tells how its runs ended."""
+        paintings = order["runs"]
+        self._waiting = [painting["id"] for painting in paintings]
         self._compilation.expect(None)
-        ended = self._ended(message)
-        if Path(message["output"]).exists():
-            _write_thumbnail(Path(message["output"]))
-        self._inbox.canceled.discard(message["id"])
-        self._waiting = None
-        self._send(ended)
-
-    def _ended(self, message: Order) -> End:
-        """Runs a job and returns how it ended."""
-
-        def end(state: EndState, text: str = "", control: str | None = None) -> End:
-            return {
-                "told": "end",
-                "id": message["id"],
-                "state": state,
-                "message": text,
-                "control": control or "",
-            }
-
-        try:
-            self._paint(message)
-        except StoppedError as stopped:
-            painted = stopped.progress.painted
-            if stopped.interrupted:
-                return end("stopped" if painted else "canceled")
-            return end("failed", NOT_FINITE + painted * ". The last good picture is kept")
-        except KeyboardInterrupt:
-            return end("canceled")
-        except ConfigError as error:
-            return end("failed", str(error), error.option)
-        except UserError as error:
-            return end("failed", str(error))
-        except Exception as error:
-            traceback.print_exc()
-            return end("failed", f"a fault of jaxmrf, see its terminal: {error!r}"[:500])
-        return end("finished")
-
-    def _paint(self, message: Order) -> None:
-        """Runs a job, telling how far it is."""
-        job = _job(message)
-        loaded = self._loaded(message["values"])
-        between = self._between(message)
-        report = _Report(message, job, self._send, between, self._compilation, loaded.network)
-
-        def see(progress: Progress) -> None:
-            if not progress.decoded and not progress.iteration:
-                self._compilation.expect(report.programs[progress.level])
-            if progress.complete:
-                self._compilation.complete()
-            report.progress(progress)
-
-        named = zip((job.content, *job.styles), message["titles"], strict=True)
-        paint.run(
-            job,
-            loaded,
-            titles={path: title for path, title in named if path is not None},
-            on_plan=report.plan,
-            on_progress=see,
-        )
-
-    def _between(self, message: Order) -> Callable[[], float]:
-        """Returns what to do between two iterations; it returns the seconds it took."""
-
-        def between() -> float:
-            started = time.monotonic()
-            if message["id"] in self._inbox.canceled:
-                raise KeyboardInterrupt
-            while message["do"] == "run" and (quick := self._inbox.take_quick()):
-                self._send({"told": "paused", "id": message["id"]})
-                programs = self._compilation.expect(None)
-                self._run(quick)
-                self._compilation.expect(programs)
-                self._waiting = message["id"]
-                self._send({"told": "resumed", "id": message["id"]})
-            return time.monotonic() - started
-
-        return between
-
-
-class _Report:
-    """Tells how far a run is, and writes its previews.
-
-    Attributes:
-      programs: of each level, once there is a plan.
-    """
-
-    def __init__(
-        self,
-        message: Order,
-        job: Job,
-        send: Callable[[Told], None],
-        between: Callable[[], float],
-        compilation: Compilation,
-        network: Network | None = None,
-    ) -> None:
-        self._network, self._compilation = network, compilation
-        self._id, self._job, self._send, self._between = message["id"], job, send, between
-        self._preview = Path(message["preview"])
-        self.programs: list[Programs] = []
-        self._costs: list[float] = []
-        self._counts: list[int] = []
-        self._worth_a_forecast = False
-        self._started = time.monotonic()
-        self._away = 0.0
-        self._compiled_before = compilation.seconds
-        self._level_started = 0.0
-        self._rate: float | None = None
-        self._measured: dict[int, tuple[float, float]] = {}
-        self._pictures = 0
-        self._due = 0.0
-
-    def plan(self, planned: Planned) -> None:
-        """Notes what the run is computed with."""
-        self.programs = _programs_of(planned)
-        self._costs, self._counts = runs.level_costs(planned)
-        shape = planned.plan.shapes[-1]
-        self._worth_a_forecast = paint.is_worth_a_forecast(shape, self._job.config)
-
-    def progress(self, progress: Progress) -> None:
-        """Tells of a record; raises KeyboardInterrupt if the run was canceled."""
-        self._write_preview(progress)
-        told: messages.Progress = {
-            "told": "progress",
-            "id": self._id,
-            "position": self._position(progress),
-            "energy": None if math.isnan(progress.value) else progress.value,
-        }
-        self._send(told)
-        if progress.painted and self._network is not None:
-            network, self._network = self._network, None
-            self._advise(network)
-        self._away += self._between()
-
-    def _advise(self, network: Network) -> None:
-        """Tells what the command line would, but after the first picture is there."""
-        started = time.monotonic()
-        if self._worth_a_forecast and self._job.content is not None:
-            paths = (self._job.content, *self._job.styles)
-            content, style = (image.load(path).on_white() for path in paths)
-            measured = planning.measure_suitability(content, style, self._job.config, network)
-            text = suitability.advice(measured, varied=self._job.config.variety > 0)
-            if text is not None:
-                self._send({"told": "advice", "id": self._id, "text": text})
-        self._away += time.monotonic() - started
-
-    def _position(self, progress: Progress) -> Position:
-        """Returns how far a record is: the part that is done, and the seconds that are left."""
-        seconds = time.monotonic() - self._started - self._away
-        computed = seconds - (self._compilation.seconds - self._compiled_before)
-        level, iteration = progress.level, progress.decoded + progress.iteration
-        if iteration <= 1:  # the first of a level has to be prepared, traced and compiled
-            self._level_started = computed
+        if len(paintings) == 1:
+            self._paint(order)
         else:
-            spent = computed - self._level_started
-            cost = (iteration - 1) * self._costs[level]
-            self._rate = spent / cost
-            self._measured[level] = (spent, cost)
-        todo = runs.product(self._costs[level:], self._counts[level:])
-        todo -= iteration * self._costs[level]
-        total = runs.product(self._costs, self._counts)
-        left = None
-        if self._rate is not None:
-            left = todo * self._rate + self._compilation.ahead(self.programs[level:])
-        done = 1.0 - todo / total if total else 1.0
-        return {
-            "level": level + 1,
-            "levels": progress.levels,
-            "iteration": progress.iteration,
-            "iterations": progress.iterations,
-            "picture": self._pictures,
-            "seconds": seconds,
-            "done": done,
-            "left": left,
-            "rate": self._mean_rate(),
-        }
+            self._paint_side_by_side(order)
+        self._waiting = []
 
-    def _mean_rate(self) -> float | None:
-        """Returns the seconds per cost of all iterations but the first of each level."""
-        if not self._measured:
-            return None
-        spent, cost = map(sum, zip(*self._measured.values(), strict=True))
-        return spent / cost
+    def _paint(self, order: Order) -> None:
+        """Computes an order of one run."""
+        (painting,) = order["runs"]
+        names = [painting["id"]]
+        error: Ended = None
+        try:
+            job, loaded = _job(painting), self._loaded(painting["values"])
+            report = self._report(painting, job, loaded.network)
 
-    def _write_preview(self, progress: Progress) -> None:
-        """Writes the picture at the size of its level, unless one was written just now."""
-        started = time.monotonic()
-        last = progress.iteration == progress.iterations
-        if not last and progress.iteration > 1 and started < self._due:
+            def see(progress: Progress) -> None:
+                self._expect(report, progress)
+                report.progress(progress)
+                self._check(painting)
+                report.was_away(self._give_way(order, names))
+
+            titles = _titles(painting)
+            paint.run(job, loaded, titles=titles, on_plan=report.plan, on_progress=see)
+        except (Exception, KeyboardInterrupt) as raised:
+            error = raised
+        self._end(painting, error)
+
+    def _paint_side_by_side(self, order: Order) -> None:
+        """Computes an order of several runs, as many at once as there are lanes."""
+        paintings = order["runs"]
+        try:
+            jobs = [_job(painting) for painting in paintings]
+            loaded = self._loaded(paintings[0]["values"])
+            count = self._lane_count(jobs, loaded)
+        except Exception as error:
+            for painting in paintings:
+                self._end(painting, error)
             return
-        content = image.encode(Picture(np.asarray(_at_its_size(progress))), "JPEG", {})
-        with contextlib.suppress(OSError), atomic.write(self._preview) as file:
-            file.write(content)
-        self._pictures += 1
-        ended = time.monotonic()
-        self._due = ended + max(PREVIEW_SECONDS, PREVIEW_SHARE * (ended - started))
+        waiting = list(zip(paintings, jobs, strict=True))
+        while waiting:
+            members, waiting[:count] = waiting[:count], []
+            self._paint_lanes(order, members, waiting, loaded, count)
 
+    def _lane_count(self, jobs: list[Job], loaded: weights.Loaded) -> int:
+        if self._lanes is not None:
+            return side_by_side.whole(self._lanes, len(side_by_side.devices()))
+        return paint_many.lane_count(jobs[0], loaded, len(jobs))
 
-def _at_its_size(progress: Progress) -> Any:
-    """Returns the picture as it would be delivered, but at the size of its level."""
-    height, width, _ = progress.image.shape
-    return dataclasses.replace(progress, shape=(height, width)).picture()
+    def _paint_lanes(
+        self,
+        order: Order,
+        members: list[Member],
+        waiting: list[Member],
+        loaded: weights.Loaded,
+        count: int,
+    ) -> None:
+        """Computes runs that share their lanes; what concerns all goes by the first of them."""
+        paintings, jobs = zip(*members, strict=True)
+        left = dict(enumerate(paintings))
+        lanes = max(1, count // len(side_by_side.devices()))
+        reports = [
+            self._report(painting, job, None if place else loaded.network, lanes)
+            for place, (painting, job) in enumerate(members)
+        ]
 
+        def planned(plan: Planned) -> None:
+            for report in reports:
+                report.plan(plan)
 
-def _programs_of(planned: Planned) -> list[Programs]:
-    """Returns what the programs of each level depend on."""
-    network, settings, plan = planned
-    return [
-        Programs(
-            kind=(
-                network.features,
-                plan.program(level, settings.program),
-                settings.rounds,
-                plan.iterations[level] > 0,
-            ),
-            sizes=(plan.shapes[level], plan.style_shapes[level]),
+        def see(place: int, progress: Progress) -> None:
+            leads = place == min(left)
+            if leads:
+                self._expect(reports[place], progress)
+            reports[place].progress(progress)
+            if leads:
+                self._drop_canceled(waiting)
+                away = self._give_way(order, [painting["id"] for painting in left.values()])
+                for report in reports:
+                    report.was_away(away)
+            self._check(left[place])
+
+        def end(place: int, error: Ended) -> None:
+            self._end(left.pop(place), error, lanes)
+            self._waiting = [painting["id"] for painting in left.values()]
+
+        titles: dict[Path, str] = {}
+        for painting in paintings:
+            titles |= _titles(painting)
+        try:
+            paint_many.run(
+                jobs, loaded, count, titles=titles, on_plan=planned, on_progress=see, on_end=end
+            )
+        except Exception as error:
+            for place in list(left):
+                end(place, error)
+
+    def _drop_canceled(self, waiting: list[Member]) -> None:
+        """Ends runs of an order whose turn it is not yet, if they were canceled."""
+        for member in list(waiting):
+            if member[0]["id"] in self._inbox.canceled:
+                waiting.remove(member)
+                self._end(member[0], KeyboardInterrupt())
+
+    def _report(
+        self, painting: Painting, job: Job, network: Network | None = None, lanes: int = 1
+    ) -> Report:
+        advised = network if painting["advise"] else None
+        return Report(painting, job, self._send, self._compilation, self._adviser, advised, lanes)
+
+    def _expect(self, report: Report, progress: Progress) -> None:
+        """Notes which programs come next."""
+        if not progress.decoded and not progress.iteration:
+            self._compilation.expect(report.programs[progress.level])
+        if progress.complete:
+            self._compilation.complete()
+
+    def _check(self, painting: Painting) -> None:
+        """Raises KeyboardInterrupt if a run was canceled."""
+        if painting["id"] in self._inbox.canceled:
+            raise KeyboardInterrupt
+
+    def _give_way(self, order: Order, names: list[str]) -> Away:
+        """Computes quick runs that came meanwhile; returns the time that this took."""
+        clock = Clock(self._compilation)
+        while order["do"] == "run" and (quick := self._inbox.take_quick()):
+            for name in names:
+                self._send({"told": "paused", "id": name})
+            programs = self._compilation.expect(None)
+            self._run(quick)
+            self._compilation.expect(programs)
+            self._waiting = names
+            for name in names:
+                self._send({"told": "resumed", "id": name})
+        return clock.away()
+
+    def _end(self, painting: Painting, error: Ended, lanes: int = 1) -> None:
+        """Tells how a run ended."""
+        output = Path(painting["output"])
+        if output.exists():
+            _write_thumbnail(output)
+        self._inbox.canceled.discard(painting["id"])
+        state, text, control = _outcome(error)
+        self._send(
+            {
+                "told": "end",
+                "id": painting["id"],
+                "state": state,
+                "message": checks.named(text, _titles(painting)),
+                "control": control or "",
+                "lanes": lanes,
+            }
         )
-        for level in range(len(plan.shapes))
-    ]
 
 
-def _job(message: Order) -> Job:
-    values = {name: value for name, value in message["values"].items() if name != "network"}
-    files_of_it = {name: message[name] for name in ("content", "style", "output")}
-    return options.job({**values, **files_of_it})
+def _outcome(error: Ended) -> tuple[EndState, str, str | None]:
+    """Returns what is told of a run that ended so: its state, words, and a control."""
+    match error:
+        case None:
+            return "finished", "", None
+        case StoppedError(interrupted=True):
+            return ("stopped" if error.progress.painted else "canceled"), "", None
+        case StoppedError():
+            kept = ". The last good picture is kept" if error.progress.painted else ""
+            return "failed", NOT_FINITE + kept, None
+        case KeyboardInterrupt():
+            return "canceled", "", None
+        case ConfigError():
+            return "failed", str(error), error.option
+        case UserError():
+            return "failed", str(error), None
+    traceback.print_exception(error)
+    return "failed", f"a fault of jaxmrf, see its terminal: {error!r}"[:500], None
+
+
+def _titles(painting: Painting) -> dict[Path, str]:
+    return {Path(path): title for path, title in painting["titles"].items()}
+
+
+def _job(painting: Painting) -> Job:
+    values = {name: value for name, value in painting["values"].items() if name != "network"}
+    files_of_it = runs.as_options(painting["inputs"])
+    return options.job({**values, **files_of_it, "output": painting["output"]})
 
 
 def _write_thumbnail(output: Path) -> None:
@@ -443,7 +425,7 @@ def main() -> None:
     inbox = Inbox()
     weights_file = None if setup["weights"] is None else Path(setup["weights"])
     program_cache.enable()
-    worker = Worker(inbox, send, weights_file, setup["device"] or "auto")
+    worker = Worker(inbox, send, weights_file, setup["device"] or "auto", setup["lanes"])
 
     def read() -> None:
         for line in sys.stdin:

@@ -2,8 +2,8 @@
 
 import { $, element, setText } from "./dom.js";
 import { bind } from "./keys.js";
-import { current, on, state } from "./state.js";
-import { differences, stem } from "./words.js";
+import { current, groupOf, on, state } from "./state.js";
+import { differences, paintingOf, stem } from "./words.js";
 
 const LARGEST = 32; // times the size at which the whole picture is seen
 const STEP = 1.4; // of a key or a button
@@ -11,6 +11,7 @@ const PIXELS_FROM = 4; // of the screen for one of the picture; from here on the
 const GRIP = 28; // pixels beside the divider that move it, where the picture can be moved too
 const MARGIN = 8;
 const OTHERS = 12;
+const PICTURES = { content: "photograph", style: "painting" };
 
 // Where the view is: `zoom` 1 shows the whole picture, `x` and `y` are its middle, 0 to 1.
 const view = { zoom: 1, x: 0.5, y: 0.5, beside: false, against: "" };
@@ -93,8 +94,8 @@ export function split(share = Number($("compare").value)) {
   $("compare").value = share;
   $("panes").style.setProperty("--split", `${$("compare").value}%`);
   $("panes").classList.toggle("compared", share > 0);
-  const names = [$("side-before"), $("side-after")].map((side) => side.textContent);
-  $("compare").setAttribute("aria-valuetext", `${Math.round(share)} % ${names[0]}, ${Math.round(100 - share)} % ${names[1]}`);
+  const other = $("against").selectedOptions[0]?.textContent ?? "the other picture";
+  $("compare").setAttribute("aria-valuetext", `${Math.round(share)} % ${other}, ${Math.round(100 - share)} % this picture`);
 }
 
 function splitAt(x) {
@@ -164,7 +165,9 @@ function showPicture(url) {
   next.src = url;
   next.decode().then(
     () => {
-      if (after.dataset.wanted === url) after.src = url;
+      if (after.dataset.wanted !== url) return;
+      after.src = url;
+      after.parentElement.style.setProperty("--tile", `url("${url}")`);
     },
     () => {},
   );
@@ -172,15 +175,18 @@ function showPicture(url) {
 
 // What a run can be compared with: its own pictures, and others that were made of them.
 function candidates(run) {
-  const own = [
-    { id: "content", name: `photograph ${stem(run.content_title)}`, side: "photograph", url: `/api/pictures/${run.content}` },
-    { id: "style", name: `painting ${stem(run.style_title)}`, side: stem(run.style_title), url: `/api/pictures/${run.style}` },
-  ];
+  const own = ["content", "style"].flatMap((role) =>
+    (run.inputs[role] ?? []).map((id, number) => {
+      const name = stem(run.titles[role][number]);
+      return { id: `${role} ${number}`, name: `${PICTURES[role]} ${name}`, side: name, url: `/api/pictures/${id}` };
+    }),
+  );
+  const alike = (other) => other.inputs.content?.[0] === run.inputs.content?.[0] || other.id === view.against;
   const others = [...state.runs.values()]
-    .filter((other) => other.result && other.id !== run.id && (other.content === run.content || other.id === view.against))
+    .filter((other) => other.result && other.id !== run.id && alike(other))
     .sort((one, other) => (other.id === view.against) - (one.id === view.against) || other.created - one.created)
     .slice(0, OTHERS)
-    .map((other) => ({ id: other.id, name: `${stem(other.style_title)}, ${differences(other)}`, side: differences(other), url: `/api/runs/${other.id}/result?show=1` }));
+    .map((other) => ({ id: other.id, name: `${paintingOf(other)}, ${differences(other)}`, side: differences(other, groupOf(other)) || paintingOf(other), url: `/api/runs/${other.id}/result?show=1` }));
   return [...own, ...others];
 }
 
@@ -201,7 +207,7 @@ function showOther(run) {
     $(name).alt = `To compare: ${chosen.name}`;
   }
   for (const side of document.querySelectorAll(".side.left")) setText(side, chosen.side);
-  setText($("side-after"), differences(run) || "painted");
+  setText($("side-after"), differences(run, groupOf(run)) || paintingOf(run));
   split();
 }
 
@@ -211,10 +217,13 @@ export function showRun(run) {
   $("panes").hidden = !run;
   if (!run) return;
   picture = { width: run.width, height: run.height };
+  const tiles = run.values.tileable === "true";
+  $("tiles").hidden = !tiles;
+  $("panes").classList.toggle("tiled", tiles && $("tiles").getAttribute("aria-pressed") === "true");
   $("after").alt = run.state === "finished" ? "The finished picture" : "The picture so far";
   if (run.result) showPicture(`/api/runs/${run.id}/result?show=1`);
   else if (run.picture) showPicture(`/api/runs/${run.id}/preview?n=${run.attempts}.${run.picture}`);
-  else showPicture(`/api/pictures/${run.content}`);
+  else showPicture(`/api/pictures/${(run.inputs.content ?? run.inputs.style)[0]}`);
   showOther(run);
   arrange();
 }
@@ -246,6 +255,10 @@ export function setUpCompare() {
     fit: () => zoomTo(1),
     actual: () => zoomTo(actual()),
   };
+  $("tiles").addEventListener("click", () => {
+    $("tiles").setAttribute("aria-pressed", String($("tiles").getAttribute("aria-pressed") !== "true"));
+    showRun(current());
+  });
   for (const [name, does] of Object.entries(buttons)) $(name).addEventListener("click", does);
   $("against").addEventListener("change", () => compareWith($("against").value));
   $("compare").addEventListener("input", () => split());

@@ -4,8 +4,8 @@ import { $, element, flash, setText } from "./dom.js";
 import { ask } from "./api.js";
 import { current, on, state, tell } from "./state.js";
 import { bind } from "./keys.js";
-import { KINDS } from "./pictures.js";
 import { setUpCompare, showRun } from "./compare.js";
+import { largeSize } from "./vary.js";
 import { stateText, titleOf } from "./words.js";
 
 const EMPTY = [...$("empty").childNodes].map((node) => node.cloneNode(true));
@@ -34,13 +34,20 @@ function link(name, url) {
   else $(name).removeAttribute("href");
 }
 
+// The pictures that a command line needs, under the names that it has for them.
 function showInputs(run) {
   const shown = run ? run.id : "";
   if ($("inputs").dataset.run === shown) return;
   $("inputs").dataset.run = shown;
-  const names = run ? [...new Set([run.content_title, run.style_title])] : [];
-  const links = names.map((name, number) => element("a", { href: `/api/runs/${run.id}/${KINDS[number]}`, download: name, textContent: name }));
-  $("inputs").replaceChildren(...(run ? ["The command needs ", ...links.flatMap((one, number) => (number ? [" and ", one] : [one]))] : ["\u00a0"]));
+  const links = new Map();
+  for (const [role, names] of Object.entries(run?.titles ?? {})) {
+    names.forEach((name, number) => {
+      const href = `/api/runs/${run.id}/inputs/${role}/${number}`;
+      if (!links.has(name)) links.set(name, element("a", { href, download: name, textContent: name }));
+    });
+  }
+  const parts = [...links.values()].flatMap((link, number) => [number ? (number === links.size - 1 ? " and " : ", ") : "", link]);
+  $("inputs").replaceChildren(...(run ? ["The command needs ", ...parts] : ["\u00a0"]));
 }
 
 function show() {
@@ -49,7 +56,9 @@ function show() {
   $("empty").hidden = Boolean(run) && !nothing;
   if (nothing) $("empty").replaceChildren("Nothing was painted.");
   else if (!run) $("empty").replaceChildren(...EMPTY.map((node) => node.cloneNode(true)));
-  for (const name of ["again", "copy"]) disable(name, !run);
+  for (const name of ["again", "copy", "vary-run"]) disable(name, !run);
+  disable("large", !run || Math.max(run.width, run.height) >= largeSize(run));
+  $("large").title = run ? `The same settings at ${largeSize(run)} pixels (l)` : "";
   disable("cancel", !run || run.ended || run.message === "stopping");
   disable("delete", !run?.ended);
   link("download", run?.result && `/api/runs/${run.id}/result`);
@@ -61,6 +70,7 @@ function show() {
   setText($("advice"), run?.advice ? `Advice: ${run.advice}` : "");
   $("advice").hidden = !run?.advice;
   setText($("command"), run ? run.command : "");
+  setText($("rounding"), run?.lanes > 1 ? "It was painted beside others: the command gives the same picture up to rounding." : "");
   showInputs(run);
   $("state").className = run?.state ?? "";
   $("progress").value = run ? run.done : 0;

@@ -6,8 +6,11 @@ export const state = {
   form: null, // what the server says of the form
   runs: new Map(),
   selected: sessionStorage.getItem("selected"),
-  chosen: { content: null, style: null },
-  uploads: { content: null, style: null },
+  chosen: { content: [], style: [] }, // pictures
+  uploads: { content: null, style: null }, // those under way
+  blend: [], // part of each painting, together 1
+  synthesis: false, // whether there is to be no photograph
+  labels: {}, // ids of guides and mask by what they are for
 };
 
 const listeners = new EventTarget();
@@ -27,6 +30,11 @@ export const failed = () => [...state.runs.values()].filter((run) => run.ended &
 export function newest() {
   const all = [...state.runs.values()].sort((one, other) => other.created - one.created);
   return all.find((run) => ["running", "paused"].includes(run.state)) ?? all[0];
+}
+
+// The runs that were asked for together with a run, itself among them.
+export function groupOf(run) {
+  return run.group ? [...state.runs.values()].filter((other) => other.group === run.group) : [];
 }
 
 // Looks at a run, or at none.

@@ -20,14 +20,20 @@ export function estimate(seconds) {
 // What a picture is called by its file.
 export const stem = (title) => title.replace(/\.[a-z]+$/i, "").replaceAll(/[-_]+/g, " ");
 
-export const titleOf = (run) => `${stem(run.content_title)} in the manner of ${stem(run.style_title)}`;
+export const paintingOf = (run) => run.titles.style.map(stem).join(" and ");
+
+export function titleOf(run) {
+  const photograph = run.titles.content ? `${stem(run.titles.content[0])} in` : "In";
+  return `${photograph} the manner of ${paintingOf(run)}`;
+}
 
 // What a run is doing.
 function position(run) {
   const level = run.levels ? `level ${run.level} of ${run.levels}` : "";
   if (run.compiling) return level ? `${level}, compiling` : "compiling";
   if (!level) return "starting";
-  return `${level}, ${run.iteration ? `iteration ${run.iteration} of ${run.iterations}` : "matching and painting"}`;
+  if (run.iteration) return `${level}, painting, iteration ${run.iteration} of ${run.iterations}`;
+  return `${level}, ${run.decoded ? "painting" : "matching"}`;
 }
 
 function remaining(run) {
@@ -67,8 +73,17 @@ export function timeOf(run) {
   return `${shown} · ${took}`;
 }
 
-// The settings that a run has of its own, in few words; its size where it has none.
-export function differences(run) {
-  const chosen = Object.entries(run.values).map(([name, value]) => `${name.replaceAll("_", " ")} ${value}`);
-  return chosen.join(", ") || `size ${Math.max(run.width, run.height)}`;
+const shorter = {
+  alpha: (value) => `${Math.round(100 * value)} % painting`,
+  size: (value) => `${value} px`,
+  style_scale: (value) => `strokes ×${value}`,
+};
+const told = ([name, value]) => shorter[name]?.(value) ?? `${name.replaceAll("_", " ")} ${value}`;
+
+// The settings that a run has of its own, in few words: those in which it differs from the runs
+// that were asked for together with it, or else from the usual; its size where there are none.
+export function differences(run, others = []) {
+  const differing = ([name, value]) => !others.length || others.some((other) => other.values[name] !== value);
+  const chosen = Object.entries(run.values).filter(differing).map(told);
+  return chosen.join(", ") || (others.length ? "" : `${Math.max(run.width, run.height)} px`);
 }
