@@ -1,6 +1,7 @@
 """Shared pieces of the tests."""
 
 import dataclasses
+import gc
 import os
 import signal
 import sys
@@ -41,6 +42,8 @@ def pytest_configure(config):
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     program_cache.enable()
+    # JAX keeps all programs of the tests; to search them for garbage takes a tenth of the time.
+    gc.set_threshold(100_000, 50, 100)
 
 
 settings.register_profile("jaxmrf", deadline=None, max_examples=25, derandomize=True)
