@@ -104,6 +104,13 @@ class Ledger:
             file.write(json.dumps(record, indent=1, sort_keys=True).encode() + b"\n")
         return record
 
+    def forget(self, line: Line) -> None:
+        """Removes the record of an earlier picture, as a new one is written.
+
+        Who is killed from here on leaves none: the next batch claims the line and clears up.
+        """
+        self._record(line.name).unlink(missing_ok=True)
+
     def write_failure(self, line: Line, error: str) -> dict[str, Any]:
         """Writes the record of a failure, with the inputs as they are now, and returns it.
 

@@ -129,6 +129,7 @@ class Writer:
             kind = image.WRITABLE[job.output.suffix.lower()]
             with self.disk():
                 job.output.parent.mkdir(parents=True, exist_ok=True)
+                self._ledger.forget(line)
                 with atomic.write(job.output) as file:
                     file.write(image.encode(Picture(picture, ready.alpha), kind, made_by))
                 seen = {**seen, "size": [width, height]}
