@@ -52,7 +52,7 @@ NOT_RUN = {
     ".venv/bin/": "is in the environment of a clone",
     "pip ": "needs the network",
     "docker ": "needs Docker and the network",
-    ".ci/run": "takes half an hour",
+    ".ci/run": "runs these tests, among others",
     "jaxmrf weights fetch": "needs the network; tests/test_fetch.py",
     "jaxmrf weights convert": "needs a file of 80 MB; tests/test_formats.py",
     "jaxmrf batch pairs.jsonl --out painted --engine ray": "needs Ray; tests/test_ray.py",
