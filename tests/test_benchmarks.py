@@ -160,7 +160,7 @@ def test_kernels_of_a_call_are_told_by_their_share():
     product_and_sine(x).block_until_ready()
     rows = kernels.largest(lambda: product_and_sine(x), count=2)
     total, count, *spent = rows.values()
-    assert 0 < sum(spent) <= total
+    assert 0 < sum(spent) <= total * (1 + 1e-6)  # each is rounded
     assert len(spent) <= 2 <= count
 
 
