@@ -952,6 +952,7 @@ def news(listener):
 
 def test_runs_in_line_are_told_when_their_place_or_time_changes(queue, monkeypatch):
     monkeypatch.setattr(queue_module, "RETELL_SECONDS", 0.0)
+    monkeypatch.setattr(queue_module.time, "monotonic", lambda: 100.0)
     first, second, third = (submit(queue) for _ in range(3))
     listener = queue.listen()
     queue._hear(progress(first))
@@ -966,6 +967,30 @@ def test_runs_in_line_are_told_when_their_place_or_time_changes(queue, monkeypat
     queue.cancel(second)
     assert third.id in news(listener)
     assert queue.summary(third)["place"] == 1
+
+
+def test_the_time_that_is_left_goes_down_while_nothing_is_heard(queue, monkeypatch):
+    run, now = submit(queue), 100.0
+    monkeypatch.setattr(queue_module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(queue_module, "RETELL_SECONDS", 0.0)
+    queue._hear(progress(run, left=50.0))
+    now += 20.0
+    assert queue.summary(run)["left"] == 30.0
+    queue._hear({"told": "paused", "id": run.id})
+    now += 20.0
+    queue._hear({"told": "resumed", "id": run.id})
+    now += 5.0
+    assert queue.summary(run)["left"] == 25.0
+    listener = queue.listen()
+
+    async def wait():
+        counting = asyncio.create_task(queue._count_down())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        counting.cancel()
+
+    asyncio.run(wait())
+    assert news(listener) == {run.id}
 
 
 def test_runs_in_line_are_not_told_with_every_iteration(queue):
@@ -1369,20 +1394,28 @@ def test_jax_tells_what_is_being_compiled(compilation):
     jax.monitoring.register_event_listener(hear)
     try:
         compilation.expect(LEVEL)
-        jax.jit(lambda number: number * 7.25 - 3.125)(2.0)
+
+        @jax.jit
+        def steps(number):
+            return number * 7.25 - 3.125
+
+        steps(2.0)
     finally:
         jax.monitoring.unregister_event_listener(hear)
     assert seen[0].ready_in is None
     assert compilation.ongoing() is None
     assert compilation.seconds > 0
+    # By the name that it is expected by: it is not ahead any more.
+    assert "steps" in compilation.usual["mrf"]
+    assert compilation.ahead([LEVEL._replace(names=("steps",))]) == 0
 
 
 def compile_one(compilation, name, seconds, *, read=False):
-    compilation._hear_duration(LOWERED, 0.1, fun_name=name)
+    compilation._hear_duration(LOWERED, 0.1, fun_name=f"jit({name})")
     ongoing = compilation.ongoing()
     if read:
         compilation._hear(READ)
-    compilation._hear_duration(COMPILED, seconds, fun_name=name)
+    compilation._hear_duration(COMPILED, seconds, fun_name=f"jit({name})")
     return ongoing.ready_in
 
 
@@ -1457,7 +1490,7 @@ def test_compiling_that_takes_longer_than_usual_has_no_end_that_is_known(compila
     compilation.expect(LEVEL)
     compile_one(compilation, "steps", 5.0)
     compilation.expect(LEVEL)
-    compilation._hear_duration(LOWERED, 0.1, fun_name="steps")
+    compilation._hear_duration(LOWERED, 0.1, fun_name="jit(steps)")
     now[0] = 103.0
     assert compilation.ongoing() == Ongoing(3.0, 2.0)
     now[0] = 106.0

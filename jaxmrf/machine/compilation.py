@@ -132,7 +132,7 @@ class Compilation:
     def _hear_duration(self, event: str, duration_secs: float, **more: Any) -> None:
         if threading.get_ident() != self._thread:
             return
-        name = str(more.get("fun_name"))
+        name = str(more.get("fun_name")).removeprefix("jit(").removesuffix(")")
         if event == LOWERED:
             self._since = name, time.monotonic()
         elif event == COMPILED:

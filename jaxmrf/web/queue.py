@@ -42,7 +42,8 @@ START_SECONDS = 6.0
 """Seconds that a run takes beside its iterations."""
 
 RETELL_SECONDS = 1.0
-"""Least time between two expected times that runs in line are told while another goes on."""
+"""Least time between two expected times that runs in line are told while another goes on, and
+time between two that a run is told while nothing is heard of it."""
 
 
 class QueueError(Exception):
@@ -99,6 +100,7 @@ class Queue:
         self._stopping: dict[str, asyncio.TimerHandle | None] = {}
         self._rate = runs.usual_rate(archive.runs.values())
         self._retold = 0.0
+        self._heard: dict[str, float] = {}
         archive.resume()
 
     @property
@@ -170,6 +172,7 @@ class Queue:
     def summary(self, run: Run) -> dict[str, Any]:
         """Returns what the page shows of a run."""
         shown = dataclasses.asdict(run)
+        shown["left"] = self._left(run)
         shown["ended"] = run.ended
         shown["result"] = run.ended and self.file(run, "out.png").exists()
         shown["thumbnail"] = shown["result"] and self.file(run, "thumbnail.jpg").exists()
@@ -196,6 +199,7 @@ class Queue:
     async def serve(self) -> None:
         """Keeps a process that computes, until it is canceled."""
         pause = 0.5
+        counting = asyncio.create_task(self._count_down())
         try:
             while True:
                 started = time.monotonic()
@@ -216,6 +220,7 @@ class Queue:
                 pause = 0.5 if time.monotonic() - started > 30 else min(2 * pause, 30.0)
                 await asyncio.sleep(pause)
         finally:
+            counting.cancel()
             self._end_process()
             for run in self._active:  # it is not to blame that the server was ended
                 run.attempts -= 1
@@ -291,6 +296,14 @@ class Queue:
             "advise": not any(run.group == other.group != "" and other.ended for other in others),
         }
 
+    async def _count_down(self) -> None:
+        """Tells the time that is left also where a step takes long, until it is canceled."""
+        while True:
+            await asyncio.sleep(RETELL_SECONDS)
+            for run in self._active:
+                if run.left is not None:
+                    self._changed(run)
+
     async def _warm_up(self) -> None:
         """Lets the process load the network and start what takes long the first time."""
         examples = self._pictures.examples()
@@ -336,10 +349,12 @@ class Queue:
             case {"told": "advice"}:
                 run.advice = told["text"]
             case {"told": "paused"}:
+                run.left = self._left(run)
                 run.state = "paused"
                 self._be_patient(run)
             case {"told": "resumed"}:
                 run.state = "running"
+                self._heard[run.id] = time.monotonic()
                 if run.id in self._stopping:
                     self._lose_patience(run)
             case {"told": "end"}:
@@ -372,6 +387,7 @@ class Queue:
         for name, value in told["position"].items():
             setattr(run, name, value)
         run.compiling, run.ready_in = False, None
+        self._heard[run.id] = time.monotonic()
         if told["energy"] is not None:
             run.all_iterations += 1
             run.add_point(run.all_iterations, told["energy"])
@@ -382,6 +398,7 @@ class Queue:
         run.compiling, run.ready_in = False, None
         if run in self._active:
             self._active.remove(run)
+        self._heard.pop(run.id, None)
         self._be_patient(run)
         self._stopping.pop(run.id, None)
         self._rate = runs.usual_rate(self.runs.values())
@@ -420,10 +437,17 @@ class Queue:
         if stdin is not None and not stdin.is_closing():
             stdin.write(json.dumps(message).encode() + b"\n")
 
+    def _left(self, run: Run) -> float | None:
+        """Returns the seconds that a run has left, by what was last heard of it."""
+        if run.left is None or run.state != "running":
+            return run.left
+        now = time.monotonic()
+        return max(0.0, run.left - (now - self._heard.get(run.id, now)))
+
     def _expected(self, run: Run) -> float:
         """Returns the seconds that a run will still take."""
-        if run.left is not None:
-            return run.left
+        if (left := self._left(run)) is not None:
+            return left
         rate = FIRST_RATE if self._rate is None else self._rate
         return START_SECONDS + run.cost * rate * (1.0 - run.done)
 
