@@ -253,7 +253,7 @@ def paths(tmp_path):
 def test_upload_watch_and_download_what_the_command_line_makes(browse, paths, tmp_path):
     page = browse()
     page.choose(paths)
-    page.start(**{**SHALLOW, "iterations": "60"}, seed="4")
+    page.start(**{**SHALLOW, "iterations": "30"}, seed="4")
     seen, pictures = set(), set()
     while not page.state().startswith("finished"):
         seen.add(page.progress())
@@ -264,7 +264,7 @@ def test_upload_watch_and_download_what_the_command_line_makes(browse, paths, tm
     page.until(page.sharp)
     assert page.progress() == 1
     points = page.one("#curve polyline").get_attribute("points").split()
-    assert len(points) == 60  # one level: coarser ones have no room for a patch
+    assert len(points) == 30  # one level: coarser ones have no room for a patch
     command = page.text("command")
     page.one("#download").click()
     downloads = tmp_path / "downloads"

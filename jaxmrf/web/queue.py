@@ -210,7 +210,8 @@ class Queue:
                     start_new_session=True,  # Ctrl-C is for the server
                 )
                 self._send(self._setup)
-                await self._warm_up()
+                if not runs.in_line(self.runs):  # else those would wait for it
+                    await self._warm_up()
                 self._dispatch()
                 if process.stdout is not None:
                     async for line in process.stdout:
