@@ -164,7 +164,7 @@ def test_shards_are_disjoint_and_complete(names, count):
     # A line's place depends on its name alone.
     for index, part in enumerate(parts, 1):
         for line in part:
-            assert manifest.shard([line], index, count) == [line]
+            assert list(manifest.shard([line], index, count)) == [line]
 
 
 GERMAN = (

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from jaxmrf.batch.manifest import Line
+from jaxmrf.batch.lines import Line
 from jaxmrf.side_by_side import check_number
 
 

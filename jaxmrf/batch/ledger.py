@@ -1,4 +1,4 @@
-"""What a batch has done, on disk: a record for each output, and a lock while it is made.
+"""What a batch has done, on disk: a record for each output, and a claim while it is made.
 
 All of it is in a hidden folder of the outputs', so that a batch that was killed, or another
 one on the same folder, knows what is left.
@@ -6,12 +6,13 @@ one on the same folder, knows what is left.
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ import filelock
 import numpy as np
 
 from jaxmrf._version import __version__
-from jaxmrf.batch.manifest import Line
+from jaxmrf.batch.claims import Claim, claims_of
+from jaxmrf.batch.lines import Line
+from jaxmrf.batch.records import Records
+from jaxmrf.core.config import Config
 from jaxmrf.core.run.lanes import Snapshot
 from jaxmrf.errors import FolderError
 from jaxmrf.files import atomic
@@ -27,9 +31,12 @@ from jaxmrf.networks.weights import Loaded
 
 FOLDER = ".jaxmrf"
 
+FILES_REMEMBERED = 2**16
+"""Inputs whose digests are kept: many lines have the same ones."""
+
 
 class Ledger:
-    """The records, locks and saved states of one folder of outputs."""
+    """The records, claims and saved states of one folder of outputs."""
 
     def __init__(self, folder: Path, loaded: Loaded, bucket: int) -> None:
         self.folder = folder
@@ -37,13 +44,16 @@ class Ledger:
         self._loaded, self._bucket = loaded, bucket
         for name in ("records", "locks", "states"):
             (self._own / name).mkdir(parents=True, exist_ok=True)
+        self._records = Records(self._own / "records")
+        self._claims = claims_of(self._own / "locks" / "outputs.lock")
+        # Those of jaxmrf up to 0.2, a file for each output.
+        self._has_single_records = any((self._own / "records").glob("*.json"))
 
     def identity(self, line: Line) -> dict[str, Any] | None:
         """Returns what an output follows from; it is made anew if that changes.
 
         None if an input cannot be read: there is nothing to compare with later.
         """
-        config = dataclasses.asdict(line.job.config)
         try:
             inputs = {
                 kind: [_digest(path, *_stamp(path)) for path in paths]
@@ -54,31 +64,36 @@ class Ledger:
         return {
             "inputs": inputs,
             "shape": line.job.shape,
-            "config": config,
-            "config_sha256": _sha256(config),
+            "config_sha256": _config(line.job.config)[1],
             "weights_sha256": self._loaded.sha256,
             "bucket": self._bucket,
         }
+
+    def refresh(self) -> None:
+        """Takes notice of what other batches have recorded."""
+        self._records.refresh()
 
     def record(self, line: Line) -> dict[str, Any] | None:
         """Returns the record of a line if it is of the same inputs and settings, else None.
 
         The record of an output that is gone or not the one that was written does not count.
         """
+        record = self._last(line.name)
         try:
-            record = json.loads(self._record(line.name).read_text(encoding="utf-8"))
-            if record["identity_sha256"] != self._identity_sha256(line):
+            if record is None or record["identity_sha256"] != self._identity_sha256(line):
                 return None
-            if "error" not in record and (
-                atomic.digest(line.job.output, "sha256") != record["output_sha256"]
-            ):
+            if "error" not in record and not _is_output(line.job.output, record):
                 return None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, KeyError, TypeError):
             return None
         return record
 
     def write(
-        self, line: Line, seen: Mapping[str, Any], identity: Mapping[str, Any] | None
+        self,
+        line: Line,
+        seen: Mapping[str, Any],
+        identity: Mapping[str, Any] | None,
+        output_sha256: str | None = None,
     ) -> dict[str, Any]:
         """Writes the record of an output that is there, or of a failure, and returns it.
 
@@ -86,6 +101,7 @@ class Ledger:
           line: whose output it is.
           seen: what is to be known of it; with ``error`` for a failure.
           identity: from `identity`, taken before the inputs were read.
+          output_sha256: digest of the output; None: there is none.
 
         Raises:
           OSError: if it cannot be written.
@@ -97,19 +113,19 @@ class Ledger:
             **seen,
         }
         if identity is not None:
-            record |= {"identity_sha256": _sha256(identity), **identity}
-        if "error" not in seen:
-            record["output_sha256"] = atomic.digest(line.job.output, "sha256")
-        with atomic.write(self._record(line.name)) as file:
-            file.write(json.dumps(record, indent=1, sort_keys=True).encode() + b"\n")
+            record |= {"identity_sha256": _identity_sha256(line.job.config, identity), **identity}
+        if output_sha256 is not None:
+            record |= {"output_sha256": output_sha256, "output_stamp": _stamp(line.job.output)}
+        self._records.append(record)
         return record
 
     def forget(self, line: Line) -> None:
         """Removes the record of an earlier picture, as a new one is written.
 
-        Who is killed from here on leaves none: the next batch claims the line and clears up.
+        Who is killed from here on leaves none, and the line is painted by the next batch.
         """
-        self._record(line.name).unlink(missing_ok=True)
+        if self._last(line.name) is not None:
+            self._records.forget(line.name)
 
     def write_failure(self, line: Line, error: str) -> dict[str, Any]:
         """Writes the record of a failure, with the inputs as they are now, and returns it.
@@ -119,28 +135,50 @@ class Ledger:
         """
         return self.write(line, {"error": error}, self.identity(line))
 
-    def claim(self, line: Line) -> filelock.FileLock | None:
-        """Returns the lock of an output, None if another batch is at it.
+    def claim(self, line: Line) -> Claim | None:
+        """Returns the claim of an output, None if another batch is at it.
 
-        The lock goes with the process that holds it, however that ends. What a killed one
-        left half-written is removed here, since nobody else can be writing it now.
+        It goes with the process that holds it, however that ends.
 
         Raises:
-          ConfigError: if the folder may not be written to.
-          OSError: if the disk is full, or else cannot be written.
+          FolderError: if the file system has no locks.
         """
-        path = self._own / "locks" / f"{_key(line.name)}.lock"
-        # Taken and given back by different threads.
-        lock = filelock.FileLock(path, thread_local=False)
         try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            return None
-        except PermissionError as error:
-            raise FolderError(f"cannot write to {path.parent}: {error.strerror}") from None
-        for path in (line.job.output, self._record(line.name), self._state(line.name)):
-            atomic.clear(path)
-        return lock
+            claim = self._claims.take(line.name)
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
+                raise
+            raise FolderError(
+                f"cannot lock files in {self._own}: {error.strerror}; choose an --out on a file "
+                "system with locks"
+            ) from None
+        if claim is not None:
+            if os.path.islink(line.job.output):  # what is half-written lies where it leads
+                atomic.clear(line.job.output)
+            atomic.clear(self._state(line.name))
+        return claim
+
+    def clear_up(self, lines: Iterable[Line], folders: Iterable[Path]) -> None:
+        """Removes what killed batches left half-written of some lines.
+
+        Args:
+          lines: of a batch.
+          folders: that their outputs are in.
+
+        Raises:
+          OSError: if it cannot be removed.
+        """
+        left = {folder: atomic.left_in(folder) for folder in folders}
+        if not any(left.values()):
+            return
+        for line in lines:
+            folder = line.job.output.parent
+            names = left.get(folder, {}).get(atomic.prefix(line.job.output))
+            claim = self._claims.take(line.name) if names else None
+            if claim is not None:
+                for name in names or ():
+                    (folder / name).unlink(missing_ok=True)
+                claim.release()
 
     def save_state(self, first: Line, lines: list[Line], lanes: int, snapshot: Snapshot) -> None:
         """Saves the state of lanes in flight, under the name of one that is not failing.
@@ -160,10 +198,27 @@ class Ledger:
                 **arrays,  # pyright: ignore[reportArgumentType]  # none is called allow_pickle
             )
 
-    def saved_beside(self, first: Line, lines: Iterable[Line], lanes: int) -> list[Line]:
-        """Returns those of `lines` that were saved with `first`, for as many lanes."""
-        saved = self._saved(first, lanes)
-        return [line for line in lines if saved and self._named(line) in saved]
+    def saved_beside(
+        self, first: Line, lines: Sequence[Line], places: Iterable[int], lanes: int
+    ) -> list[int]:
+        """Returns the places of those of `lines` that were saved with `first`, for so many lanes.
+
+        Args:
+          first: under whose name they were saved.
+          lines: of its group.
+          places: of those that may be taken.
+          lanes: number of lanes.
+        """
+        names: dict[str, str | None] = dict(self._saved(first, lanes))
+        names.pop(first.name, None)
+        beside = []
+        for place in places if names else ():
+            line = lines[place]
+            if names.get(line.name, "") == self._identity_sha256(line):
+                beside.append(place)
+                if len(beside) == len(names):
+                    break
+        return beside
 
     def load_state(self, lines: list[Line], lanes: int) -> Snapshot | None:
         """Returns the state saved under the first of some lines, a lane for each; or None.
@@ -207,7 +262,7 @@ class Ledger:
             with atomic.write(path) as file:
                 file.write(content)
 
-    def _saved(self, first: Line, lanes: int) -> list[list[str | None]]:
+    def _saved(self, first: Line, lanes: int) -> list[Any]:
         """Returns what was saved under the name of a line; nothing if for other lanes."""
         about = self._about(first.name)
         return about["lines"] if about.get("lanes") == lanes else []
@@ -222,21 +277,25 @@ class Ledger:
 
     def _settled(self, name: str, identity: str) -> bool:
         """Whether an output is there, or failed, with inputs and settings of this digest."""
+        record = self._last(name)
+        return record is not None and record.get("identity_sha256") == identity
+
+    def _last(self, name: str) -> dict[str, Any] | None:
+        """Returns the last record of an output, of whatever inputs."""
+        record = self._records.last(name)
+        if record is not None or not self._has_single_records or self._records.has(name):
+            return record
         try:
-            record = json.loads(self._record(name).read_text(encoding="utf-8"))
+            return json.loads((self._own / "records" / f"{_key(name)}.json").read_bytes())
         except (OSError, ValueError):
-            return False
-        return record.get("identity_sha256") == identity
+            return None
 
     def _identity_sha256(self, line: Line) -> str | None:
         identity = self.identity(line)
-        return None if identity is None else _sha256(identity)
+        return None if identity is None else _identity_sha256(line.job.config, identity)
 
     def _named(self, line: Line) -> list[str | None]:
         return [line.name, self._identity_sha256(line)]
-
-    def _record(self, name: str) -> Path:
-        return self._own / "records" / f"{_key(name)}.json"
 
     def _state(self, name: str) -> Path:
         return self._own / "states" / f"{_key(name)}.npz"
@@ -247,8 +306,35 @@ def _key(name: str) -> str:
     return f"{Path(name).name[:40]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
 
 
-def _sha256(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _config(config: Config) -> tuple[str, str]:
+    """Returns settings as JSON, and their digest."""
+    text = _plain_config(config.with_seed(0)).replace('"seed": 0', f'"seed": {config.seed}')
+    return text, _sha256(text)
+
+
+@functools.lru_cache(maxsize=1024)
+def _plain_config(config: Config) -> str:
+    """Returns settings as JSON: most lines differ in nothing but the seed."""
+    return json.dumps(dataclasses.asdict(config), sort_keys=True)
+
+
+def _identity_sha256(config: Config, identity: Mapping[str, Any]) -> str:
+    """Returns the digest of an identity together with the settings themselves."""
+    # As json.dumps writes all of it: settings are many, and the same for most lines.
+    before = json.dumps({"bucket": identity["bucket"]})
+    after = json.dumps({**identity, "bucket": None}, sort_keys=True).removeprefix('{"bucket": null')
+    return _sha256(f'{before[:-1]}, "config": {_config(config)[0]}{after}')
+
+
+def _is_output(path: Path, record: Mapping[str, Any]) -> bool:
+    """Whether a file is the one that was recorded: it is read if its time or size differ."""
+    if record.get("output_stamp") == list(_stamp(path)):
+        return True
+    return atomic.digest(path, "sha256") == record["output_sha256"]
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -256,7 +342,7 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-@functools.lru_cache(maxsize=4096)
+@functools.lru_cache(maxsize=FILES_REMEMBERED)
 def _digest(path: Path, size: int, modified: int) -> str:
     """Returns a file's digest, computed once for as long as the file stays the same."""
     return atomic.digest(path, "sha256")

@@ -7,6 +7,7 @@ with its line.
 import dataclasses
 import functools
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from typing import Any
 
 from jaxmrf.batch import table
 from jaxmrf.batch.folder import pictures as pictures_of
+from jaxmrf.batch.lines import Line, Part, Rows
 from jaxmrf.core.run.plan import check_settings
 from jaxmrf.errors import ConfigError
 from jaxmrf.files import guides, image, paths, text_file
@@ -25,37 +27,20 @@ from jaxmrf.networks.weights import Loaded
 REFUSED = ("trace", "preview_every", "memory", "shape", "format")
 """Options of one run that a line of a batch cannot have."""
 
+REMEMBERED = 2**16
+"""Files that are looked for once: many lines have the same ones."""
+
+KINDS_REMEMBERED = 4096
+"""Combinations of options that are checked once."""
+
+MOST_FAULTS = 100
+"""Faults of a list that are told."""
+
+_PICTURES = ("content", "content_guide", "mask", "output")
+_PICTURE_LISTS = {"style": "styles", "style_guide": "style_guides"}
+
 LONGEST_NAME = 200
 """Bytes of the name of an output: what is written beside it has a longer one."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Line:
-    """One transfer of a batch.
-
-    Attributes:
-      number: its line, from 1; for pairs of folders the number of the pair.
-      name: the output, relative to the folder of all outputs, with ``/``.
-      job: what to paint.
-    """
-
-    number: int
-    name: str
-    job: Job
-
-    @property
-    def inputs(self) -> dict[str, list[Path]]:
-        """The pictures that are read, by what they are for."""
-        job = self.job
-        single = {
-            "content": job.content,
-            "initial": job.initial,
-            "content_guide": job.content_guide,
-            "mask": job.mask,
-        }
-        pictures = {name: [path] for name, path in single.items() if path is not None}
-        lists = {"style": job.styles, "style_guide": job.style_guides}
-        return pictures | {name: list(paths) for name, paths in lists.items() if paths}
 
 
 def read(
@@ -64,7 +49,7 @@ def read(
     defaults: Mapping[str, Any],
     loaded: Loaded | None = None,
     stands_for: Path | None = None,
-) -> list[Line]:
+) -> Rows:
     """Returns the lines of a manifest: a table if its name ends as one, else JSON Lines.
 
     One whose name has no ending is a table if it does not begin as JSON does.
@@ -100,7 +85,7 @@ def pairs(
     defaults: Mapping[str, Any],
     loaded: Loaded | None = None,
     on_left_out: Callable[[str], Any] = lambda text: None,
-) -> list[Line]:
+) -> Rows:
     """Returns a line for every pair of a picture in one folder and a style in another.
 
     The outputs are called ``content-style.png``, with the endings of pictures that differ in
@@ -126,11 +111,11 @@ def pairs(
     (photographs, left_out), (paintings, *more) = map(pictures_of, (contents, styles))
     for told in filter(None, (left_out, *more)):
         on_left_out(told)
-    rows = [
+    rows = (
         {"content": str(content), "style": str(style), "output": _pair_name(name, style_name)}
         for content, name in photographs.items()
         for style, style_name in paintings.items()
-    ]
+    )
     return _checked(
         enumerate(rows, 1),
         Path(),
@@ -166,42 +151,110 @@ def line(
       ConfigError: if an option cannot be used, or a picture is missing.
       OSError: if the name of a picture cannot be that of a file.
     """
-    if isinstance(row, ConfigError):
-        raise row
-    if not isinstance(row, dict):
-        raise ConfigError("not an object with the keys content, style and output")
-    values = dict(defaults)
-    for name, value in row.items():
-        if value is not None:
-            values[name.replace("-", "_")] = value
-    for name in REFUSED:
-        if values.get(name) is not None:
-            raise ConfigError(f"{name} is an option of single runs only")
-    if values.get("style") in ([], ""):
-        values["style"] = None
-    output = values.get("output")
-    if output is not None and not isinstance(output, str):
-        raise ConfigError(f"output is {output!r}; it must be text")
-    job = with_guides(options.job(values, base))
-    check_settings(job.config, len(job.styles))
-    _check_network(job, loaded)
-    guides.check_together(job.content_guide, job.style_guides)
-    name = _inside(folder, values["output"])
-    transfer = Line(number, name, dataclasses.replace(job, output=folder / name, preview_every=0))
-    inputs = [path for paths in transfer.inputs.values() for path in paths]
-    missing = [path for path in inputs if path not in listed and not path.is_file()]
-    if missing:
-        raise ConfigError(f"there is no file {missing[0]}")
-    return transfer
+    return _Reader(base, folder, defaults, loaded, listed).line(number, row)
 
 
-def shard(lines: Sequence[Line], index: int, count: int) -> list[Line]:
+class _Reader:
+    """Makes lines of rows, see `line`.
+
+    What lines have in common is checked once: settings, and whether a picture is there.
+    """
+
+    def __init__(
+        self,
+        base: Path,
+        folder: Path,
+        defaults: Mapping[str, Any],
+        loaded: Loaded | None,
+        listed: Container[Path],
+    ) -> None:
+        self._base, self._folder, self._loaded, self._listed = base, folder, loaded, listed
+        self._defaults = {name: value for name, value in defaults.items() if value is not None}
+        self._jobs: dict[str, Job | ConfigError] = {}
+        self._path = functools.lru_cache(REMEMBERED)(lambda name: base / name)
+        self._is_there = functools.lru_cache(REMEMBERED)(Path.is_file)
+        self._guide = functools.lru_cache(REMEMBERED)(guides.beside)
+
+    def line(self, number: int, row: Any) -> Line:
+        """Returns a line, see the function."""
+        if isinstance(row, ConfigError):
+            raise row
+        if not isinstance(row, dict):
+            raise ConfigError("not an object with the keys content, style and output")
+        values = dict(self._defaults)
+        for name, value in row.items():
+            if value is not None:
+                values[name.replace("-", "_")] = value
+        for name in REFUSED:
+            if values.get(name) is not None:
+                raise ConfigError(f"{name} is an option of single runs only")
+        if values.get("style") in ([], ""):
+            values["style"] = None
+        output = values.get("output")
+        if output is not None and not isinstance(output, str):
+            raise ConfigError(f"output is {output!r}; it must be text")
+        job = with_guides(self._job(values), self._guide)
+        guides.check_together(job.content_guide, job.style_guides)
+        name = _inside(self._folder, values["output"])
+        job = dataclasses.replace(job, output=self._folder / name, preview_every=0)
+        transfer = Line(number, name, job)
+        for path in itertools.chain.from_iterable(transfer.inputs.values()):
+            if path not in self._listed and not self._is_there(path):
+                raise ConfigError(f"there is no file {path}")
+        return transfer
+
+    def _job(self, values: dict[str, Any]) -> Job:
+        """Returns the job of options, its settings checked: those of most lines are known."""
+        own = {name: values[name] for name in (*_PICTURES, *_PICTURE_LISTS) if name in values}
+        lists = {name: _listed(own[name]) for name in _PICTURE_LISTS if name in own}
+        names = [own[name] for name in _PICTURES if name in own]
+        for listed in lists.values():
+            names += listed
+        seed = values.get("seed", 0)
+        named = all(isinstance(name, str) and name.strip() for name in names)
+        if not named or type(seed) is not int:
+            return self._checked(values)
+        common = {name: value for name, value in values.items() if name not in own}
+        common["seed"] = 0
+        counts = [(name, len(lists.get(name, ()))) for name in own]
+        job = self._known(repr((counts, sorted(common.items()))), {**common, **own})
+        pictures: dict[str, Any] = {
+            name: self._path(own[name]) for name in _PICTURES[:-1] if name in own
+        }
+        for name, listed in lists.items():
+            pictures[_PICTURE_LISTS[name]] = tuple(map(self._path, listed))
+        config = job.config if seed == job.config.seed else job.config.with_seed(seed)
+        return dataclasses.replace(job, config=config, **pictures)
+
+    def _known(self, kind: str, values: Mapping[str, Any]) -> Job:
+        """Returns the job of options that are the same for all lines of a kind, or its fault."""
+        if kind not in self._jobs:
+            if len(self._jobs) >= KINDS_REMEMBERED:
+                self._jobs.clear()
+            try:
+                self._jobs[kind] = self._checked(values)
+            except ConfigError as error:
+                self._jobs[kind] = error
+        job = self._jobs[kind]
+        if isinstance(job, ConfigError):
+            raise ConfigError(str(job), job.option)
+        return job
+
+    def _checked(self, values: Mapping[str, Any]) -> Job:
+        """Returns the job of options, all of which are checked."""
+        job = options.job(values, self._base)
+        check_settings(job.config, len(job.styles))
+        _check_network(job, self._loaded)
+        return job
+
+
+def shard(lines: Sequence[Line], index: int, count: int) -> Part:
     """Returns the lines of shard `index` (from 1) of `count`.
 
     A line's shard depends on its output's name alone: shards are disjoint and together
     complete, whatever else the manifest holds and on whatever machine.
     """
-    return [line for line in lines if _hash(line.name) % count == index - 1]
+    return Part(lines, (n for n, line in enumerate(lines) if _hash(line.name) % count == index - 1))
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -259,7 +312,7 @@ def _check_name(name: str) -> None:
 
 
 def _json_rows(content: str) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(content.split("\n"), 1):
+    for number, line in enumerate(text_file.lines(content), 1):
         if line.strip():
             try:
                 yield number, json.loads(line)
@@ -275,45 +328,69 @@ def _checked(
     loaded: Loaded | None,
     source: str,
     listed: Container[Path] = (),
-) -> list[Line]:
-    lines, faults = [], []
-    first: dict[str, int] = {}
+) -> Rows:
+    reader = _Reader(base, folder, defaults, loaded, listed)
+    lines, faults = Rows(reader.line), []
+    numbers: dict[str, int] = {}
+    inputs: dict[Path, int] = {}
     for number, row in rows:
         try:
-            transfer = line(number, row, base, folder, defaults, loaded, listed)
-            if transfer.name in first:
-                raise ConfigError(
-                    f"output {transfer.name!r} is that of line {first[transfer.name]} too"
-                )
-            first[transfer.name] = number
-            lines.append(transfer)
+            line = reader.line(number, row)
+            if line.name in numbers:
+                raise ConfigError(f"output {line.name!r} is that of line {numbers[line.name]} too")
         except (ConfigError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             faults.append((f"line {number}", str(reason)))
+            continue
+        numbers[line.name] = number
+        for path in itertools.chain.from_iterable(line.inputs.values()):
+            inputs.setdefault(path, number)
+        lines.append(number, row)
     if not lines and len(faults) > 1 and len({reason for _, reason in faults}) == 1:
         faults = [("every line", faults[0][1])]
-    faults = [*map(": ".join, faults), *_clashes(lines)]
+    faults = [*map(": ".join, faults), *_clashes(folder, numbers, inputs)]
     if not lines and not faults:
         faults = ["it is empty"]
+    if len(faults) > MOST_FAULTS:
+        faults[MOST_FAULTS:] = [f"and {len(faults) - MOST_FAULTS} more"]
     if faults:
         raise ConfigError("\n".join([f"{source} cannot be used:", *faults]))
     return lines
 
 
-def _clashes(lines: Sequence[Line]) -> Iterator[str]:
-    """Yields where the output of a line is in the way of another one."""
-    numbers = {paths.identity(line.job.output): line.number for line in lines}
-    identity_of_folder = functools.cache(paths.identity)  # most lines share theirs
-    for line in lines:
-        for path in (path for inputs in line.inputs.values() for path in inputs):
-            number = numbers.get(paths.identity(path))
-            if number is not None:
-                reader = "" if number == line.number else f", which line {line.number} reads"
-                yield f"line {number}: the output would overwrite {path}{reader}"
-        folders = map(identity_of_folder, line.job.output.parents)
-        for number in map(numbers.get, folders):
-            if number is not None:
-                yield f"line {number}: the output is the name of a folder of line {line.number}"
+def _clashes(folder: Path, numbers: Mapping[str, int], inputs: Mapping[Path, int]) -> Iterator[str]:
+    """Yields where the output of a line is in the way of another one.
+
+    Args:
+      folder: of the outputs.
+      numbers: of the lines, by the names of their outputs.
+      inputs: what is read, with the first line that does.
+    """
+    identity = paths.identities()
+    readers = {identity(path): (path, number) for path, number in inputs.items()}
+    folders: dict[object, int] = {}
+    for name, number in numbers.items():
+        for parent in _parents(name):
+            folders.setdefault(identity(folder / parent), number)
+    for name, number in numbers.items():
+        output = identity(folder / name)
+        if output in readers:
+            path, reader = readers[output]
+            reads = "" if reader == number else f", which line {reader} reads"
+            yield f"line {number}: the output would overwrite {path}{reads}"
+        if folders.get(output):
+            yield f"line {number}: the output is the name of a folder of line {folders[output]}"
+
+
+def _parents(name: str) -> Iterator[str]:
+    """Yields the folders that an output is in, relative to that of all."""
+    while "/" in name:
+        name = name.rpartition("/")[0]
+        yield name
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _can_be_a_name(text: str) -> bool:

@@ -16,7 +16,7 @@ from jaxmrf.batch import runner
 from jaxmrf.batch.events import BatchOptions, Event
 from jaxmrf.batch.groups import group
 from jaxmrf.batch.ledger import Ledger
-from jaxmrf.batch.manifest import Line
+from jaxmrf.batch.lines import Line
 from jaxmrf.errors import AddressError, ConfigError, FullError, MissingExtraError, StoppedError
 from jaxmrf.machine import device as devices
 from jaxmrf.machine import program_cache
@@ -215,9 +215,9 @@ class _Engine:
         size = LINES_AT_ONCE * (self._options.lanes or LINES_AT_ONCE)
         groups = group(lines, self._loaded, self._options.bucket, fail)
         return [
-            (members[start : start + size], 0)
-            for _, members in groups
-            for start in range(0, len(members), size)
+            (members.lines[start : start + size], 0)
+            for members in groups
+            for start in range(0, len(members.lines), size)
         ]
 
     def _retry(self, waiting: Any, part: list[Line], deaths: int) -> None:
@@ -225,6 +225,7 @@ class _Engine:
             self._say(f"a Ray worker died; its {len(part)} pictures go to another one")
             waiting.appendleft((part, deaths))
             return
+        self._ledger.refresh()
         for line in part:
             record = self._ledger.record(line)
             if record is not None and "error" not in record:

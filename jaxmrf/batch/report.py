@@ -1,16 +1,20 @@
 """The report of a batch: one HTML page that needs no other file."""
 
+import functools
 import html
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from jaxmrf.batch.manifest import Line
+from jaxmrf.batch.lines import Line
 from jaxmrf.errors import ImageError
 from jaxmrf.files import image
 from jaxmrf.files.html import embedded
+
+LINES = 500
+"""Lines that a report shows: browsers open pages of some megabytes, not of gigabytes."""
 
 THUMBNAIL = 160
 """Longest side of a thumbnail in pixels."""
@@ -25,7 +29,7 @@ td.number {{ text-align: right; }}
 .failed {{ color: #a00; }}
 </style>
 <h1>{done} done, {failed} failed, {left} left</h1>
-<table>
+{note}<table>
 <tr><th>line<th>output<th>content<th>style<th>painted<th>energy<th>seconds
 {rows}
 </table>
@@ -33,20 +37,29 @@ td.number {{ text-align: right; }}
 """
 
 
-def render(lines: Sequence[Line], records: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """Returns the page: thumbnails, energies, times and failures of all lines.
+class Counts(NamedTuple):
+    """How many lines of a batch are what."""
+
+    done: int
+    failed: int
+    left: int
+
+
+def render(
+    lines: Iterable[Line], counts: Counts, record_of: Callable[[Line], Mapping[str, Any] | None]
+) -> bytes:
+    """Returns the page: thumbnails, energies, times and failures of lines.
 
     Args:
-      lines: of the batch.
-      records: of the ledger, by the output's name; lines without one are left to do.
+      lines: that are shown, some of the batch or all.
+      counts: of all lines of the batch.
+      record_of: returns what the ledger has about a line; None: it is left to do.
     """
-    failed = sum("error" in record for record in records.values())
-    rows = [_row(line, records.get(line.name)) for line in lines]
+    rows = [_row(line, record_of(line)) for line in lines]
+    total = sum(counts)
+    note = f"<p>{len(rows)} of {total} lines are shown, those that failed first.</p>\n"
     page = _PAGE.format(
-        done=len(records) - failed,
-        failed=failed,
-        left=len(lines) - len(records),
-        rows="\n".join(rows),
+        **counts._asdict(), note=note if len(rows) < total else "", rows="\n".join(rows)
     )
     return page.encode(errors="replace")
 
@@ -66,6 +79,7 @@ def _row(line: Line, record: Mapping[str, Any] | None) -> str:
     return f"{start}<td>{link}<td class=number>{energy}<td class=number>{record['seconds']:.1f}"
 
 
+@functools.lru_cache(maxsize=256)
 def _thumbnail(path: Path) -> str:
     """Returns a small picture as an HTML element that holds its own data."""
     try:

@@ -5,19 +5,20 @@ that a batch can be killed at any moment and started again.
 """
 
 import collections
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-import filelock
 import jax
 
 from jaxmrf import side_by_side
+from jaxmrf.batch.claims import Claim
 from jaxmrf.batch.events import BatchOptions, Event
-from jaxmrf.batch.groups import group
+from jaxmrf.batch.groups import Group, group
 from jaxmrf.batch.ledger import Ledger
-from jaxmrf.batch.manifest import Line
+from jaxmrf.batch.lines import Line
 from jaxmrf.batch.writer import Prepared, Writer
 from jaxmrf.core.features import Network
 from jaxmrf.core.run import lanes, programs
@@ -28,18 +29,27 @@ from jaxmrf.jobs.job import resolved_for
 from jaxmrf.machine import memory
 from jaxmrf.networks.weights import Loaded
 
-THREADS = 4
-"""Threads that read pictures, and that write them: both let go of Python's lock."""
+MOST_THREADS = 16
+"""Threads that read pictures, and that write them, at most: more wait for Python's lock."""
 
 BUSY_SECONDS = 0.3
 """Time between looks at pictures that another batch is painting."""
 
 
 class _Chunk(NamedTuple):
-    """Lines in flight: some are idle, if they were resumed and had been finished."""
+    """Lines in flight: some are idle, if they were resumed and had been finished.
+
+    Attributes:
+      lines: that run side by side.
+      places: of these in their group.
+      claims: of these, by name.
+      pictures: of these, being read.
+      resume: the state that they go on from; None: the start.
+    """
 
     lines: list[Line]
-    locks: dict[str, filelock.FileLock]
+    places: list[int]
+    claims: dict[str, Claim]
     pictures: list[Future]
     resume: lanes.Snapshot | None
 
@@ -70,7 +80,7 @@ class Batch:
         self._ledger, self._loaded, self._options = ledger, loaded, options
         self._on_event, self._say, self._stop = on_event, on_message, stop
         self._mesh = programs.make_mesh(side_by_side.devices())
-        self._readers, self._writing = ThreadPoolExecutor(THREADS), ThreadPoolExecutor(THREADS)
+        self._readers, self._writing = (ThreadPoolExecutor(_threads()) for _ in range(2))
         self._writer = Writer(ledger, loaded, on_event, self._writing)
 
     def run(self, lines: Sequence[Line]) -> None:
@@ -85,39 +95,45 @@ class Batch:
             if not self._skip(line):  # it may have failed before
                 self._writer.fail(line, error)
 
-        groups = group(lines, self._loaded, self._options.bucket, unplanned)
+        folders: set[str] = set()
+
+        def wanted(line: Line) -> bool:
+            folders.add(os.path.dirname(line.name))
+            return not self._skip(line)
+
         # All that is done is told before anything is painted.
-        left = [
-            collections.deque(line for line in members if not self._skip(line))
-            for _, members in groups
-        ]
+        groups = group(lines, self._loaded, self._options.bucket, unplanned, wanted)
+        output_folders = [self._ledger.folder / folder for folder in folders]
         with self._readers, self._writing:
-            for (key, members), waiting in zip(groups, left, strict=True):
-                if waiting:
-                    self._run_group(key, waiting, len(members))
+            self._ledger.clear_up(lines, output_folders)
+            for members in groups:
+                if members.lines:
+                    self._run_group(members)
         self._writer.collect(wait=True)
         self._check()
 
-    def _run_group(self, key: ProgramKey, waiting: collections.deque[Line], members: int) -> None:
+    def _run_group(self, group: Group) -> None:
+        key, lines = group.key, group.lines
         try:
-            network, settings = resolved_for(waiting[0].job, self._loaded)
+            network, settings = resolved_for(lines[0].job, self._loaded)
             # In strips where a large picture would not fit otherwise.
             network = memory.fit(network, key.plan, settings, budget=None)
         except ConfigError as error:
-            for line in waiting:
+            for line in lines:
                 self._writer.fail(line, error)
             return
         if self._options.lanes is None:  # the same however much of the group is left
-            count = side_by_side.lane_count(key, settings, network, self._mesh, members)
+            count = side_by_side.lane_count(key, settings, network, self._mesh, group.members)
         else:
             count = side_by_side.whole(self._options.lanes, self._mesh.size)
-        busy: collections.deque[Line] = collections.deque()
-        following = self._next(key, waiting, busy, count)
+        network = programs.placed(network, self._mesh, programs.SHARED)  # once, not by each chunk
+        waiting, busy = collections.deque(range(len(lines))), collections.deque()
+        following = self._next(group, waiting, busy, count)
         while following is not None:
             chunk, following = following, None
             try:
                 # Read while the chunk before it is computed.
-                following = self._next(key, waiting, busy, count)
+                following = self._next(group, waiting, busy, count)
                 self._run_chunk(key, chunk, count, network)
             except (MemoryError, jax.errors.JaxRuntimeError) as error:
                 if not side_by_side.is_out_of_memory(error):
@@ -129,8 +145,8 @@ class Batch:
                 else:
                     if following is not None:
                         self._give_back(following)
-                        waiting.extendleft(reversed(following.lines))
-                    waiting.extendleft(reversed(chunk.lines))
+                        waiting.extendleft(reversed(following.places))
+                    waiting.extendleft(reversed(chunk.places))
                     following = None
                     count = side_by_side.whole(count // 2, self._mesh.size)
                     self._say(f"out of memory: going on with {count} lanes")
@@ -140,14 +156,14 @@ class Batch:
                         self._give_back(held)
                 raise
             if following is None:
-                following = self._next(key, waiting, busy, count)
+                following = self._next(group, waiting, busy, count)
             if following is None and busy:
                 self._say(f"waiting for {len(busy)} pictures that another batch is painting")
             while following is None and busy:
                 time.sleep(BUSY_SECONDS)
                 self._check()
                 waiting, busy = busy, collections.deque()
-                following = self._next(key, waiting, busy, count)
+                following = self._next(group, waiting, busy, count)
 
     def _skip(self, line: Line) -> bool:
         """Returns whether a line needs no painting, and tells of it then."""
@@ -160,37 +176,67 @@ class Batch:
 
     def _next(
         self,
-        key: ProgramKey,
-        waiting: collections.deque[Line],
-        busy: collections.deque[Line],
+        group: Group,
+        waiting: collections.deque[int],
+        busy: collections.deque[int],
         count: int,
     ) -> _Chunk | None:
-        """Claims the next lines and begins to read their pictures; None if none are left."""
-        locks: dict[str, filelock.FileLock] = {}
-        lines: list[Line] = []
+        """Claims the next lines and begins to read their pictures; None if none are left.
+
+        Args:
+          group: of the lines.
+          waiting: places of those that are left; those that are taken go.
+          busy: gets the places of those that another batch is at.
+          count: number of lanes.
+        """
+        taken: dict[int, tuple[Line, Claim]] = {}
         candidates = waiting
-        while candidates and len(lines) < count:
-            line = candidates.popleft()
-            if candidates is not waiting:
-                waiting.remove(line)
-            with self._writer.disk():
-                lock = self._ledger.claim(line)
-            if lock is None:
-                busy.append(line)
-                continue
-            if self._skip(line):  # another batch may have painted it just now
-                lock.release()
-                continue
-            locks[line.name] = lock
-            lines.append(line)
-            if len(lines) == 1:  # what was saved together goes on together
-                beside = self._ledger.saved_beside(line, waiting, count)
-                candidates = collections.deque(beside) or waiting
-        if not lines:
+        while candidates and len(taken) < count:
+            # The first one alone: what was saved together goes on together.
+            most = count - len(taken) if taken else 1
+            claimed = self._claimed(group.lines, candidates, busy, most)
+            is_first = not taken
+            self._ledger.refresh()
+            for place, (line, claim) in claimed.items():
+                if self._skip(line):  # another batch may have painted it just now
+                    claim.release()
+                else:
+                    taken[place] = line, claim
+            if is_first:
+                for line, _ in taken.values():
+                    beside = self._ledger.saved_beside(line, group.lines, waiting, count)
+                    candidates = collections.deque(beside) or waiting
+                    for place in beside:
+                        waiting.remove(place)
+        if candidates is not waiting:
+            waiting.extendleft(reversed(candidates))
+        if not taken:
             return None
+        lines = [line for line, _ in taken.values()]
         resume = self._ledger.load_state(lines, count)
-        pictures = [self._readers.submit(self._read, line, key) for line in lines]
-        return _Chunk(lines, locks, pictures, resume)
+        pictures = [self._readers.submit(self._read, line, group.key) for line in lines]
+        claims = {line.name: claim for line, claim in taken.values()}
+        return _Chunk(lines, list(taken), claims, pictures, resume)
+
+    def _claimed(
+        self,
+        lines: Sequence[Line],
+        candidates: collections.deque[int],
+        busy: collections.deque[int],
+        most: int,
+    ) -> dict[int, tuple[Line, Claim]]:
+        """Returns the next candidates that no other batch is at, by place, with their claims."""
+        claimed = {}
+        while candidates and len(claimed) < most:
+            place = candidates.popleft()
+            line = lines[place]
+            with self._writer.disk():
+                claim = self._ledger.claim(line)
+            if claim is None:
+                busy.append(place)
+            else:
+                claimed[place] = line, claim
+        return claimed
 
     def _read(self, line: Line, key: ProgramKey) -> Prepared:
         # Before the pictures: what changes after it is seen as changed by the next batch.
@@ -224,7 +270,7 @@ class Batch:
             last = self._watch(stages, first, chunk, count)
             if last is not None:
                 seconds = time.monotonic() - started
-                self._writer.deliver(key, chunk.lines, chunk.locks, prepared, last, seconds)
+                self._writer.deliver(key, chunk.lines, chunk.claims, prepared, last, seconds)
         else:
             self._give_back(chunk)
 
@@ -258,5 +304,11 @@ class Batch:
     def _give_back(self, chunk: _Chunk) -> None:
         for future in chunk.pictures:
             future.cancel()
-        for lock in chunk.locks.values():
-            lock.release()
+        for claim in chunk.claims.values():
+            claim.release()
+
+
+def _threads() -> int:
+    """Returns the number of threads that read, or write: as many as there are processors for."""
+    processors = getattr(os, "sched_getaffinity", lambda _: range(os.cpu_count() or 1))(0)
+    return min(max(2, len(processors)), MOST_THREADS)

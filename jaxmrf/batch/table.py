@@ -1,12 +1,12 @@
 """Tables as spreadsheets write them, to a row of options for each line of a batch."""
 
 import csv
-import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from jaxmrf.errors import ConfigError
+from jaxmrf.files import text_file
 from jaxmrf.jobs.option_table import ROWS
 from jaxmrf.jobs.options import NAMES
 
@@ -63,7 +63,9 @@ def rows(
 
 
 def _reader(text: str, separator: str, *, strict: bool) -> Any:
-    return csv.reader(io.StringIO(text), delimiter=separator, skipinitialspace=True, strict=strict)
+    return csv.reader(
+        text_file.lines(text), delimiter=separator, skipinitialspace=True, strict=strict
+    )
 
 
 def _stripped(cells: Iterable[str]) -> list[str]:

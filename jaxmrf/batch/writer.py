@@ -3,16 +3,17 @@
 import collections
 import contextlib
 import errno
+import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-import filelock
 import numpy as np
 
+from jaxmrf.batch.claims import Claim
 from jaxmrf.batch.events import Event
 from jaxmrf.batch.ledger import Ledger
-from jaxmrf.batch.manifest import Line
+from jaxmrf.batch.lines import Line
 from jaxmrf.core.run import lanes
 from jaxmrf.core.run.lanes import ProgramKey
 from jaxmrf.errors import NOT_FINITE, FullError, ImageError
@@ -71,7 +72,7 @@ class Writer:
         self,
         key: ProgramKey,
         lines: list[Line],
-        locks: dict[str, filelock.FileLock],
+        claims: dict[str, Claim],
         prepared: list[Prepared | None],
         last: lanes.Stage | lanes.Snapshot,
         seconds: float,
@@ -81,7 +82,7 @@ class Writer:
         Args:
           key: of the lanes.
           lines: a line for each lane that is not idle.
-          locks: of the lines by name; they are released.
+          claims: of the lines by name; they are released.
           prepared: what the lanes were made of; None of a line that failed.
           last: the lanes at their end.
           seconds: that they took.
@@ -95,10 +96,10 @@ class Writer:
         writes = []
         for index, (line, prepared_line) in enumerate(zip(lines, prepared, strict=True)):
             if prepared_line is None:
-                locks[line.name].release()
+                claims[line.name].release()
             elif not finite[index]:
                 self.fail(line, ArithmeticError(NOT_FINITE))
-                locks[line.name].release()
+                claims[line.name].release()
             else:
                 seen = {
                     "energy": float(value[index]) if np.isfinite(value[index]) else None,
@@ -106,7 +107,7 @@ class Writer:
                     "seconds": round(seconds, 3),
                     "lanes": len(images),
                 }
-                arguments = (line, key, images[index], prepared_line, seen, locks[line.name])
+                arguments = (line, key, images[index], prepared_line, seen, claims[line.name])
                 writes.append(self._pool.submit(self._write, *arguments))
         self._finishing.append(self._pool.submit(self._finish, lines, writes))
 
@@ -117,7 +118,7 @@ class Writer:
         pixels: np.ndarray,
         prepared: Prepared,
         seen: dict[str, Any],
-        lock: filelock.FileLock,
+        claim: Claim,
     ) -> None:
         """Writes one picture, then its record: with the record it is done."""
         job = line.job
@@ -127,20 +128,22 @@ class Writer:
             picture = lanes.finished(pixels, ready.lane, key, ready.settings)[:height, :width]
             made_by = record_of(job, self._loaded, ready.shape)
             kind = image.WRITABLE[job.output.suffix.lower()]
+            content = image.encode(Picture(picture, ready.alpha), kind, made_by)
             with self.disk():
                 job.output.parent.mkdir(parents=True, exist_ok=True)
                 self._ledger.forget(line)
                 with atomic.write(job.output) as file:
-                    file.write(image.encode(Picture(picture, ready.alpha), kind, made_by))
+                    file.write(content)
                 seen = {**seen, "size": [width, height]}
-                record = self._ledger.write(line, seen, prepared.identity)
+                digest = hashlib.sha256(content).hexdigest()
+                record = self._ledger.write(line, seen, prepared.identity, digest)
             self._on_event(Event("done", line, record))
         except FullError:
             return  # the batch stops by itself, see `collect`
         except (ImageError, OSError) as error:
             self.fail(line, error)
         finally:
-            lock.release()
+            claim.release()
 
     def _finish(self, lines: list[Line], writes: list[Future]) -> None:
         """Drops the saved state once all pictures of a chunk are written."""

@@ -1,10 +1,12 @@
 """The command `jaxmrf batch`: arguments, progress, exit codes."""
 
 import functools
+import itertools
 import json
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from jaxmrf.batch import manifest, report, runner
 from jaxmrf.batch.events import BatchOptions, Event
 from jaxmrf.batch.ledger import Ledger
-from jaxmrf.batch.manifest import Line
+from jaxmrf.batch.lines import Line
 from jaxmrf.cli import streams
 from jaxmrf.cli.arguments import ConfigFile, Device, Network, WeightsFile
 from jaxmrf.cli.terminal import (
@@ -128,7 +130,7 @@ def command(
 
 
 def run_locally(
-    lines: list[Line],
+    lines: Sequence[Line],
     ledger: Ledger,
     loaded: weights.Loaded,
     options: BatchOptions,
@@ -154,7 +156,7 @@ def run_locally(
 
 def _ray(
     engine: Any,
-    lines: list[Line],
+    lines: Sequence[Line],
     ledger: Ledger,
     loaded: weights.Loaded,
     options: BatchOptions,
@@ -183,7 +185,7 @@ def _ray(
 
 def _finish(
     run: Any,
-    lines: list[Line],
+    lines: Sequence[Line],
     ledger: Ledger,
     display: "_Display",
     received: list[int],
@@ -200,26 +202,29 @@ def _finish(
     except FullError as error:
         display.say(f"error: {error}; make room and start it again")
         code = SOME_FAILED
-    failures = [record for record in display.records.values() if "error" in record]
     if kept and not in_a_hurry:
-        reported = _report(lines, failures, ledger, display)
+        reported = _report(lines, ledger, display)
         code = code or reported
     display.summary()
-    return code or (SOME_FAILED if failures else 0)
+    return code or (SOME_FAILED if display.failures else 0)
 
 
-def _report(
-    lines: list[Line], failures: list[dict[str, Any]], ledger: Ledger, display: "_Display"
-) -> int:
+def _report(lines: Sequence[Line], ledger: Ledger, display: "_Display") -> int:
     """Writes report and failures; returns an exit code if that cannot be done."""
-    listed = [{key: failure[key] for key in ("line", "output", "error")} for failure in failures]
+    failures = sorted(display.failures)
+    listed = "".join(
+        json.dumps({"line": number, "output": output, "error": error}) + "\n"
+        for number, output, error in failures
+    )
+    failed = {output for _, output, _ in failures[: report.LINES]}
+    shown = [line for line in lines if line.name in failed] if failed else []
+    others = (line for line in lines if line.name not in failed)
+    shown += itertools.islice(others, report.LINES - len(shown))
+    shown.sort(key=lambda line: line.number)
+    ledger.refresh()  # of what others wrote, such as actors
     try:
-        text = "".join(
-            json.dumps(failure) + "\n"
-            for failure in sorted(listed, key=lambda failure: failure["line"])
-        )
-        ledger.publish(FAILURES, text.encode())
-        ledger.publish(REPORT, report.render(lines, display.records))
+        ledger.publish(FAILURES, listed.encode())
+        ledger.publish(REPORT, report.render(shown, display.counts(), ledger.record))
         display.say(f"report: {ledger.folder / REPORT}")
     except OSError as error:
         display.say(f"error: cannot write the report: {error.strerror}")
@@ -249,7 +254,7 @@ class _Display:
     """Progress over the whole batch: a bar on a terminal, else a line for each picture."""
 
     def __init__(self, total: int) -> None:
-        self.records: dict[str, dict[str, Any]] = {}
+        self.failures: list[tuple[int, str, str]] = []  # line, output, error
         self._kinds = {"done": 0, "failed": 0, "skipped": 0}
         self._total, self._started = total, time.monotonic()
         self._lock = threading.Lock()
@@ -278,8 +283,9 @@ class _Display:
     def event(self, event: Event) -> None:
         """Counts a line, and shows it."""
         with self._lock:
-            self.records[event.line.name] = event.record
             self._kinds[event.kind] += 1
+            if "error" in event.record:
+                self.failures.append((event.line.number, event.line.name, event.record["error"]))
             self._bar.update(self._task, advance=1, rate=self._rate())
             if event.kind == "failed":
                 say(f"line {event.line.number}: {event.line.name} failed: {event.record['error']}")
@@ -288,22 +294,23 @@ class _Display:
                 energy = "" if record["energy"] is None else f" energy {record['energy']:.4g}"
                 say(f"{event.line.name}{energy} ({self._rate()})")
 
+    def counts(self) -> report.Counts:
+        """Returns how many lines are done, failed and left."""
+        failed, told = len(self.failures), sum(self._kinds.values())
+        return report.Counts(told - failed, failed, self._total - told)
+
     def summary(self) -> None:
         """Says what was done, skipped, failed and left."""
-        skipped_failures = (
-            self._kinds["skipped"]
-            - sum("error" not in record for record in self.records.values())
-            + self._kinds["done"]
-        )
+        skipped_failures = len(self.failures) - self._kinds["failed"]
         text = f"{self._kinds['done']} painted, {self._kinds['skipped']} skipped, "
-        text += f"{self._kinds['failed']} failed, {self._total - len(self.records)} left"
+        text += f"{self._kinds['failed']} failed, {self.counts().left} left"
         if skipped_failures:
             text += f"; {skipped_failures} of the skipped had failed before (--retry)"
         self.say(text)
 
     def _rate(self) -> str:
         """Returns counts, pictures per minute and the time left."""
-        left = self._total - len(self.records)
+        left = self.counts().left
         text = f"{self._kinds['done']} done, {self._kinds['failed']} failed, {left} left"
         minutes = (time.monotonic() - self._started) / 60
         if self._kinds["done"]:

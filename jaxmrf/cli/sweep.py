@@ -12,7 +12,7 @@ import typer
 
 from jaxmrf.batch.events import BatchOptions
 from jaxmrf.batch.ledger import Ledger
-from jaxmrf.batch.manifest import Line
+from jaxmrf.batch.lines import Line
 from jaxmrf.cli import batch, streams
 from jaxmrf.cli.arguments import ConfigFile, Device, Network, WeightsFile
 from jaxmrf.cli.terminal import say, user_errors

@@ -457,6 +457,18 @@ class Config:
                 "rotations times rotation_step may be at most 45 degrees", "rotations"
             )
 
+    def with_seed(self, seed: int) -> "Config":
+        """Returns the settings with another seed, and checks nothing else again.
+
+        Raises:
+          ConfigError: if it is out of range.
+        """
+        check_type("seed", int, seed)
+        _check_values("seed", seed, self.__dataclass_fields__["seed"].metadata["option"])
+        reseeded = object.__new__(type(self))
+        reseeded.__dict__.update(self.__dict__, seed=seed)
+        return reseeded
+
     def style_losses(self) -> dict[str, float]:
         """Returns the weights of the style losses by name.
 

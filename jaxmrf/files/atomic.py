@@ -8,6 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+_PREFIX, _DIGITS = ".jaxmrf-", 16
+_PREFIX_LENGTH = len(_PREFIX) + _DIGITS + 1
+
 
 def digest(path: Path, algorithm: str) -> str:
     """Returns the hexadecimal digest of a file, by ``md5`` or ``sha256``."""
@@ -18,8 +21,18 @@ def digest(path: Path, algorithm: str) -> str:
 def clear(path: Path) -> None:
     """Removes what a killed writer of `path` left; for callers that alone may write it now."""
     path = Path(os.path.realpath(path))
-    for left in path.parent.glob(f"{_prefix(path)}*"):
+    for left in path.parent.glob(f"{prefix(path)}*"):
         left.unlink(missing_ok=True)
+
+
+def left_in(folder: Path) -> dict[str, list[str]]:
+    """Returns what writers left in a folder, or are writing now, by `prefix` of what it becomes."""
+    left: dict[str, list[str]] = {}
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(_PREFIX):
+                left.setdefault(entry.name[:_PREFIX_LENGTH], []).append(entry.name)
+    return left
 
 
 @contextlib.contextmanager
@@ -31,7 +44,7 @@ def write(path: Path) -> Iterator[io.BufferedWriter]:
     stays one: its target is written.
     """
     path = Path(os.path.realpath(path))
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_prefix(path))
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix(path))
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
@@ -52,6 +65,6 @@ def write(path: Path) -> Iterator[io.BufferedWriter]:
         os.close(folder)
 
 
-def _prefix(path: Path) -> str:
+def prefix(path: Path) -> str:
     """Returns what the temporary names of `path` start with; a digest, as names may be long."""
-    return f".jaxmrf-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}-"
+    return f"{_PREFIX}{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:_DIGITS]}-"

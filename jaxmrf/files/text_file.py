@@ -1,6 +1,7 @@
 """Text files that people write, in the encodings that editors and spreadsheets give them."""
 
 import codecs
+from collections.abc import Iterator
 from pathlib import Path
 
 from jaxmrf.errors import ConfigError
@@ -33,3 +34,12 @@ def read(path: Path) -> str:
     if "\0" in text:
         raise ConfigError("it is not UTF-8 text; save it as UTF-8")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def lines(text: str) -> Iterator[str]:
+    r"""Yields the lines of a text, with the ``\n`` at their ends; they are not held all at once."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start) + 1 or len(text)
+        yield text[start:end]
+        start = end

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
@@ -100,16 +100,20 @@ def check_files(job: Job, others: Iterable[Path | None] = ()) -> None:
             )
 
 
-def with_guides(job: Job) -> Job:
+def with_guides(job: Job, beside: Callable[[Path], Path | None] = guides.beside) -> Job:
     """Returns the job with the guides that lie beside all of its pictures, if it has none.
 
     They are not taken where they have no effect.
+
+    Args:
+      job: what is painted.
+      beside: returns the guide of a picture; of many jobs one that remembers them.
     """
     if job.content is None or job.content_guide or job.style_guides:
         return job
     if not job.config.guide_weight or not job.config.matches_patches():
         return job
-    guide_paths = [guides.beside(path) for path in (job.content, *job.styles)]
+    guide_paths = [beside(path) for path in (job.content, *job.styles)]
     if None in guide_paths:
         return job
     return dataclasses.replace(

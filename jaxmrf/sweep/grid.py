@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from jaxmrf.batch import manifest
 from jaxmrf.batch.groups import group
-from jaxmrf.batch.manifest import Line
+from jaxmrf.batch.lines import Line
 from jaxmrf.core.config import Config, Shape
 from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.jobs import inputs, options
