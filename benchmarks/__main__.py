@@ -6,6 +6,7 @@
     python -m benchmarks baseline     # against eager PyTorch (bench extra), to its energy
     python -m benchmarks lanes        # transfers side by side: lanes × devices
     python -m benchmarks many         # pairs a minute: transfer_many, and transfer in a loop
+    python -m benchmarks batch        # jaxmrf batch over --lines lines: start, memory, second start
     python -m benchmarks rounding     # what rounding does to final energies, and lanes do
     python -m benchmarks page         # jaxmrf serve: from Start to the first pictures
     python -m benchmarks left         # jaxmrf serve: the time left that it tells, over the real one
@@ -25,7 +26,17 @@ from typing import Any
 
 import jax
 
-from benchmarks import accelerator, convergence, lanes, page, parts, picture, process, rounding
+from benchmarks import (
+    accelerator,
+    batch,
+    convergence,
+    lanes,
+    page,
+    parts,
+    picture,
+    process,
+    rounding,
+)
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.files import atomic, image
@@ -61,6 +72,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--starts", type=int, default=2, choices=(1, 2), help="of picture")
     parser.add_argument("--out", type=Path, default=Path("sheet"), help="folder of picture")
     parser.add_argument("--seconds", type=float, default=480, help="accelerator's, to start parts")
+    parser.add_argument("--lines", type=int, default=100_000, help="of batch")
+    parser.add_argument("--pictures", type=int, default=100, help="that batch paints and times")
+    parser.add_argument(
+        "--batch-options", default=batch.LITTLE, metavar="OPTIONS", help="of jaxmrf batch"
+    )
     parser.add_argument(
         "--small", action="store_true", help="a small accelerator run, as on every CPU"
     )
@@ -74,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Parses the command line and runs the benchmarks."""
     options = parser().parse_args()
-    if not {"baseline", "lanes", "many", "picture"} & set(
+    if not {"baseline", "batch", "lanes", "many", "picture"} & set(
         options.which
     ):  # neither PyTorch nor a batch does
         device.keep_freed_memory()  # as `jaxmrf transfer` does
@@ -97,6 +113,9 @@ def main() -> None:
     if "many" in options.which:
         pictures = (image.load(path).pixels for path in (options.content, options.style))
         results["many"] = lanes.many(*pictures, options.size)
+    if "batch" in options.which:
+        words = options.batch_options.split()
+        results["batch"] = batch.measure(options.lines, options.pictures, words)
     if "rounding" in options.which:
         content, style, _ = _pictures(options, (options.size, options.size))
         results["rounding"] = rounding.spread(content, style)
