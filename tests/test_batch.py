@@ -110,7 +110,7 @@ def test_all_pairs_are_painted_once_and_then_skipped(invoke, pictures):
     assert not left_over(pictures)
 
 
-def test_bad_pictures_fail_alone_and_are_retried_when_asked(invoke, pictures):
+def test_bad_pictures_fail_alone_and_are_retried_when_asked(invoke, pictures, monkeypatch):
     (pictures / "contents" / "c1.png").write_bytes(b"no picture")
     whole = (pictures / "contents" / "c2.png").read_bytes()
     (pictures / "contents" / "c2.png").write_bytes(whole[: len(whole) // 2])
@@ -128,8 +128,14 @@ def test_bad_pictures_fail_alone_and_are_retried_when_asked(invoke, pictures):
     assert done.exit_code == 1
     assert "6 skipped" in done.output
     assert "4 of the skipped had failed before" in done.output
+    monkeypatch.setattr(report, "LINES", 5)
     done = invoke(*PAIRS, "--out", "out", "--retry")
     assert "2 skipped, 4 failed" in done.output
+    page = (pictures / "out" / "report.html").read_text()
+    assert "2 done, 4 failed, 0 left" in page
+    assert "5 of 6 lines are shown" in page
+    assert page.count("failed: ") == 4
+    assert page.count("<tr><td class=number>") == 5
     (pictures / "contents" / "c2.png").write_bytes(whole)  # mended: another input
     done = invoke(*PAIRS, "--out", "out")
     assert "2 painted" in done.output

@@ -165,7 +165,8 @@ def test_records_of_a_file_for_each_output_still_count(tmp_path, line, loaded, f
     line.job.output.parent.mkdir()
     line.job.output.write_bytes(b"painted")
     ledger = Ledger(out, loaded, 1)
-    record = {"output": "x.png", "line": 1, "identity_sha256": old_identity_sha256(ledger, line)}
+    record = {"output": "x.png", "line": 1, **ledger.identity(line)}
+    record["identity_sha256"] = old_identity_sha256(ledger, line)
     if failed:
         record["error"] = "no"
     else:

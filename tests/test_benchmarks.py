@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as benchmarks_main
-from benchmarks import accelerator, kernels, lanes, picture_measures
+from benchmarks import accelerator, batch, kernels, lanes, picture_measures
 from benchmarks import picture as picture_sheet
 from benchmarks.evaluator import Evaluator
+from jaxmrf.batch import manifest
+from jaxmrf.batch.ledger import Ledger
 from jaxmrf.core import energy
 from jaxmrf.core.config import Config
 from jaxmrf.core.settings import TermWeights, program_of
+from jaxmrf.jobs import options
 from jaxmrf.networks import weights
 from tests.conftest import picture
 
@@ -205,3 +208,15 @@ def test_pairs_are_read_from_a_list_beside_the_pictures(tmp_path):
         assert all(path.is_file() for path in pair)
     settings = picture_sheet.read_settings(["mine=--size 64 --color keep", "plain="])
     assert settings == {"mine": ["--size", "64", "--color", "keep"], "plain": []}
+
+
+def test_lines_that_are_written_as_finished_are_finished(tmp_path):
+    batch._make(tmp_path, 6)
+    words = batch.LITTLE.split()
+    batch._finish(tmp_path / "list.jsonl", tmp_path / "out", words)
+    loaded = weights.load("vgg16")
+    options_of_all = options.from_arguments(words)[1]
+    lines = manifest.read(tmp_path / "list.jsonl", tmp_path / "out", options_of_all, loaded)
+    ledger = Ledger(tmp_path / "out", loaded, 1)
+    assert len(lines) == 6
+    assert all(ledger.record(line) for line in lines)

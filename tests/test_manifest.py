@@ -74,6 +74,16 @@ def test_all_faults_are_told_with_their_lines(folder):
         assert part in line
 
 
+def test_of_very_many_faults_the_first_are_told(folder):
+    rows = [{"content": "a.png", "style": "b.png", "output": f"{n}.gif"} for n in range(150)]
+    with pytest.raises(ConfigError) as error:
+        read(folder, "\n".join(map(json.dumps, rows)))
+    _, *told, last = str(error.value).splitlines()
+    assert len(told) == 100
+    assert told[0].startswith("line 1: output '0.gif' must end in")
+    assert last == "and 50 more"
+
+
 @pytest.mark.parametrize(
     ("row", "told"),
     [

@@ -3,7 +3,6 @@
 All are bytes of one file, which stays empty: byte n is the output whose name has the digest n.
 """
 
-import fcntl
 import hashlib
 import os
 import threading
@@ -37,7 +36,8 @@ class Claims:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._lock = threading.Lock()
+        # Collecting garbage while it is held may release a claim that nobody knows of any more.
+        self._lock = threading.RLock()
         self._held: set[int] = set()
 
     def take(self, name: str) -> Claim | None:
@@ -46,6 +46,8 @@ class Claims:
         Raises:
           OSError: if the file system has no locks.
         """
+        import fcntl  # not on Windows
+
         place = int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8]) >> (64 - _BITS)
         with self._lock:
             if place in self._held:
@@ -59,6 +61,8 @@ class Claims:
 
     def give_back(self, place: int) -> None:
         """Releases the lock at a place."""
+        import fcntl
+
         with self._lock:
             self._held.discard(place)
             fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, place)

@@ -63,7 +63,7 @@ class Ledger:
             return None
         return {
             "inputs": inputs,
-            "shape": line.job.shape,
+            "shape": line.job.shape and list(line.job.shape),
             "config_sha256": _config(line.job.config)[1],
             "weights_sha256": self._loaded.sha256,
             "bucket": self._bucket,
@@ -80,7 +80,10 @@ class Ledger:
         """
         record = self._last(line.name)
         try:
-            if record is None or record["identity_sha256"] != self._identity_sha256(line):
+            identity = None if record is None else self.identity(line)
+            if record is None or identity is None:
+                return None
+            if any(record[name] != value for name, value in identity.items()):
                 return None
             if "error" not in record and not _is_output(line.job.output, record):
                 return None
@@ -243,6 +246,8 @@ class Ledger:
 
         If lines that were saved with it are not done, it becomes theirs.
         """
+        if not self._state(line.name).exists():
+            return
         for name, identity in self._about(line.name).get("lines", []):
             if name != line.name and not self._settled(name, identity):
                 with contextlib.suppress(FileNotFoundError):
@@ -303,7 +308,7 @@ class Ledger:
 
 def _key(name: str) -> str:
     """Returns a file's name for an output's: outputs may lie in folders, or have long names."""
-    return f"{Path(name).name[:40]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
+    return f"{name.rpartition('/')[2][:40]}-{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
 
 
 def _sha256(text: str) -> str:

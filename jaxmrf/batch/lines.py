@@ -1,13 +1,17 @@
-"""Lines of a batch that take little memory: each is made anew whenever it is asked for."""
+"""Lines of a batch, which take little memory: each is made anew whenever it is asked for."""
 
 import dataclasses
-import json
+import os
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Generic, TypeVar, overload
 
+from jaxmrf.core.config import Config
 from jaxmrf.jobs.job import Job
+
+_REST = ("shape", "initial", "content_guide", "style_guides", "mask")
+"""Fields of a job that most lines have in common, beside its settings and pictures."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +29,13 @@ class Line:
     job: Job
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """All pictures that are read."""
+        job = self.job
+        single = (job.content, job.initial, job.content_guide, job.mask)
+        return (*job.styles, *job.style_guides, *(path for path in single if path is not None))
+
+    @property
     def inputs(self) -> dict[str, list[Path]]:
         """The pictures that are read, by what they are for."""
         job = self.job
@@ -37,6 +48,9 @@ class Line:
         pictures = {name: [path] for name, path in single.items() if path is not None}
         lists = {"style": job.styles, "style_guide": job.style_guides}
         return pictures | {name: list(paths) for name, paths in lists.items() if paths}
+
+
+Value = TypeVar("Value", bound=Hashable)
 
 
 class _Places(Sequence[Line]):
@@ -57,30 +71,69 @@ class _Places(Sequence[Line]):
         return map(self._at, range(len(self)))
 
 
+class _Distinct(Generic[Value]):
+    """Values that many lines have in common, by number."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[Value, int] = {}
+        self.values: list[Value] = []
+
+    def number(self, value: Value) -> int:
+        """Returns the number of a value, a new one if it is new."""
+        number = self._numbers.setdefault(value, len(self.values))
+        if number == len(self.values):
+            self.values.append(value)
+        return number
+
+
 class Rows(_Places):
-    """The lines of rows of options, which are kept as text.
+    """Lines in columns: what many have in common is kept once.
 
     Args:
-      read: makes a line of its number and its row.
+      folder: of the outputs.
     """
 
-    def __init__(self, read: Callable[[int, dict[str, Any]], Line]) -> None:
-        self._read = read
-        self._text, self._ends, self._numbers = bytearray(), array("Q"), array("Q")
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._names, self._ends = bytearray(), array("Q")
+        self._numbers, self._seeds = array("Q"), array("Q")
+        self._columns = [array("I") for _ in range(4)]
+        self._configs, self._rest = _Distinct[Config](), _Distinct[tuple[Any, ...]]()
+        self._contents = _Distinct[Path | None]()
+        self._styles = _Distinct[tuple[Path, ...]]()
 
-    def append(self, number: int, row: dict[str, Any]) -> None:
-        """Adds the row of a line."""
-        self._text += json.dumps(row, separators=(",", ":")).encode()
-        self._ends.append(len(self._text))
-        self._numbers.append(number)
+    def append(self, line: Line) -> None:
+        """Adds a line."""
+        job = line.job
+        self._names += os.fsencode(line.name)
+        self._ends.append(len(self._names))
+        self._numbers.append(line.number)
+        self._seeds.append(job.config.seed)
+        numbers = (
+            self._configs.number(job.config.with_seed(0)),
+            self._contents.number(job.content),
+            self._styles.number(job.styles),
+            self._rest.number(tuple(getattr(job, name) for name in _REST)),
+        )
+        for column, number in zip(self._columns, numbers, strict=True):
+            column.append(number)
 
     def __len__(self) -> int:
         return len(self._ends)
 
     def _at(self, place: int) -> Line:
         start = self._ends[place - 1] if place else 0
-        row = json.loads(self._text[start : self._ends[place]])
-        return self._read(self._numbers[place], row)
+        name = os.fsdecode(bytes(self._names[start : self._ends[place]]))
+        config, content, styles, rest = (column[place] for column in self._columns)
+        settings, seed = self._configs.values[config], self._seeds[place]
+        job = Job(
+            styles=self._styles.values[styles],
+            output=self._folder / name,
+            config=settings.with_seed(seed) if seed else settings,
+            content=self._contents.values[content],
+            **dict(zip(_REST, self._rest.values[rest], strict=True)),
+        )
+        return Line(self._numbers[place], name, job)
 
 
 class Part(_Places):

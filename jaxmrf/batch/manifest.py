@@ -4,12 +4,11 @@ Nothing runs before the whole list is found to be sound: all faults are told at 
 with its line.
 """
 
-import dataclasses
 import functools
 import hashlib
-import itertools
 import json
 import os
+import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,9 @@ MOST_FAULTS = 100
 
 _PICTURES = ("content", "content_guide", "mask", "output")
 _PICTURE_LISTS = {"style": "styles", "style_guide": "style_guides"}
+
+_PLAIN_NAME = re.compile(rf"\w[\w.-]*({'|'.join(map(re.escape, image.WRITABLE))})", re.ASCII)
+"""Most names of outputs, of which nothing else need be asked."""
 
 LONGEST_NAME = 200
 """Bytes of the name of an output: what is written beside it has a longer one."""
@@ -196,9 +198,9 @@ class _Reader:
         job = with_guides(self._job(values), self._guide)
         guides.check_together(job.content_guide, job.style_guides)
         name = _inside(self._folder, values["output"])
-        job = dataclasses.replace(job, output=self._folder / name, preview_every=0)
+        job = Job(**{**vars(job), "output": self._folder / name, "preview_every": 0})
         transfer = Line(number, name, job)
-        for path in itertools.chain.from_iterable(transfer.inputs.values()):
+        for path in transfer.files:
             if path not in self._listed and not self._is_there(path):
                 raise ConfigError(f"there is no file {path}")
         return transfer
@@ -224,7 +226,7 @@ class _Reader:
         for name, listed in lists.items():
             pictures[_PICTURE_LISTS[name]] = tuple(map(self._path, listed))
         config = job.config if seed == job.config.seed else job.config.with_seed(seed)
-        return dataclasses.replace(job, config=config, **pictures)
+        return Job(**{**vars(job), "config": config, **pictures})  # sooner than `replace`
 
     def _known(self, kind: str, values: Mapping[str, Any]) -> Job:
         """Returns the job of options that are the same for all lines of a kind, or its fault."""
@@ -330,7 +332,7 @@ def _checked(
     listed: Container[Path] = (),
 ) -> Rows:
     reader = _Reader(base, folder, defaults, loaded, listed)
-    lines, faults = Rows(reader.line), []
+    lines, faults = Rows(folder), []
     numbers: dict[str, int] = {}
     inputs: dict[Path, int] = {}
     for number, row in rows:
@@ -343,9 +345,9 @@ def _checked(
             faults.append((f"line {number}", str(reason)))
             continue
         numbers[line.name] = number
-        for path in itertools.chain.from_iterable(line.inputs.values()):
+        for path in line.files:
             inputs.setdefault(path, number)
-        lines.append(number, row)
+        lines.append(line)
     if not lines and len(faults) > 1 and len({reason for _, reason in faults}) == 1:
         faults = [("every line", faults[0][1])]
     faults = [*map(": ".join, faults), *_clashes(folder, numbers, inputs)]
@@ -402,6 +404,8 @@ def _can_be_a_name(text: str) -> bool:
 
 def _inside(folder: Path, output: str) -> str:
     """Returns an output's name relative to the folder that it must lie in."""
+    if len(output) <= LONGEST_NAME and _PLAIN_NAME.fullmatch(output):
+        return output
     relative = Path(output)
     if relative.is_absolute() or ".." in relative.parts or relative.parts[:1] == (".jaxmrf",):
         raise ConfigError(f"output is {output!r}; it must be a name inside the --out folder")

@@ -12,7 +12,7 @@ import threading
 import weakref
 import zlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 ENDING = ".log"
 """End of the names of record files."""
@@ -55,6 +55,8 @@ class Records:
         self._read: dict[str, tuple[int, int]] = {}  # by file: its number, and bytes seen
         self._last: dict[int, int] = {}  # hashes of names are much smaller than names
         self._own: int | None = None
+        self._open: dict[int, BinaryIO] = {}  # the file that was read last, by its number
+        weakref.finalize(self, _close, self._open)
         self._own_number = self._written = self._synced = 0
         self.refresh()
 
@@ -77,10 +79,13 @@ class Records:
         """Returns the last record of an output; None if there is none, or it is forgotten."""
         with self._lock:
             number = self._last.get(hash(name))
-        if number is None:
-            return None
-        place = _Place.unpacked(number)
-        with self._files[place.file].open("rb") as file:
+            if number is None:
+                return None
+            place = _Place.unpacked(number)
+            if place.file not in self._open:  # most are asked for as they were written
+                _close(self._open)
+                self._open[place.file] = self._files[place.file].open("rb")
+            file = self._open[place.file]
             file.seek(place.offset)
             record = _parsed(file.readline())
         if record is None or record["output"] != name or "forgotten" in record:
@@ -98,7 +103,7 @@ class Records:
             name = hash(record["output"])
             turn = 1 + _Place.unpacked(self._last[name]).turn if name in self._last else 0
             start, content = self._written, _line({**record, "turn": turn})
-            descriptor = self._open()
+            descriptor = self._own_file()
             try:
                 while content:
                     content = content[os.write(descriptor, content) :]
@@ -125,7 +130,7 @@ class Records:
         """Whether there is a record of an output, even if it is forgotten."""
         return hash(name) in self._last
 
-    def _open(self) -> int:
+    def _own_file(self) -> int:
         """Returns the file of this process, a new one: nobody goes on with a line cut short."""
         if self._own is None:
             name = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(6)}{ENDING}"
@@ -150,6 +155,12 @@ class Records:
                     self._last[name] = max(self._last.get(name, -1), place.packed())
                 seen += len(line)
         return seen
+
+
+def _close(files: dict[int, BinaryIO]) -> None:
+    """Closes files, and forgets them."""
+    while files:
+        files.popitem()[1].close()
 
 
 def _line(record: dict[str, Any]) -> bytes:

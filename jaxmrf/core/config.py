@@ -463,8 +463,9 @@ class Config:
         Raises:
           ConfigError: if it is out of range.
         """
-        check_type("seed", int, seed)
-        _check_values("seed", seed, self.__dataclass_fields__["seed"].metadata["option"])
+        if not (type(seed) is int and 0 <= seed < 2**32):  # sooner than to look at the field
+            check_type("seed", int, seed)
+            _check_values("seed", seed, self.__dataclass_fields__["seed"].metadata["option"])
         reseeded = object.__new__(type(self))
         reseeded.__dict__.update(self.__dict__, seed=seed)
         return reseeded

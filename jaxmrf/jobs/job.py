@@ -111,6 +111,8 @@ def with_guides(job: Job, beside: Callable[[Path], Path | None] = guides.beside)
     """
     if job.content is None or job.content_guide or job.style_guides:
         return job
+    if beside(job.content) is None:
+        return job
     if not job.config.guide_weight or not job.config.matches_patches():
         return job
     guide_paths = [beside(path) for path in (job.content, *job.styles)]
