@@ -1,3 +1,4 @@
+import collections
 import dataclasses
 import json
 import os
@@ -163,6 +164,14 @@ def test_an_empty_manifest_is_a_fault(folder, text):
 def test_shards_that_are_none(text):
     with pytest.raises(ConfigError, match="such as 1/8"):
         manifest.parse_shard(text)
+
+
+def test_64_shards_of_a_million_lines_differ_by_two_percent_at_most():
+    names = (f"{number // 1000}-{number % 1000}.png" for number in range(10**6))
+    sizes = collections.Counter(manifest._hash(name) % 64 for name in names)
+    assert sizes.total() == 10**6
+    for size in (min(sizes.values()), max(sizes.values())):
+        assert abs(size / (10**6 / 64) - 1) < 0.02
 
 
 @given(st.sets(st.text(min_size=1, max_size=9), max_size=40), st.integers(1, 12))
