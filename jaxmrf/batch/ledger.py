@@ -44,6 +44,7 @@ class Ledger:
         self._loaded, self._bucket = loaded, bucket
         for name in ("records", "locks", "states"):
             (self._own / name).mkdir(parents=True, exist_ok=True)
+        self._states = self._own / "states"
         self._records = Records(self._own / "records")
         self._claims = claims_of(self._own / "locks" / "outputs.lock")
         # Those of jaxmrf up to 0.2, a file for each output.
@@ -246,8 +247,8 @@ class Ledger:
 
         If lines that were saved with it are not done, it becomes theirs.
         """
-        if not self._state(line.name).exists():
-            return
+        if not os.path.exists(f"{self._states}{os.sep}{_key(line.name)}.npz"):
+            return  # as most have none
         for name, identity in self._about(line.name).get("lines", []):
             if name != line.name and not self._settled(name, identity):
                 with contextlib.suppress(FileNotFoundError):
@@ -303,7 +304,7 @@ class Ledger:
         return [line.name, self._identity_sha256(line)]
 
     def _state(self, name: str) -> Path:
-        return self._own / "states" / f"{_key(name)}.npz"
+        return self._states / f"{_key(name)}.npz"
 
 
 def _key(name: str) -> str:

@@ -286,7 +286,8 @@ class _Display:
             self._kinds[event.kind] += 1
             if "error" in event.record:
                 self.failures.append((event.line.number, event.line.name, event.record["error"]))
-            self._bar.update(self._task, advance=1, rate=self._rate())
+            if not self._bar.disable:
+                self._bar.update(self._task, advance=1, rate=self._rate())
             if event.kind == "failed":
                 say(f"line {event.line.number}: {event.line.name} failed: {event.record['error']}")
             elif event.kind == "done" and not shows_bars():
