@@ -134,6 +134,7 @@ def _paint(
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, 128 + signal.SIGTERM):
+        told.append(f"it ended with {process.returncode}")
         raise RuntimeError(f"{' '.join(command)} failed:\n{''.join(told[-20:])}")
     figures = {"peak memory, MB": usage.ru_maxrss / 1024}
     if times:
