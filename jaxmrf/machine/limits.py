@@ -7,6 +7,9 @@ import psutil
 
 PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 
+FILLED = 0.6
+"""Of address space that is taken, what becomes memory: compilers and threads reserve more."""
+
 
 def total() -> int:
     """Returns the bytes that there are for this process and what runs beside it."""
@@ -18,7 +21,7 @@ def available() -> int:
     """Returns the bytes that this process can still get."""
     left = (limit - used for limit, used in _containers(PROC, CGROUPS))
     limit, used = _address_space()
-    return max(0, int(min(psutil.virtual_memory().available, *left, limit - used)))
+    return max(0, int(min(psutil.virtual_memory().available, *left, FILLED * (limit - used))))
 
 
 def _address_space() -> tuple[float, int]:
