@@ -82,7 +82,7 @@ def painting(listed: Path, words: Sequence[str]) -> float:
     loaded = weights.load("vgg16")
     lines = manifest.read(listed, listed.parent / "none", options.from_arguments(words)[1], loaded)
     members, *_ = group(lines, loaded, 1, lambda line, error: None)
-    mesh, line = programs.make_mesh(side_by_side.devices()), lines[0]
+    mesh, line = side_by_side.local_mesh(), lines[0]
     network, settings = resolved_for(line.job, loaded)
     network = programs.placed(network, mesh, programs.SHARED)
     shape = inputs.shape_of(line.job)

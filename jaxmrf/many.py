@@ -14,7 +14,6 @@ from jaxmrf.api import Result, as_loaded, check_not_traced
 from jaxmrf.core.config import Config, Shape
 from jaxmrf.core.features import Network
 from jaxmrf.core.presets import configured
-from jaxmrf.core.run import programs
 from jaxmrf.core.run.lanes import ProgramKey, Stage, progress_of
 from jaxmrf.core.run.progress import NonFiniteEnergyError
 from jaxmrf.core.settings import Settings
@@ -194,7 +193,7 @@ class _Painter:
 
     def __init__(self, loaded: Loaded, lanes: int | None, pool: ThreadPoolExecutor) -> None:
         self._loaded, self._lanes, self._pool = loaded, lanes, pool
-        self._mesh = programs.make_mesh(side_by_side.devices())
+        self._mesh = side_by_side.local_mesh()
         self._reading: dict[int, Future[Ready]] = {}
 
     def paint(self, group: _Group) -> Iterator[tuple[int, Result | Exception]]:
@@ -220,10 +219,10 @@ class _Painter:
                 yield task.index, result
 
     def _lane_count(self, group: _Group) -> int:
-        if self._lanes is not None:
-            return side_by_side.whole(self._lanes, self._mesh.size)
         settings, members = group.tasks[0].settings, len(group.tasks)
-        return side_by_side.lane_count(group.key, settings, group.network, self._mesh, members)
+        return side_by_side.lane_count(
+            group.key, settings, group.network, self._mesh, members, self._lanes
+        )
 
     def _paint_chunk(
         self, group: _Group, chunk: Sequence[_Task], count: int

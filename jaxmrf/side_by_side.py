@@ -12,7 +12,7 @@ from jaxtyping import Float
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Shape
 from jaxmrf.core.features import Network
-from jaxmrf.core.run import lanes
+from jaxmrf.core.run import lanes, programs
 from jaxmrf.core.run.lanes import Lane, ProgramKey, Snapshot, Stage
 from jaxmrf.core.run.plan import Plan, make_plan
 from jaxmrf.core.settings import Settings
@@ -133,10 +133,11 @@ def padded(pixels: np.ndarray, final: Shape, shape: Shape) -> np.ndarray:
     return np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
 
 
-def devices() -> list[jax.Device]:  # pyright: ignore[reportInvalidTypeForm]  # no stub
+def local_mesh() -> Mesh:
     """Returns the devices of this process that lanes are divided among."""
     default = device.chosen()
-    return jax.local_devices(backend=None if default is None else default.platform)
+    backend = None if default is None else default.platform
+    return programs.make_mesh(jax.local_devices(backend=backend))
 
 
 def whole(count: int, device_count: int) -> int:
@@ -150,9 +151,14 @@ def whole(count: int, device_count: int) -> int:
 
 
 def lane_count(
-    key: ProgramKey, settings: Settings, network: Network, mesh: Mesh, members: int
+    key: ProgramKey,
+    settings: Settings,
+    network: Network,
+    mesh: Mesh,
+    members: int,
+    wanted: int | None = None,
 ) -> int:
-    """Returns how many lanes a group runs with, by the estimate of memory.
+    """Returns how many lanes a group runs with: as many as are wanted, or as memory allows.
 
     Args:
       key: of the group.
@@ -160,7 +166,10 @@ def lane_count(
       network: the network.
       mesh: of the devices.
       members: of the group.
+      wanted: rounded up to the same number on every device; None: by the estimate of memory.
     """
+    if wanted is not None:
+        return whole(wanted, mesh.size)
     most = most_lanes(mesh)
     if most == mesh.size:
         return most

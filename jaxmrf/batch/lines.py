@@ -1,6 +1,8 @@
 """Lines of a batch, which take little memory: each is made anew whenever it is asked for."""
 
+import abc
 import dataclasses
+import itertools
 import os
 from array import array
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -31,9 +33,7 @@ class Line:
     @property
     def files(self) -> tuple[Path, ...]:
         """All pictures that are read."""
-        job = self.job
-        single = (job.content, job.initial, job.content_guide, job.mask)
-        return (*job.styles, *job.style_guides, *(path for path in single if path is not None))
+        return tuple(itertools.chain.from_iterable(self.inputs.values()))
 
     @property
     def inputs(self) -> dict[str, list[Path]]:
@@ -56,8 +56,9 @@ Value = TypeVar("Value", bound=Hashable)
 class _Places(Sequence[Line]):
     """What lines have in common that are found by a number."""
 
+    @abc.abstractmethod
     def _at(self, place: int) -> Line:
-        raise NotImplementedError
+        """Returns the line at a place."""
 
     @overload
     def __getitem__(self, index: int) -> Line: ...

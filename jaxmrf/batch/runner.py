@@ -79,7 +79,7 @@ class Batch:
         """
         self._ledger, self._loaded, self._options = ledger, loaded, options
         self._on_event, self._say, self._stop = on_event, on_message, stop
-        self._mesh = programs.make_mesh(side_by_side.devices())
+        self._mesh = side_by_side.local_mesh()
         self._readers, self._writing = (ThreadPoolExecutor(_threads()) for _ in range(2))
         self._writer = Writer(ledger, loaded, on_event, self._writing)
 
@@ -122,10 +122,10 @@ class Batch:
             for line in lines:
                 self._writer.fail(line, error)
             return
-        if self._options.lanes is None:  # the same however much of the group is left
-            count = side_by_side.lane_count(key, settings, network, self._mesh, group.members)
-        else:
-            count = side_by_side.whole(self._options.lanes, self._mesh.size)
+        # The same however much of the group is left.
+        count = side_by_side.lane_count(
+            key, settings, network, self._mesh, group.members, self._options.lanes
+        )
         network = programs.placed(network, self._mesh, programs.SHARED)  # once, not by each chunk
         waiting, busy = collections.deque(range(len(lines))), collections.deque()
         following = self._next(group, waiting, busy, count)

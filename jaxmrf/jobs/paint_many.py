@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from jaxmrf import side_by_side
-from jaxmrf.core.run import lanes, programs
+from jaxmrf.core.run import lanes
 from jaxmrf.core.run.lanes import ProgramKey, Stage
 from jaxmrf.core.run.loop import Follower
 from jaxmrf.core.run.plan import make_plan
@@ -71,7 +71,7 @@ def run(
     if not members:
         return
     ready = [member.ready for member in members.values()]
-    mesh = programs.make_mesh(side_by_side.devices())
+    mesh = side_by_side.local_mesh()
     for stage in side_by_side.run(ready, key, network, mesh=mesh, count=count):
         for place, member in list(members.items()):
             try:
@@ -97,18 +97,19 @@ def plan_of(job: Job, loaded: Loaded) -> Planned:
     return Planned(network, settings, make_plan(inputs.shape_of(job), styles, network, settings))
 
 
-def lane_count(job: Job, loaded: Loaded, members: int) -> int:
+def lane_count(job: Job, loaded: Loaded, members: int, wanted: int | None = None) -> int:
     """Returns how many jobs like this one are computed at once; on a CPU one for each device.
 
     Args:
       job: one of them.
       loaded: from `weights.load`.
       members: how many there are.
+      wanted: see `side_by_side.lane_count`.
     """
     planned = plan_of(job, loaded)
-    mesh = programs.make_mesh(side_by_side.devices())
+    mesh = side_by_side.local_mesh()
     key = _key(job, planned)
-    return side_by_side.lane_count(key, planned.settings, planned.network, mesh, members)
+    return side_by_side.lane_count(key, planned.settings, planned.network, mesh, members, wanted)
 
 
 def _key(job: Job, planned: Planned) -> ProgramKey:

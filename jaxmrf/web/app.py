@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from jaxmrf.core.presets import SET_BY_ALPHA
 from jaxmrf.core.run.plan import MAX_STYLES
 from jaxmrf.errors import ConfigError
 from jaxmrf.files import decode
@@ -178,6 +179,7 @@ class _Page:
                 "max_bytes": uploads.MAX_BYTES,
                 "max_pixels": reader.MAX_PIXELS,
                 "max_group": MAX_GROUP,
+                "set_by_alpha": SET_BY_ALPHA,
                 "synthesis": form.synthesis(self._controls),
             }
         )

@@ -322,7 +322,7 @@ class Queue:
         first = line[0]
         if self._active and not first.quick:
             return
-        together = runs.side_by_side(first, line)[: self._lanes]
+        together = runs.beside(first, line)[: self._lanes]
         for run in together:
             run.state, run.message = "running", ""
             run.attempts += 1

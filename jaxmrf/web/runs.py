@@ -338,7 +338,7 @@ def _by_role(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "inputs": inputs, "titles": titles, "rate": None}
 
 
-def side_by_side(first: Run, line: Sequence[Run]) -> list[Run]:
+def beside(first: Run, line: Sequence[Run]) -> list[Run]:
     """Returns a run and those of its group in line that can be computed beside it."""
     if not first.group or not first.program:
         return [first]

@@ -21,7 +21,6 @@ from typing import Any
 
 from jaxmrf import api, side_by_side
 from jaxmrf.core.features import Network
-from jaxmrf.core.run import programs
 from jaxmrf.core.run.progress import Progress
 from jaxmrf.errors import NOT_FINITE, ConfigError, ImageError, StoppedError, UserError
 from jaxmrf.files import atomic, image, quiet
@@ -159,7 +158,7 @@ class Worker:
             self._choose_device()
         except UserError:
             return 1  # whoever runs something is told why
-        return side_by_side.most_lanes(programs.make_mesh(side_by_side.devices()))
+        return side_by_side.most_lanes(side_by_side.local_mesh())
 
     def _loaded(self, values: dict[str, str]) -> weights.Loaded:
         self._choose_device()
@@ -250,7 +249,7 @@ class Worker:
         try:
             jobs = [_job(painting) for painting in paintings]
             loaded = self._loaded(paintings[0]["values"])
-            count = self._lane_count(jobs, loaded)
+            count = paint_many.lane_count(jobs[0], loaded, len(jobs), self._lanes)
         except Exception as error:
             for painting in paintings:
                 self._end(painting, error)
@@ -259,11 +258,6 @@ class Worker:
         while waiting:
             members, waiting[:count] = waiting[:count], []
             self._paint_lanes(order, members, waiting, loaded, count)
-
-    def _lane_count(self, jobs: list[Job], loaded: weights.Loaded) -> int:
-        if self._lanes is not None:
-            return side_by_side.whole(self._lanes, len(side_by_side.devices()))
-        return paint_many.lane_count(jobs[0], loaded, len(jobs))
 
     def _paint_lanes(
         self,
@@ -276,7 +270,7 @@ class Worker:
         """Computes runs that share their lanes; what concerns all goes by the first of them."""
         paintings, jobs = zip(*members, strict=True)
         left = dict(enumerate(paintings))
-        lanes = max(1, count // len(side_by_side.devices()))
+        lanes = max(1, count // side_by_side.local_mesh().size)
         reports = [
             self._report(painting, job, None if place else loaded.network, lanes)
             for place, (painting, job) in enumerate(members)

@@ -22,7 +22,6 @@ const CHOSEN_FIRST = ["alpha", "color"]; // these share their programs
 const PREPARE_AFTER = 300;
 const SMALL = 256;
 const LARGE = 512;
-const SET_BY_ALPHA = ["content_weight", "anchor", "content_share"];
 
 let base = null; // what is varied: the body of a request
 
@@ -60,8 +59,9 @@ const paintings = () => [...$("vary-paintings").querySelectorAll(":checked")].ma
 function cells() {
   const axes = AXES.map(([name]) => name).filter((name) => boxOf(name).checked && !boxOf(name).closest(".axis").hidden);
   const kept = { ...base.body.options, size: sizeOf(base.body.options, Number($("vary-size").value) || SMALL) };
-  if (axes.includes("alpha")) for (const name of SET_BY_ALPHA) delete kept[name];
-  else if (axes.some((name) => SET_BY_ALPHA.includes(name))) delete kept.alpha;
+  const setByAlpha = state.form.set_by_alpha;
+  if (axes.includes("alpha")) for (const name of setByAlpha) delete kept[name];
+  else if (axes.some((name) => setByAlpha.includes(name))) delete kept.alpha;
   let all = [{ ...base.body, options: kept }];
   if (paintings().length) {
     const { style_blend, guide_weight, ...alone } = kept;
@@ -108,9 +108,9 @@ async function start() {
   $("vary-start").disabled = true;
   try {
     const runs = await ask("POST", "/api/groups", { runs: cells() });
-    for (const run of [runs].flat()) tell("run", run);
+    for (const run of runs) tell("run", run);
     tell("started");
-    look([runs].flat()[0].id);
+    look(runs[0].id);
     $("vary").close();
     $("stage").scrollIntoView();
   } catch (error) {
