@@ -15,7 +15,7 @@ from jaxmrf.core.features import Network
 from jaxmrf.core.run.plan import TILE, Plan, check_iterations, make_plan
 from jaxmrf.core.settings import Settings, resolve
 from jaxmrf.errors import ConfigError
-from jaxmrf.machine import memory
+from jaxmrf.machine import device, memory
 from jaxmrf.networks import vgg
 
 Pixels = Float[np.ndarray, "_ _ 3"]
@@ -92,6 +92,8 @@ def resolved(
     network = with_pooling(network, config)
     settings = resolve(config, network, has_content=has_content, has_start=has_start)
     check_iterations(config, shape, rounds=settings.rounds, has_content=has_content)
+    if device.accelerates():
+        settings = settings.comparing_all_pairs()
     return network, settings
 
 

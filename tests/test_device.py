@@ -1,15 +1,20 @@
-"""The cache of compiled programs on disk."""
+"""The device that computes, and the cache of compiled programs on disk."""
 
 import os
 import warnings
 import zlib
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import pytest
 
+from jaxmrf import planning
+from jaxmrf.core.config import Config
+from jaxmrf.core.features import Network
 from jaxmrf.machine import device, program_cache
+from jaxmrf.networks import vgg
 
 
 @pytest.fixture
@@ -106,3 +111,19 @@ def test_a_read_only_cache_is_used_and_one_that_all_may_write_is_not(programs, m
     os.chmod(programs, 0o777)
     program_cache.enable()
     assert changed == {}
+
+
+@pytest.mark.parametrize(
+    ("platform", "chosen", "used"),
+    [
+        ("cpu", "auto", "auto"), ("gpu", "auto", "exact"), ("tpu", "auto", "exact"),
+        ("gpu", "mine", "mine"),
+    ],
+)  # fmt: skip
+def test_accelerators_compare_all_pairs_unless_told_otherwise(platform, chosen, used, monkeypatch):
+    monkeypatch.setattr(device, "chosen", lambda: SimpleNamespace(platform=platform))
+    features = vgg.VGGFeatures("vgg16")
+    network = Network(features, jax.eval_shape(features.random_params, jax.random.key(0)))
+    _, settings = planning.resolved(Config(matching=chosen), network, (64, 64))
+    assert settings.program.patches.matching == used
+    assert settings.config.matching == chosen

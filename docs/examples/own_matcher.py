@@ -33,7 +33,7 @@ def _projected(features, patch_size):
     )[0]
 
 
-def index(style, starts, shape, settings):
+def index(style, starts, shape, settings, **_):
     """Returns the unit style patches in these directions, once per level, and their positions."""
     unit = _projected(style.sheet, settings.patch_size) * style.scale[..., None]
     return unit.reshape(-1, DIRECTIONS)[starts], jnp.asarray(starts, jnp.int32)

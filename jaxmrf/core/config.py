@@ -122,8 +122,9 @@ class Config:
       style_stride: distance of neighboring patches in the style.
       style_border: so many outermost patches of the style are left out, see `style_patches.starts`.
       matching: ``exact`` compares every patch with every style patch; so does ``auto``
-        up to about 430×430 pixels, and beyond only with clusters of them. Or the name of
-        another matcher, see `matchers`.
+        on accelerators, and on CPUs up to about 430×430 pixels; beyond it takes clusters of
+        them and what continues the matches of the neighbors. Or the name of another matcher,
+        see `matchers`.
       match_every: matches are found anew in every such iteration of a level, from its
         first on (authors' code: 1).
       metric: ``cosine``, or ``distance``: the nearest patch by its squared distance.

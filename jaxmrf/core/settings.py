@@ -151,6 +151,17 @@ class Settings:
             config.content_share,
         )
 
+    def comparing_all_pairs(self) -> "Settings":
+        """Returns the settings for an accelerator: there ``auto`` compares all pairs.
+
+        They are compared tile by tile, so it takes no more memory than a small picture does.
+        """
+        patches = self.program.patches
+        if patches.matching != "auto":
+            return self
+        patches = dataclasses.replace(patches, matching="exact")
+        return dataclasses.replace(self, program=dataclasses.replace(self.program, patches=patches))
+
 
 def resolve(
     config: Config, network: Network, *, has_content: bool = True, has_start: bool = False

@@ -53,6 +53,11 @@ def chosen() -> jax.Device | None:  # pyright: ignore[reportInvalidTypeForm]  # 
     return jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]  # no stub
 
 
+def accelerates() -> bool:
+    """Returns whether what computes by default is an accelerator and no CPU."""
+    return (chosen() or jax.devices()[0]).platform != "cpu"
+
+
 def keep_freed_memory() -> None:
     """Keeps memory that a program frees for the next one; to be called before any other here.
 

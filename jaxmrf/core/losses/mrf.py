@@ -119,7 +119,9 @@ def prepare(exemplars: Exemplars, program: Program) -> Target:
             program.patches.style_stride,
             program.patches.style_border,
         )
-        style = style._replace(index=matcher.index(style, starts, shape, program.patches))
+        like = None if exemplars.anchor is None else exemplars.anchor.features[name]
+        index = matcher.index(style, starts, shape, program.patches, like=like)
+        style = style._replace(index=index)
         target.patches[name] = style
         small = (
             pyramid.small(*picture_and_size)

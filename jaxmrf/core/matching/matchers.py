@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Array, Float
 
 from jaxmrf.core.config import Shape
 from jaxmrf.core.matching import clusters, nearest
@@ -28,25 +29,29 @@ class Matcher(NamedTuple):
       nearest: (features [h, w, C], style patches, patch size, stride, labels=,
         label_weight=, penalty=) → `matching.Match`, see `matching.match`. A matcher that
         pays no attention to what comes by name may say ``**_``.
-      index: (style patches, starts, (h, w), `PatchSettings`) → any arrays, prepared once per
-        level and found as ``index`` of the style patches; ``starts``: flat positions of the
-        sheet where patches start, int [n]; (h, w): shape of the features.
+      index: (style patches, starts, (h, w), `PatchSettings`, like=) → any arrays, prepared once
+        per level and found as ``index`` of the style patches; ``starts``: flat positions of the
+        sheet where patches start, int [n]; (h, w): shape of the features; ``like``: features
+        that those to be matched resemble, [h, w, C], None if nothing is known of them.
     """
 
     nearest: Callable[..., Match]
-    index: Callable[[StylePatches, np.ndarray, Shape, PatchSettings], Any] = (
-        lambda style, starts, shape, patches: None
-    )
+    index: Callable[..., Any] = lambda style, starts, shape, patches, **_: None
 
 
 def _clusters(
-    style: StylePatches, starts: np.ndarray, shape: Shape, patches: PatchSettings
+    style: StylePatches,
+    starts: np.ndarray,
+    shape: Shape,
+    patches: PatchSettings,
+    *,
+    like: Float[Array, "h w c"] | None = None,
 ) -> clusters.Index | None:
     """Returns clusters where there are many pairs and likeness alone is compared."""
     plain = style.offset is None and style.bias is None and style.labels is None
     if math.prod(shape) * style.scale.size <= EXACT_PAIRS or not plain or patches.variety:
         return None
-    return clusters.make_index(style, starts, patches.patch_size)
+    return clusters.make_index(style, starts, patches.patch_size, like)
 
 
 MATCHERS: dict[str, Matcher] = {

@@ -62,10 +62,7 @@ def match(
         )
         position, score = (values[rows][:, columns] for values in (position, score))
     else:
-        grid = (rows[:, None] * features.shape[1] + columns).ravel()
-        position, score = nearest_of_clusters(features, style, style.index, grid, patch_size)
-        shape = (len(rows), len(columns))
-        position, score = position.reshape(shape), score.reshape(shape)
+        position, score = nearest_of_clusters(features, style, style.index, patch_size, stride)
     return Match(position, score / jnp.maximum(unit[rows][:, columns], TINY))
 
 
