@@ -76,6 +76,7 @@ def resolved(
     *,
     has_content: bool = True,
     has_start: bool = False,
+    here: bool = True,
 ) -> tuple[Network, Settings]:
     """Returns the network with the pooling that `config` asks for, and the settings for it.
 
@@ -85,6 +86,8 @@ def resolved(
       shape: (height, width) of the result.
       has_content: whether there is a content picture.
       has_start: whether there is a picture to start from instead of what `config.init` says.
+      here: whether this process computes the run. One that does not must not start an
+        accelerator, whose memory it would take.
 
     Raises:
       ConfigError: if a setting cannot be used with this network, or at this size.
@@ -92,7 +95,7 @@ def resolved(
     network = with_pooling(network, config)
     settings = resolve(config, network, has_content=has_content, has_start=has_start)
     check_iterations(config, shape, rounds=settings.rounds, has_content=has_content)
-    if device.accelerates():
+    if here and device.accelerates():
         settings = settings.comparing_all_pairs()
     return network, settings
 

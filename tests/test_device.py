@@ -126,4 +126,6 @@ def test_accelerators_compare_all_pairs_unless_told_otherwise(platform, chosen, 
     network = Network(features, jax.eval_shape(features.random_params, jax.random.key(0)))
     _, settings = planning.resolved(Config(matching=chosen), network, (64, 64))
     assert settings.program.patches.matching == used
+    _, settings = planning.resolved(Config(matching=chosen), network, (64, 64), here=False)
+    assert settings.program.patches.matching == chosen
     assert settings.config.matching == chosen

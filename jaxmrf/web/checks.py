@@ -79,7 +79,7 @@ class Sizes(NamedTuple):
 
 def _planned(config: Config, network: Network, sizes: Sizes) -> Planned:
     shape, has_content = sizes.of_result(config), sizes.content is not None
-    network, settings = resolved(config, network, shape, has_content=has_content)
+    network, settings = resolved(config, network, shape, has_content=has_content, here=False)
     return Planned(network, settings, make_plan(shape, sizes.styles, network, settings))
 
 
