@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import numpy as np
@@ -22,7 +22,7 @@ import numpy as np
 from benchmarks import kernels, lanes, parts, picture_measures, process
 from jaxmrf import api, planning
 from jaxmrf.core import pyramid
-from jaxmrf.core.config import Config, Shape
+from jaxmrf.core.config import Config, ScorePrecision, Shape
 from jaxmrf.core.features import Network
 from jaxmrf.core.losses import mrf
 from jaxmrf.core.run import lanes as engine
@@ -162,6 +162,8 @@ def _parts(bench: Bench, extent: Extent) -> dict[str, Part]:
         f"picture against the CPU, {_name(first)}": call(_against_cpu, bench, first),
     }
     listed |= {_name(shape): call(_size, bench, shape) for shape in shapes}
+    last = extent.shapes[-1]
+    listed |= {f"matches by precision, {_name(last)}": call(_by_precision, bench, last)}
     listed |= _lane_parts(bench, first, extent.lanes)
     listed |= {
         f"chunks of {count}, {_name(first)}": call(_chunk, bench, first, count, max(extent.chunks))
@@ -267,10 +269,11 @@ class Level:
         count = count or engine.chunk_length(platform, math.prod(self._shape), self._iterations)
         chunk, total = self.chunk(count), max(TIMED, self._iterations)
         chunk()
-        started = time.perf_counter()
-        for _ in range(-(-total // count)):
+        started, done, taken = time.perf_counter(), 0, 0.0
+        while done < total and taken < parts.LONG:
             chunk()
-        return (time.perf_counter() - started) / (-(-total // count) * count)
+            done, taken = done + count, time.perf_counter() - started
+        return taken / done
 
     def chunk(self, count: int) -> Callable[[], Any]:
         """Returns a call that takes the next iterations, by one program."""
@@ -308,6 +311,25 @@ def _size(bench: Bench, shape: Shape) -> Rows:
         "largest program, MB": level.held / 1e6,
         "peak of the device until here, MB": peak and peak / 1e6,
     }
+
+
+def _by_precision(bench: Bench, shape: Shape) -> Rows:
+    """Returns the seconds of finding all matches with each precision of scores, and what differs.
+
+    Those of a default run's finest level, the photograph's own.
+    """
+    level, rows = Level(bench, shape), {}
+    target, reference = level.targets.style["mrf"], None
+    for precision in get_args(ScorePrecision)[1:]:  # without auto
+        patches = dataclasses.replace(level.static["program"].patches, score_precision=precision)
+        matched = _matching(dataclasses.replace(level.static["program"], patches=patches))
+        positions = matched(target)
+        reference = reference or positions
+        rows |= {precision: parts.seconds(matched, target)} | {
+            f"{precision}, {name}, share of float32's matches": _share(positions[name], expected)
+            for name, expected in reference.items()
+        }
+    return rows
 
 
 def _chunk(bench: Bench, shape: Shape, count: int, iterations: int) -> Rows:
@@ -362,12 +384,7 @@ def _against_cpu(bench: Bench, shape: Shape) -> Rows:
 
 def _equal_matches(of_cpu: mrf.Target, of_own: mrf.Target, program: Program, own: Any) -> Rows:
     """Returns the shares of the photograph's patches that both devices match alike."""
-
-    @jax.jit
-    def matched(target: mrf.Target) -> dict[str, jax.Array]:
-        matches = mrf.match(target.anchor.features, target, program)
-        return {name: match.position for name, match in matches.items()}
-
+    matched = _matching(program)
     reference, separate = matched(of_cpu), matched(of_own)
     same, rows = matched(jax.device_put(of_cpu, own)), {}
     for name, expected in reference.items():
@@ -379,6 +396,17 @@ def _equal_matches(of_cpu: mrf.Target, of_own: mrf.Target, program: Program, own
             f"{name}, equal matches of its own features": _share(separate[name], expected),
         }
     return rows
+
+
+def _matching(program: Program) -> Callable[[mrf.Target], dict[str, jax.Array]]:
+    """Returns the program that finds the matches of the photograph itself."""
+
+    @jax.jit
+    def matched(target: mrf.Target) -> dict[str, jax.Array]:
+        matches = mrf.match(target.anchor.features, target, program)
+        return {name: match.position for name, match in matches.items()}
+
+    return matched
 
 
 def _share(one: Any, other: Any) -> float:

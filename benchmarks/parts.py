@@ -23,11 +23,15 @@ CHANNELS = {"conv1_2": 64, "conv2_2": 128, "conv3_2": 256, "conv4_2": 512}
 """Convolutions whose speed is measured, with their channels."""
 
 
+LONG = 2.0
+"""Seconds after which no further call is timed."""
+
+
 def seconds(function: Callable[..., Any], *args: Any, repeats: int = 5) -> float:
-    """Returns the median time of a call, after one that compiles."""
+    """Returns the median time of a call, after one that compiles; fewer calls if they are long."""
     jax.block_until_ready(function(*args))
     taken = []
-    for _ in range(repeats):
+    while len(taken) < repeats and sum(taken) < LONG:
         started = time.perf_counter()
         jax.block_until_ready(function(*args))
         taken.append(time.perf_counter() - started)

@@ -1,6 +1,7 @@
 """Network, settings and plan of a run, from pictures' shapes and a config."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,10 +13,11 @@ from jaxmrf.analysis import suitability
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config, Shape
 from jaxmrf.core.features import Network
+from jaxmrf.core.matching import matchers
 from jaxmrf.core.run.plan import TILE, Plan, check_iterations, make_plan
 from jaxmrf.core.settings import Settings, resolve
 from jaxmrf.errors import ConfigError
-from jaxmrf.machine import device, memory
+from jaxmrf.machine import device, memory, score_precision
 from jaxmrf.networks import vgg
 
 Pixels = Float[np.ndarray, "_ _ 3"]
@@ -95,9 +97,23 @@ def resolved(
     network = with_pooling(network, config)
     settings = resolve(config, network, has_content=has_content, has_start=has_start)
     check_iterations(config, shape, rounds=settings.rounds, has_content=has_content)
-    if here and device.accelerates():
-        settings = settings.comparing_all_pairs()
-    return network, settings
+    return network, _for_device(settings, shape) if here else settings
+
+
+def _for_device(settings: Settings, shape: Shape) -> Settings:
+    """Returns the settings with what depends on the device that computes chosen."""
+    accelerates, config = device.accelerates(), settings.config
+    if accelerates:
+        settings = settings.for_accelerator()
+    if config.score_precision != "auto":
+        return settings
+    # As of a layer at a quarter of the size.
+    pairs = (math.prod(shape) / 16) ** 2
+    if settings.program.patches.matching == "auto" and pairs > matchers.EXACT_PAIRS:
+        return settings  # not all pairs are compared
+    matches = settings.rounds + config.iterations[-1] / config.match_every
+    chosen = score_precision.fastest(pairs * matches, accelerates=accelerates)
+    return settings.with_patches(score_precision=chosen)
 
 
 def with_pooling(network: Network, config: Config) -> Network:

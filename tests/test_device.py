@@ -1,11 +1,11 @@
 """The device that computes, and the cache of compiled programs on disk."""
 
+import dataclasses
 import os
 import warnings
 import zlib
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import pytest
@@ -13,7 +13,8 @@ import pytest
 from jaxmrf import planning
 from jaxmrf.core.config import Config
 from jaxmrf.core.features import Network
-from jaxmrf.machine import device, program_cache
+from jaxmrf.core.settings import PatchSettings
+from jaxmrf.machine import device, program_cache, score_precision
 from jaxmrf.networks import vgg
 
 
@@ -114,18 +115,72 @@ def test_a_read_only_cache_is_used_and_one_that_all_may_write_is_not(programs, m
 
 
 @pytest.mark.parametrize(
-    ("platform", "chosen", "used"),
-    [
-        ("cpu", "auto", "auto"), ("gpu", "auto", "exact"), ("tpu", "auto", "exact"),
-        ("gpu", "mine", "mine"),
-    ],
-)  # fmt: skip
-def test_accelerators_compare_all_pairs_unless_told_otherwise(platform, chosen, used, monkeypatch):
-    monkeypatch.setattr(device, "chosen", lambda: SimpleNamespace(platform=platform))
-    features = vgg.VGGFeatures("vgg16")
-    network = Network(features, jax.eval_shape(features.random_params, jax.random.key(0)))
+    ("accelerates", "chosen", "used"),
+    [(False, "auto", "auto"), (True, "auto", "exact"), (True, "mine", "mine")],
+)
+def test_accelerators_compare_all_pairs_unless_told_otherwise(
+    accelerates, chosen, used, network, monkeypatch
+):
+    monkeypatch.setattr(device, "accelerates", lambda: accelerates)
     _, settings = planning.resolved(Config(matching=chosen), network, (64, 64))
-    assert settings.program.patches.matching == used
+    patches = settings.program.patches
+    assert patches.matching == used
+    assert (patches.tile_bytes > PatchSettings.tile_bytes) == accelerates
     _, settings = planning.resolved(Config(matching=chosen), network, (64, 64), here=False)
     assert settings.program.patches.matching == chosen
     assert settings.config.matching == chosen
+
+
+@pytest.fixture
+def network():
+    features = vgg.VGGFeatures("vgg16")
+    return Network(features, jax.eval_shape(features.random_params, jax.random.key(0)))
+
+
+@pytest.fixture
+def measured(monkeypatch, tmp_path):
+    """Lets every precision have its seconds for a pair; returns the list of measurements."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    program_cache.folder().mkdir(parents=True)
+    measurements = []
+
+    def measure(accelerates):
+        measurements.append(accelerates)
+        return {"float32": 3e-9, "tf32": 2e-9, "bfloat16": 1e-9}
+
+    monkeypatch.setattr(score_precision, "_measured", measure)
+    return measurements
+
+
+def test_the_fastest_precision_of_scores_is_measured_once_and_remembered(measured, tmp_path):
+    assert score_precision.fastest(2e9, accelerates=False) == "bfloat16"
+    assert score_precision.fastest(0.9e9, accelerates=False) == "float32"  # saves under 2 s
+    assert measured == [False]
+    (file,) = (tmp_path / "jaxmrf").glob("seconds-of-a-pair-*.json")
+    file.write_text("{}")
+    assert score_precision.fastest(2e9, accelerates=False) == "bfloat16"
+    assert measured == [False, False]
+
+
+def test_where_few_pairs_are_compared_no_precision_is_measured(measured, network):
+    assert score_precision.fastest(1e8, accelerates=False) == "float32"
+    _, settings = planning.resolved(Config(size=2000), network, (2000, 2000))  # by clusters
+    assert settings.program.patches.score_precision == "float32"
+    assert measured == []
+    exact = Config(size=2000, matching="exact")
+    _, settings = planning.resolved(exact, network, (2000, 2000))
+    assert settings.program.patches.score_precision == "bfloat16"
+    told = dataclasses.replace(exact, score_precision="tf32")
+    _, settings = planning.resolved(told, network, (2000, 2000))
+    assert settings.program.patches.score_precision == "tf32"
+    assert measured == [False]
+
+
+def test_precisions_are_measured_by_matching(monkeypatch):
+    monkeypatch.setattr(score_precision, "SIDES", {False: 6})
+    monkeypatch.setattr(score_precision, "PROMISING", 0.0)
+    taken = score_precision._measured(accelerates=False)
+    assert taken.keys() == {"float32", "tf32", "bfloat16"}
+    assert all(seconds > 0 for seconds in taken.values())
+    monkeypatch.setattr(score_precision, "PROMISING", float("inf"))
+    assert score_precision._measured(accelerates=False) == {"float32": 0.0}

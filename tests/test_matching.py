@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxmrf.core.matching import clusters, nearest, patches, style_patches, windows
+from jaxmrf.core.matching import (
+    candidates,
+    clusters,
+    nearest,
+    patches,
+    rounded,
+    style_patches,
+    windows,
+)
 
 
 def relu_map(seed, height, width, channels=6):
@@ -54,8 +62,12 @@ def collect(maps, size=3, stride=1, *, indexed=False, like=None):
     return collected(maps)
 
 
-def nearest_of(features, style, size=3, stride=1):
-    return jax.jit(lambda *maps: nearest.match(*maps, size, stride))(features, style)
+def nearest_of(features, style, size=3, stride=1, precision="float32"):
+    @jax.jit
+    def matched(features, style):
+        return nearest.match(features, style, size, stride, precision=precision)
+
+    return matched(features, style)
 
 
 @pytest.fixture
@@ -126,13 +138,13 @@ def test_offers_of_neighbors_never_lower_a_score(height, width, size, stride, st
     features = relu_map(seed, height, width)
     style = collect(maps, size, style_stride)
     starts = np.flatnonzero(np.asarray(style.scale) >= 0)
-    corners = clusters.positions_of_grid(features.shape[:2], size, stride)
+    corners = patches.corners(features.shape[:2], size, stride).ravel()
     shape = naive(features, maps, size, stride, style_stride).shape[:2]
     position = np.random.default_rng(seed).choice(starts, shape).astype(np.int32)
 
     @jax.jit
     def scores_of(position):
-        found = clusters.exact_scores(features, style, corners, position.reshape(-1, 1), size)
+        found = candidates.scores_of(features, style, corners, position.reshape(-1, 1), size)
         return found.reshape(shape)
 
     before = scores_of(position)
@@ -149,7 +161,7 @@ def test_offers_of_neighbors_never_lower_a_score(height, width, size, stride, st
 def test_a_match_goes_on_to_the_neighbors_on_all_sides():
     features = relu_map(5, 7, 9)
     style = collect((features,))
-    own = clusters.positions_of_grid((7, 9), 3, 1).reshape(5, 7)
+    own = patches.corners((7, 9), 3, 1)
     position = np.zeros((5, 7), np.int32)
     position[2, 3] = own[2, 3]
     position, score = jnp.asarray(position), jnp.zeros((5, 7)).at[2, 3].set(1e6)
@@ -236,3 +248,91 @@ def test_matches_ignore_the_length_of_patches():
     a = nearest_of(features, style).position
     b = nearest_of(features * 3.0, louder).position
     np.testing.assert_array_equal(a, b)
+
+
+@settings(max_examples=12)  # every example compiles
+@given(
+    precision=st.sampled_from(list(rounded.PRECISIONS)),
+    height=st.integers(3, 9),
+    width=st.integers(3, 9),
+    size=st.integers(1, 3),
+    stride=st.integers(1, 3),
+    style_stride=st.integers(1, 2),
+    ties=st.booleans(),
+    chunk=st.sampled_from([windows.CHUNK_BYTES, 9_000, 1]),
+    seed=st.integers(0, 2**16),
+)
+def test_rounded_scores_lead_to_the_matches_of_float32(
+    precision, height, width, size, stride, style_stride, ties, chunk, seed
+):
+    maps = (relu_map(seed + 1, 9, 7), relu_map(seed + 2, 6, 11))
+    features = relu_map(seed, height, width)
+    if ties:  # of small numbers: they are exact in every precision
+        features, *maps = (jnp.minimum(jnp.round(values), 1) for values in (features, *maps))
+    style = collect(tuple(maps), size, style_stride)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(windows, "CHUNK_BYTES", chunk)
+        exact = nearest_of(features, style, size, stride)
+        match = nearest_of(features, style, size, stride, precision)
+    np.testing.assert_allclose(match.score, exact.score, rtol=1e-6)
+    unlike = np.asarray(match.position) != np.asarray(exact.position)
+    best = np.sort(naive(features, maps, size, stride, style_stride), axis=-1)[..., -2:]
+    assert (
+        best[unlike][:, 1] - best[unlike][:, 0] < 1e-6
+    ).all()  # float32 does not tell them apart
+
+
+@pytest.mark.parametrize("precision", list(rounded.PRECISIONS))
+@pytest.mark.parametrize("share", [0.02, 1.0])
+def test_what_rounding_cannot_tell_apart_is_compared_with_all(precision, share):
+    """The last of many nearly equal style patches is the nearest, and rounded they are equal."""
+    pattern = np.asarray(relu_map(0, 3, 3))
+    tilt = np.asarray(relu_map(1, 3, 3))
+    tiles = [pattern + 1e-4 * (20 - step) * tilt for step in range(21)]
+    style = collect((jnp.asarray(np.concatenate(tiles, axis=1)),), stride=3)
+    count = 60
+    alike = np.arange(count) < share * count
+    pictures = [pattern if same else relu_map(2 + i, 3, 3) for i, same in enumerate(alike)]
+    features = jnp.asarray(np.concatenate(pictures, axis=1))
+    exact = nearest_of(features, style, stride=3)
+    match = nearest_of(features, style, stride=3, precision=precision)
+    assert (np.asarray(exact.position)[0, alike] == 60).all()
+    np.testing.assert_array_equal(match.position, exact.position)
+    np.testing.assert_allclose(match.score, exact.score, rtol=1e-6)
+
+
+@pytest.mark.parametrize("precision", list(rounded.PRECISIONS))
+def test_features_of_both_signs_have_the_matches_of_float32(precision):
+    generator = np.random.default_rng(0)
+    features, sheet = (generator.standard_normal((9, 9, 6)).astype(np.float32) for _ in range(2))
+    style = collect((jnp.asarray(sheet),))
+    exact, match = (nearest_of(features, style, precision=name) for name in ("float32", precision))
+    np.testing.assert_array_equal(match.position, exact.position)
+
+
+@pytest.mark.parametrize("name", list(rounded.PRECISIONS))
+def test_the_error_of_rounded_scores_is_bounded_and_reached(name):
+    precision = rounded.PRECISIONS[name]
+    middle = np.float32(1 + 2.0**-precision.bits)  # of two numbers: rounded to the even one
+    generator = np.random.default_rng(0)
+    for values in (np.full(64, middle), generator.random(64, np.float32)):
+        exact = np.square(values.astype(np.float64)).sum()
+        rough = precision.rounded(jnp.asarray(values[None]))
+        product = float(precision.product(rough, rough.T)[0, 0])
+        error = rounded.relative_error(precision.bits, 64, 1)
+        assert exact <= product * (1 + error)
+    assert error < 2.1 * 2.0**-precision.bits + 64 * rounded.ADDING
+
+
+@pytest.mark.parametrize("precision", list(rounded.PRECISIONS))
+def test_rounded_scores_lower_for_cuda_and_tpu(precision):
+    features = jnp.ones((12, 10, 16))
+    style = collect((features,))
+
+    @jax.jit
+    def match(features, style):
+        return nearest.match(features, style, 3, 1, precision=precision)
+
+    module = jax.export.export(match, platforms=["cuda"])(features, style).mlir_module()
+    assert ("bf16" if precision == "bfloat16" else "tf32") in module
+    jax.export.export(match, platforms=["tpu"])(features, style)

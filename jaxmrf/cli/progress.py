@@ -50,7 +50,9 @@ class Display:
     def __init__(self, loaded: Loaded) -> None:
         self._loaded = loaded
         self._rounds = 0
-        self._compilation = Compilation({RUN: program_cache.read_seconds()})
+        self._compilation = Compilation(
+            {RUN: program_cache.read_numbers(program_cache.COMPILATION)}
+        )
         self._compilation.expect(Programs(RUN, None))
         self._bar = progress_bar(console, self._compilation)
         self._task = self._bar.add_task("preparing", terms="", total=None)
@@ -67,7 +69,7 @@ class Display:
     def __exit__(self, *_: object) -> None:
         self._patience.cancel()
         self._bar.stop()
-        program_cache.write_seconds(self._compilation.usual[RUN])
+        program_cache.write_numbers(program_cache.COMPILATION, self._compilation.usual[RUN])
 
     def plan(self, planned: Planned) -> None:
         """Announces network and levels; the bar advances by pixels times rounds and iterations."""

@@ -17,6 +17,7 @@ Preconditioner = Literal["auto", "none", "spectral"]
 Color = Literal["match", "histogram", "keep", "none"]
 Metric = Literal["cosine", "distance"]
 Pooling = Literal["max", "average"]
+ScorePrecision = Literal["auto", "float32", "tf32", "bfloat16"]
 
 
 Effort = Literal["quick", "default", "fine"]
@@ -125,6 +126,9 @@ class Config:
         on accelerators, and on CPUs up to about 430×430 pixels; beyond it takes clusters of
         them and what continues the matches of the neighbors. Or the name of another matcher,
         see `matchers`.
+      score_precision: of the products that find the style patches that can be the nearest,
+        which are compared again in float32, see `rounded`; ``auto``: float32, unless this
+        device was measured to save seconds of the run with another one.
       match_every: matches are found anew in every such iteration of a level, from its
         first on (authors' code: 1).
       metric: ``cosine``, or ``distance``: the nearest patch by its squared distance.
@@ -282,6 +286,14 @@ class Config:
         "Matching",
         acts_on={"patches"},
         choices=get_args(Matching),
+    )
+    score_precision: ScorePrecision = _setting(
+        "auto",
+        "Look for matches by rounded numbers first, where a device is fast at them (auto); the "
+        "matches stay the same.",
+        "Effort",
+        "Precision of scores",
+        acts_on={"patches"},
     )
     match_every: int = _setting(
         2,

@@ -6,7 +6,7 @@ what is traced or stays on the host (`TermWeights`, the rest of the `Config`).
 """
 
 import dataclasses
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from jaxtyping import Array, Float
 
@@ -14,6 +14,10 @@ from jaxmrf.core import decoder
 from jaxmrf.core.config import EFFORTS, MAX_LEVELS, Config, Metric, Preconditioner
 from jaxmrf.core.features import Network
 from jaxmrf.errors import ConfigError
+
+ACCELERATOR_TILE_BYTES = 128 * 2**20
+"""Of `PatchSettings.tile_bytes`: at a quarter of it an H200 took 1.7 times as long for all pairs at
+1920×1080, at four times as much 0.86 times (docs/performance.md)."""
 
 HEAVIER_LEVELS = 2
 """The authors' code has three levels; with more of them the weight grows no further, or
@@ -37,7 +41,12 @@ class CopySettings:
 
 @dataclasses.dataclass(frozen=True)
 class PatchSettings:
-    """Settings of patches and of their matching; the fields are those of `Config`."""
+    """Settings of patches and of their matching; the fields are those of `Config`, and one more.
+
+    Attributes:
+      score_precision: as in `Config`, with the choice made.
+      tile_bytes: products of pixels that are held at a time where all pairs are compared.
+    """
 
     layers: tuple[str, ...] = Config.layers
     patch_size: int = Config.patch_size
@@ -45,6 +54,8 @@ class PatchSettings:
     style_stride: int = Config.style_stride
     style_border: int = Config.style_border
     matching: str = Config.matching
+    score_precision: str = "float32"
+    tile_bytes: int = 32 * 2**20
     metric: Metric = Config.metric
     overlap: str = Config.overlap
     variety: float = Config.variety
@@ -151,15 +162,18 @@ class Settings:
             config.content_share,
         )
 
-    def comparing_all_pairs(self) -> "Settings":
+    def for_accelerator(self) -> "Settings":
         """Returns the settings for an accelerator: there ``auto`` compares all pairs.
 
         They are compared tile by tile, so it takes no more memory than a small picture does.
         """
         patches = self.program.patches
-        if patches.matching != "auto":
-            return self
-        patches = dataclasses.replace(patches, matching="exact")
+        matching = "exact" if patches.matching == "auto" else patches.matching
+        return self.with_patches(matching=matching, tile_bytes=ACCELERATOR_TILE_BYTES)
+
+    def with_patches(self, **changed: Any) -> "Settings":
+        """Returns the settings with fields of the `PatchSettings` changed."""
+        patches = dataclasses.replace(self.program.patches, **changed)
         return dataclasses.replace(self, program=dataclasses.replace(self.program, patches=patches))
 
 
@@ -213,8 +227,11 @@ def program_of(config: Config, *, plainly: bool = False) -> Program:
     if descent.preconditioner == "auto":
         chosen = "none" if plainly else "spectral"
         descent = dataclasses.replace(descent, preconditioner=chosen)
+    patches = program.patches
+    if patches.score_precision == "auto":
+        patches = dataclasses.replace(patches, score_precision="float32")
     names = tuple(config.style_losses())
-    return dataclasses.replace(program, style_loss=names, descent=descent)
+    return dataclasses.replace(program, style_loss=names, patches=patches, descent=descent)
 
 
 def decoder_rounds(config: Config, network: Network) -> int:
@@ -233,13 +250,13 @@ def rounds_with_decoder(config: Config) -> int:
 
 
 def _group(group: type[Group], config: Config) -> Group:
-    """Returns a group of settings, each from the field of `Config` that has its name."""
+    """Returns a group of settings, each from the field of `Config` of its name, if there is one."""
     values = {}
     for field in dataclasses.fields(group):  # pyright: ignore[reportArgumentType]  # a dataclass
         kind = field.type
         if isinstance(kind, type) and dataclasses.is_dataclass(kind):
             values[field.name] = _group(kind, config)
-        else:
+        elif hasattr(config, field.name):
             values[field.name] = getattr(config, field.name)
     return group(**values)
 

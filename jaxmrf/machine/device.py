@@ -53,9 +53,14 @@ def chosen() -> jax.Device | None:  # pyright: ignore[reportInvalidTypeForm]  # 
     return jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]  # no stub
 
 
+def current() -> jax.Device:  # pyright: ignore[reportInvalidTypeForm]  # no stub
+    """Returns the device that computes by default."""
+    return chosen() or jax.devices()[0]
+
+
 def accelerates() -> bool:
     """Returns whether what computes by default is an accelerator and no CPU."""
-    return (chosen() or jax.devices()[0]).platform != "cpu"
+    return current().platform != "cpu"
 
 
 def keep_freed_memory() -> None:

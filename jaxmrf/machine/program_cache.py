@@ -20,6 +20,9 @@ from jaxmrf.files import atomic
 MAX_BYTES = 2**30
 """The least recently used programs go beyond this, when a command starts."""
 
+COMPILATION = "seconds-of-compilation"
+"""Name of the numbers that say how long programs took to compile, by their name."""
+
 _WARNING = re.compile(r"Error (reading|writing) persistent compilation cache entry for '([^']+)'")
 """How JAX says that an entry is of no use; it compiles then (`jax._src.compiler`)."""
 
@@ -29,23 +32,23 @@ def folder() -> Path:
     return Path(platformdirs.user_cache_dir("jaxmrf")) / "programs"
 
 
-def read_seconds() -> dict[str, float]:
-    """Returns how long programs took to compile in earlier runs, by name; empty if not known."""
+def read_numbers(name: str) -> dict[str, float]:
+    """Returns the numbers that earlier runs measured and kept under a name; empty if none."""
     try:
-        read = json.loads(_seconds_file().read_text("utf-8"))
-        return {str(name): float(seconds) for name, seconds in read.items()}
+        read = json.loads(_file_of(name).read_text("utf-8"))
+        return {str(key): float(number) for key, number in read.items()}
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
 
 
-def write_seconds(seconds: Mapping[str, float]) -> None:
-    """Keeps what `read_seconds` returns, where that can be."""
-    with contextlib.suppress(OSError), atomic.write(_seconds_file()) as file:
-        file.write(json.dumps(seconds, sort_keys=True).encode())
+def write_numbers(name: str, numbers: Mapping[str, float]) -> None:
+    """Keeps what `read_numbers` returns, where that can be."""
+    with contextlib.suppress(OSError), atomic.write(_file_of(name)) as file:
+        file.write(json.dumps(numbers, sort_keys=True).encode())
 
 
-def _seconds_file() -> Path:
-    return folder().parent / "seconds-of-compilation.json"
+def _file_of(name: str) -> Path:
+    return folder().parent / f"{name}.json"
 
 
 def enable() -> None:

@@ -111,7 +111,9 @@ class Worker:
         self._inbox, self._send, self._lanes = inbox, send, lanes
         self._kind: str | None = kind
         self._networks: Networks[weights.Loaded] = Networks(weights_file, lambda loaded: loaded)
-        self._compilation = Compilation({EARLIER: program_cache.read_seconds()})
+        self._compilation = Compilation(
+            {EARLIER: program_cache.read_numbers(program_cache.COMPILATION)}
+        )
         self._adviser = Adviser()
         self._preparing = False
         self._waiting: list[str] = []
@@ -130,7 +132,9 @@ class Worker:
             else:
                 self._run(message)
                 usual = self._compilation.usual.values()
-                program_cache.write_seconds(dict(collections.ChainMap(*usual)))
+                program_cache.write_numbers(
+                    program_cache.COMPILATION, dict(collections.ChainMap(*usual))
+                )
 
     def _tell_of_compiling(self) -> None:
         """Tells, for ever, that a run waits for programs that are being compiled."""

@@ -321,6 +321,8 @@ def _match(
         program.patches.stride,
         labels=target.labels.get(name),
         label_weight=program.patches.guide_weight,
+        precision=program.patches.score_precision,
+        tile_bytes=program.patches.tile_bytes,
         penalty=None
         if uses is None
         else program.patches.variety * REUSE_STRENGTH * jnp.log1p(uses),

@@ -9,8 +9,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from jaxmrf.core.config import Shape
 from jaxmrf.core.matching import patches, windows
+from jaxmrf.core.matching.candidates import best_candidate
 from jaxmrf.core.matching.style_patches import StylePatches
 from jaxmrf.core.matching.windows import gather, project
 from jaxmrf.core.numerics import TINY, dot
@@ -81,12 +81,6 @@ def _best_of_groups(scores: Float[Array, "m n"]) -> tuple[Int[Array, "m g"], Flo
     return best & mask, lax.bitcast_convert_type(best & ~mask, jnp.float32)
 
 
-def positions_of_grid(shape: Shape, patch_size: int, stride: int) -> np.ndarray:
-    """Returns the flat positions of all patches of a map, int32 [m]."""
-    rows, columns = (patches.positions(side, patch_size, stride) for side in shape)
-    return (rows[:, None] * shape[1] + columns).ravel()
-
-
 def make_index(
     style: StylePatches,
     starts: np.ndarray,
@@ -106,7 +100,7 @@ def make_index(
     # Principal directions of a sample, evenly spread, are those of all patches nearly.
     flat = _sample(sheet, starts, patch_size)
     if like is not None:
-        corners = positions_of_grid(like.shape[:2], patch_size, 1)
+        corners = patches.corners(like.shape[:2], patch_size, 1).ravel()
         flat = jnp.concatenate([flat, _sample(like, corners, patch_size)])
     basis = _principal_directions(flat, PROJECTION_SIZE)
     projection = basis.reshape(patch_size, patch_size, sheet.shape[-1], -1)
@@ -223,9 +217,9 @@ def nearest_of_clusters(
       Position of the best style patch for every patch of the grid, and its score times the
       norm of the patch.
     """
-    corners = positions_of_grid(features.shape[:2], patch_size, stride)
+    corners = patches.corners(features.shape[:2], patch_size, stride)
     projected = project(features, index.projection)
-    projected = projected.reshape(-1, projected.shape[-1])[corners]
+    projected = projected.reshape(-1, projected.shape[-1])[corners.ravel()]
     probes = min(PROBES, len(index.centers))
 
     def leading(row: Array) -> Array:
@@ -235,12 +229,10 @@ def nearest_of_clusters(
     cluster = lax.map(leading, projected, batch_size=chunk)
     member, rough = _best_members(projected, cluster, index)
     _, order = lax.top_k(rough, min(CANDIDATES, rough.shape[1]))
-    candidates = jnp.sort(jnp.take_along_axis(member, order, axis=1), axis=1)
-    shape = tuple(len(patches.positions(side, patch_size, stride)) for side in features.shape[:2])
-    scores = exact_scores(features, style, corners, candidates, patch_size)
-    best = jnp.argmax(scores, axis=1)[:, None]
+    candidates = jnp.take_along_axis(member, order, axis=1)
     position, score = (
-        jnp.take_along_axis(values, best, axis=1).reshape(shape) for values in (candidates, scores)
+        values.reshape(corners.shape)
+        for values in best_candidate(features, style, corners.ravel(), candidates, patch_size)
     )
     for _ in range(ROUNDS):
         position, score = propagated(features, style, position, score, patch_size, stride)
@@ -284,42 +276,13 @@ def propagated(
     present = (offers >= 0) & (offers <= last)
     present &= style.scale.ravel()[jnp.clip(offers, 0, last)] >= 0
     offers = jnp.where(present, offers, own.reshape(-1, 1))
-    corners = positions_of_grid(features.shape[:2], patch_size, stride)
-    scores = exact_scores(features, style, corners, offers, patch_size)
-    best = jnp.argmax(scores, axis=1)[:, None]
+    corners = patches.corners(features.shape[:2], patch_size, stride).ravel()
     offer, offered = (
-        jnp.take_along_axis(values, best, axis=1).reshape(own.shape) for values in (offers, scores)
+        values.reshape(own.shape)
+        for values in best_candidate(features, style, corners, offers, patch_size)
     )
     better = offered > score
     return jnp.where(better, offer, own), jnp.where(better, offered, score)
-
-
-def exact_scores(
-    features: Array,
-    style: StylePatches,
-    corners: np.ndarray,
-    candidates: Int[Array, "m n"],
-    patch_size: int,
-) -> Float[Array, "m n"]:
-    """Returns the scores of a few style patches for each patch, times its norm.
-
-    Args:
-      features: feature map of the picture.
-      style: from `collect`, compared by the cosine alone.
-      corners: flat positions of the patches, int [m].
-      candidates: flat positions of the style patches.
-      patch_size: side of a patch.
-    """
-
-    def compare(patch_and_candidates: tuple[Array, Array]) -> Array:
-        corner, positions = patch_and_candidates
-        patch = gather(features, corner[None], patch_size)[0]
-        scores = dot(gather(style.sheet, positions, patch_size), patch)
-        return scores * style.scale.ravel()[positions]
-
-    patch_bytes = 4 * patch_size**2 * features.shape[-1]
-    chunk = max(1, windows.CHUNK_BYTES // (patch_bytes * (1 + candidates.shape[1])))
-    return lax.map(compare, (jnp.asarray(corners, jnp.int32), candidates), batch_size=chunk)
 
 
 def _best_members(

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxmrf.core.matching import patches
+from jaxmrf.core.matching import patches, windows
 from jaxmrf.core.matching.clusters import nearest_of_clusters
 from jaxmrf.core.matching.exhaustive import nearest_of_all
+from jaxmrf.core.matching.rounded import nearest_by_rounded
 from jaxmrf.core.matching.style_patches import Match, StylePatches
 from jaxmrf.core.matching.windows import centers, gather, project, window_sums
 from jaxmrf.core.numerics import TINY
@@ -31,6 +32,8 @@ def match(
     labels: Int[Array, "h w"] | None = None,
     label_weight: float = 1.0,
     penalty: Float[Array, "rows columns"] | None = None,
+    precision: str = "float32",
+    tile_bytes: int = windows.CHUNK_BYTES,
 ) -> Match:
     """Returns the nearest style patch of every patch of `features`.
 
@@ -45,24 +48,32 @@ def match(
       label_weight: what the same label at the center of two patches adds to their score;
         from one on, patches of ReLU features never cross labels.
       penalty: what speaks against each style patch.
+      precision: of the products that find the few that can be the nearest; what cannot be
+        bounded, all but the cosine alone, is compared in float32 (`rounded.PRECISIONS`).
+      tile_bytes: products of pixels that are held at a time; the match does not depend on it.
     """
     rows = patches.positions(features.shape[0], patch_size, stride)
     columns = patches.positions(features.shape[1], patch_size, stride)
     unit = window_sums(jnp.sum(jnp.square(features), axis=-1), patch_size)
     unit = jnp.sqrt(unit) if style.offset is None else unit
-    if style.index is None:
+    plain = style.offset is None and style.bias is None and labels is None and penalty is None
+    if style.index is not None:
+        position, score = nearest_of_clusters(features, style, style.index, patch_size, stride)
+    elif plain and precision != "float32":
+        position, score = nearest_by_rounded(
+            features, style, unit, patch_size, stride, precision, tile_bytes
+        )
+    else:
         bias = style.bias
         if penalty is not None:
             bias = -penalty if bias is None else bias - penalty
         same = None
         if labels is not None:
             same = (centers(labels, patch_size), label_weight)
-        position, score = nearest_of_all(
-            features, style._replace(bias=bias), unit, same, patch_size
+        best = nearest_of_all(
+            features, style._replace(bias=bias), unit, same, patch_size, tile_bytes
         )
-        position, score = (values[rows][:, columns] for values in (position, score))
-    else:
-        position, score = nearest_of_clusters(features, style, style.index, patch_size, stride)
+        position, score = (values[rows][:, columns, 0] for values in best[:2])
     return Match(position, score / jnp.maximum(unit[rows][:, columns], TINY))
 
 
@@ -84,8 +95,7 @@ def agreement(
       stride: distance of neighboring patches.
       sample: the share is measured on this many patches, evenly spread.
     """
-    rows, columns = (patches.positions(side, patch_size, stride) for side in features.shape[:2])
-    grid = (rows[:, None] * features.shape[1] + columns).ravel()
+    grid = patches.corners(features.shape[:2], patch_size, stride).ravel()
     picked = np.linspace(0, len(grid) - 1, min(len(grid), sample)).astype(int)
     kernel = gather(features, jnp.asarray(grid[picked]), patch_size).T
     shape = (patch_size, patch_size, features.shape[-1], len(picked))

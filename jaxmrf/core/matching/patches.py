@@ -37,6 +37,21 @@ def positions(length: int, patch_size: int, stride: int) -> np.ndarray:
     return regular if regular[-1] == last else np.append(regular, np.int32(last))
 
 
+def corners(shape: Shape, patch_size: int, stride: int) -> np.ndarray:
+    """Returns the flat positions where the patches of a map start, int32 [rows, columns].
+
+    Args:
+      shape: (height, width) of the map.
+      patch_size: side of a patch.
+      stride: distance of neighboring patches.
+
+    Raises:
+      ValueError: if not even one patch fits.
+    """
+    rows, columns = (positions(side, patch_size, stride) for side in shape)
+    return rows[:, None] * shape[1] + columns
+
+
 class Cover(NamedTuple):
     """Which patches cover each position of an axis, in `depth` slots.
 
