@@ -27,7 +27,8 @@ class Matcher(NamedTuple):
 
     Attributes:
       nearest: (features [h, w, C], style patches, patch size, stride, labels=,
-        label_weight=, penalty=) → `matching.Match`, see `matching.match`. A matcher that
+        label_weight=, penalty=, precision=, tile_bytes=) → `matching.Match`, see
+        `matching.match`. A matcher that
         pays no attention to what comes by name may say ``**_``.
       index: (style patches, starts, (h, w), `PatchSettings`, like=) → any arrays, prepared once
         per level and found as ``index`` of the style patches; ``starts``: flat positions of the
