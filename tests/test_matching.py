@@ -191,7 +191,7 @@ def test_numbers_are_ordered_and_ranked_among_equals(bound):
 
 
 def test_every_group_of_columns_gives_its_best():
-    scores = np.random.default_rng(0).standard_normal((5, 14)).astype(np.float32)
+    scores = np.random.default_rng(0).standard_normal((5, 7 * clusters.GROUPS), np.float32)
     column, score = clusters._best_of_groups(jnp.asarray(scores))
     groups = scores.reshape(5, 7, clusters.GROUPS)
     best = groups.argmax(axis=1) * clusters.GROUPS + np.arange(clusters.GROUPS)

@@ -15,19 +15,19 @@ from jaxmrf.core.matching.style_patches import StylePatches
 from jaxmrf.core.matching.windows import gather, project
 from jaxmrf.core.numerics import TINY, dot
 
-PROJECTION_SIZE = 128
+PROJECTION_SIZE = 96
 """Principal directions that the clusters are compared in."""
 
 CLUSTER_SIZE = 256
 """Style patches of a cluster, at most."""
 
-PROBES = 16
+PROBES = 12
 """Clusters that every patch is compared with; the agreement is in docs/experiments.md."""
 
-CANDIDATES = 4
+CANDIDATES = 6
 """Style patches, each the best of a group of a cluster, that are compared exactly."""
 
-GROUPS = 2
+GROUPS = 8
 """Members of a cluster by turns: each gives its best, since neighbors in a picture are alike."""
 
 ROUNDS = 1
