@@ -121,6 +121,16 @@ def own_parts(monkeypatch):
         registry.update(parts)
 
 
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """The server of the page: one for all tests, that leave it without runs."""
+    from tests.serving import Server
+
+    server = Server(tmp_path_factory.mktemp("server"))
+    yield server
+    assert server.end() == 0
+
+
 @pytest.fixture
 def toy():
     return toy_network()
