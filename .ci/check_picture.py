@@ -7,6 +7,7 @@ content's are: python .ci/check_picture.py OUTPUT CONTENT STYLE SIZE
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -31,11 +32,13 @@ def main(output: str, content: str, style: str, size: str) -> None:
     program = program_of(Config(matching="exact"))
     reference = pyramid.resize(painting, pyramid.fit(*painting.shape[:2], int(size)))
     mrf_alone = TermWeights(0.0, {"mrf": 1.0}, 0.0)
-    targets = energy.prepare(network, None, [reference], mrf_alone, shape=shape, program=program)
+    prepare = jax.jit(energy.prepare, static_argnames=("shape", "program"))
+    targets = prepare(network, None, [reference], mrf_alone, shape=shape, program=program)
+    match = jax.jit(lambda network, picture, targets: mrf.match(network(picture), targets, program))
     for name in program.patches.layers:
         scores = []
         for picture in (painted, pyramid.resize(photograph, shape)):
-            found = mrf.match(network(picture), targets.style["mrf"], program)
+            found = match(network, picture, targets.style["mrf"])
             scores.append(float(np.mean(found[name].score)))
         print(f"{name}: mean best cosine {scores[0]:.4f}, of the content {scores[1]:.4f}")
         assert scores[0] > scores[1] + 0.01, "the output is no nearer to the style"

@@ -47,6 +47,15 @@ def pytest_configure(config):
     gc.set_threshold(100_000, 50, 100)
 
 
+def pytest_collection_modifyitems(items):
+    """Lets tests of the page be the first, so that they stay with the first of two workers.
+
+    A worker that has no tests left takes the last ones of another: it would start a server, and a
+    browser, of its own.
+    """
+    items.sort(key=lambda item: not item.path.stem.startswith("test_web"))
+
+
 settings.register_profile("jaxmrf", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("jaxmrf")
 
@@ -119,6 +128,16 @@ def own_parts(monkeypatch):
     for registry, parts in zip(registries, before, strict=True):
         registry.clear()
         registry.update(parts)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """The server of the page: one for all tests, that leave it without runs."""
+    from tests.serving import Server
+
+    server = Server(tmp_path_factory.mktemp("server"))
+    yield server
+    assert server.end() == 0
 
 
 @pytest.fixture

@@ -19,9 +19,16 @@ from jaxmrf.cli import app
 from tests.conftest import picture
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL = {"size": "64", "levels": "1", "iterations": "2"}
-# Little of the network and no decoder: programs that are compiled in no time.
-SHALLOW = {**SMALL, "layers": "relu2_1", "content_layer": "relu2_1"}
+# Little of the network and no decoder: programs that are compiled in no time. Runs that differ in
+# sizes, kinds of pictures, or iterations up to 26 have programs of their own.
+SHALLOW = {
+    "size": "64",
+    "levels": "1",
+    "iterations": "2",
+    "layers": "relu2_1",
+    "content_layer": "relu2_1",
+}
+LONG = {**SHALLOW, "iterations": "30000"}
 PATIENCE = 180
 
 

@@ -22,6 +22,7 @@ import sys
 from inspect import signature
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ from jaxmrf.analysis import label_coverage
 from jaxmrf.batch import groups
 from jaxmrf.cli import app
 from jaxmrf.cli import batch as batch_command
+from jaxmrf.core import energy
 from jaxmrf.core.run.lanes import Stage
 from jaxmrf.core.run.progress import NOTHING_SEEN, Progress
 from jaxmrf.inspection import curves, inspect
@@ -161,6 +163,9 @@ def unpainted(monkeypatch):
     monkeypatch.setattr(memory, "fit", lambda network, *_, **__: network)
     monkeypatch.setattr(label_coverage, "unmatched", lambda *_: {})
     monkeypatch.setattr(paint, "is_worth_a_forecast", lambda *_: False)
+    # One program is compiled sooner than one of each operation.
+    prepare = jax.jit(energy.prepare, static_argnames=("shape", "program"))
+    monkeypatch.setattr(energy, "prepare", prepare)
     monkeypatch.setattr(vgg, "WINOGRAD_POSITIONS", {})  # the shapes of layers are found sooner
     monkeypatch.setattr(weights, "load", functools.cache(weights.load))
 

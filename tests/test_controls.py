@@ -26,7 +26,7 @@ from tests.conftest import picture, toy_network
 
 CONFIG = Config(
     size=32, levels=1, layers=("deep",), content_layer="deep", gram_layers=("shallow", "deep"),
-    iterations=(6,), match_every=1, anchor=0.0, content_share=0.0, style_border=0,
+    iterations=(6,), match_every=1, anchor=0.0, content_share=0.0, style_border=0, history=4,
 )  # fmt: skip
 PROGRAM = program_of(CONFIG)
 

@@ -42,7 +42,8 @@ def network(loaded):
 
 @pytest.fixture(scope="module")
 def pixels():
-    return np.asarray(picture(1, 64, 48)), np.asarray(picture(2, 56, 64))
+    """Of the sizes that other tests have, which compile the same programs."""
+    return np.asarray(picture(1, 48, 80)), np.asarray(picture(2, 70, 64))
 
 
 def untrained(seed=0):

@@ -11,7 +11,6 @@ from jaxmrf.core.run.plan import make_plan
 from jaxmrf.core.settings import resolve
 from jaxmrf.errors import ConfigError
 from jaxmrf.machine import memory
-from jaxmrf.machine.memory import memory_needed
 from jaxmrf.networks import vgg, weights
 
 CONFIG = Config(layers=("relu2_1",), content_layer="relu2_1", levels=1, history=1)
@@ -23,6 +22,23 @@ def network():
     small = vgg.VGGFeatures("vgg16", "conv2_1")
     params = jax.jit(small.random_params)(jax.random.key(0))
     return dataclasses.replace(weights.load().network, features=small, params=params)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def needed_once():
+    """Lets what a run needs be found out once for all tests."""
+    needed = {}
+
+    def memory_needed(plan, network, settings):
+        key = plan, network.features, settings
+        if key not in needed:
+            needed[key] = find_out(plan, network, settings)
+        return needed[key]
+
+    find_out = memory.memory_needed
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "memory_needed", memory_needed)
+        yield
 
 
 def fit(network, budget, **more):
@@ -38,7 +54,7 @@ def test_small_pictures_are_not_checked_and_large_budgets_change_nothing(network
 
 def test_what_would_not_fit_is_computed_in_strips(network):
     plan = fit(network, None)[1]
-    whole = memory_needed(plan, network, resolve(CONFIG, network))
+    whole = memory.memory_needed(plan, network, resolve(CONFIG, network))
     needed = memory.BESIDE + int(memory.OVERHEAD * whole)
     assert fit(network, needed + 1)[0] is network
     found = fit(network, needed - 1)[0]

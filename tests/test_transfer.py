@@ -29,9 +29,10 @@ from jaxmrf.networks import weights
 from jaxmrf.planning import plan_run
 from tests.conftest import ToyNetwork, picture, toy_params
 
+# With so short a memory all levels of 5 iterations and more share their programs.
 CONFIG = Config(
     size=48, coarsest=16, layers=("shallow", "deep"), content_layer="deep", iterations=(8,),
-    overlap="mean", style_border=0,
+    overlap="mean", style_border=0, history=4,
 )  # fmt: skip
 
 
@@ -75,21 +76,20 @@ def test_the_energy_falls_at_every_level():
     assert progress[-1].picture().shape == (48, 36, 3)
 
 
-@pytest.mark.parametrize("init", ["content", "noise"])
-def test_the_same_seed_gives_the_same_bytes(init):
-    config = dataclasses.replace(CONFIG, init=init, seed=5, rotations=1, levels=1)
+@pytest.mark.parametrize(
+    ("content", "rotations"), [(picture(1, 48, 36), 1), (None, 0)], ids=["content", "noise"]
+)
+def test_the_same_seed_gives_the_same_bytes(content, rotations):
+    config = dataclasses.replace(CONFIG, seed=5, rotations=rotations, levels=1)
     pictures = [
-        np.asarray(records(picture(1, 48, 36), picture(2, 40, 40), config)[1][-1].picture())
-        for _ in range(2)
+        np.asarray(records(content, picture(2, 40, 40), config)[1][-1].picture()) for _ in range(2)
     ]
     assert pictures[0].tobytes() == pictures[1].tobytes()
 
 
 def test_another_seed_starts_from_other_noise():
     starts = [
-        records(None, picture(2, 40, 40), dataclasses.replace(CONFIG, seed=seed, iterations=(1,)))[
-            1
-        ][0].image
+        records(None, picture(2, 40, 40), dataclasses.replace(CONFIG, seed=seed))[1][0].image
         for seed in (0, 1)
     ]
     assert np.abs(np.asarray(starts[0] - starts[1])).max() > 0.05
@@ -181,7 +181,8 @@ def test_a_step_that_blows_up_is_taken_back():
 
 def test_chunks_of_steps_do_what_single_steps_do(monkeypatch):
     """As accelerators run them: several steps in one program."""
-    arguments = picture(1, 48, 36), picture(2, 40, 40)
+    config = dataclasses.replace(CONFIG, levels=1)
+    arguments = picture(1, 48, 36), picture(2, 40, 40), config
     _, single = records(*arguments)
     monkeypatch.setattr(lanes, "chunk_length", lambda *_: 4)
     _, chunked = records(*arguments)
@@ -189,7 +190,7 @@ def test_chunks_of_steps_do_what_single_steps_do(monkeypatch):
     for a, b in zip(single, chunked, strict=True):
         if a.iteration:
             np.testing.assert_allclose(sum(b.terms.values()), b.value, rtol=1e-5)
-        if a.iteration in (1, 2, 3) and a.level == 0:  # later a match that is a tie may flip
+        if a.iteration in (1, 2, 3):  # later a match that is a tie may flip
             np.testing.assert_allclose(a.value, b.value, rtol=1e-5)
             np.testing.assert_allclose(a.image, b.image, atol=1e-4)
     params = toy_params()
@@ -225,15 +226,16 @@ def test_settings_of_the_wrong_type_are_named():
 
 
 def test_the_library_paints_arrays():
-    content, style = np.asarray(picture(1, 40, 60)), np.asarray(picture(2, 64, 64))
+    content, style = np.asarray(picture(1, 48, 80)), np.asarray(picture(2, 70, 64))
     seen = []
     result = jaxmrf.transfer(
         content, style, Config(size=64, levels=1, iterations=(2,)), callback=seen.append
     )
-    assert result.image.shape == (43, 64, 3)
+    assert result.image.shape == (38, 64, 3)
     assert 0 <= result.image.min() <= result.image.max() <= 1
     assert [p.iteration for p in seen] == [0, 0, 0, 1, 2]
-    texture = jaxmrf.synthesize(style, (48, 40), Config(levels=1, iterations=(1,)))
+    config = Config(levels=1, iterations=(1,), layers=("relu2_1",))
+    texture = jaxmrf.synthesize(style, (48, 40), config)
     assert texture.image.shape == (48, 40, 3)
 
 
@@ -317,7 +319,7 @@ def test_the_last_record_of_a_level_has_the_share_of_exact_matches(monkeypatch):
     monkeypatch.setattr(matchers, "EXACT_PAIRS", 0)
     monkeypatch.setattr(clusters, "CLUSTER_SIZE", 16)
     monkeypatch.setattr(clusters, "PROBES", 1)
-    config = dataclasses.replace(CONFIG, patch_size=2)  # not the programs compiled above
+    config = dataclasses.replace(CONFIG, patch_size=2, levels=1)  # not the programs from above
     _, progress = records(content, style, config, judge_matches=True)
     for record in progress:
         assert (0.1 < record.exact_matches < 1) == (record.iteration == record.iterations)

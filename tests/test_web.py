@@ -59,17 +59,9 @@ from jaxmrf.web import queue as queue_module
 from jaxmrf.web import report as report_module
 from jaxmrf.web.networks import Networks, shapes_of
 from jaxmrf.web.queue import Queue
-from tests.serving import SHALLOW, SMALL, Server, command_line, write_pictures
+from tests.serving import LONG, SHALLOW, command_line, write_pictures
 
-LONG = {**SHALLOW, "size": "128", "iterations": "9000"}
 LARGE = {"size": "257", "levels": "1", "iterations": "2000"}
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("server"))
-    yield server
-    assert server.end() == 0
 
 
 @pytest.fixture
@@ -191,11 +183,6 @@ def test_options_that_cannot_be_used_are_named_beside_their_control(
         assert answer.json()["control"] == control
         assert message in answer.json()["message"]
     assert server.events(1) == [[]]
-
-
-def test_the_smallest_size_that_is_named_can_be_painted(server, pair):
-    run = server.submit(*pair, size="40", iterations="1")
-    assert server.wait(run["id"])["state"] == "finished"
 
 
 def test_pictures_that_are_missing_are_named(server, pair):
@@ -536,10 +523,15 @@ def test_a_zip_file_is_sent_part_by_part(tmp_path):
 
 
 def test_a_run_has_the_bytes_of_the_command_line(server, pair, paths, tmp_path):
-    run = server.submit(*pair, **SMALL, seed="3", color="keep")
+    """At the smallest size that is named where another is refused."""
+    options = {"iterations": "2", "seed": "3", "color": "keep"}
+    body = {"content": pair[0], "style": pair[1], "options": {**options, "size": "8"}}
+    refusal = server.client.post("/api/runs", json=body).json()["message"]
+    assert "the smallest size for these pictures is 40" in refusal
+    run = server.submit(*pair, **options, size="40")
     done = server.wait(run["id"])
     assert done["state"] == "finished", done
-    assert (done["width"], done["height"]) == (64, 38)
+    assert (done["width"], done["height"]) == (40, 24)
     assert (done["levels"], done["iteration"], done["done"]) == (1, 2, 1.0)
     assert [point[0] for point in done["curve"]] == [1, 2]
     answer = server.client.get(f"/api/runs/{run['id']}/result")
@@ -551,7 +543,9 @@ def test_a_run_has_the_bytes_of_the_command_line(server, pair, paths, tmp_path):
 
 
 def test_the_command_and_the_pictures_beside_it_give_the_same_bytes(server, paths, tmp_path):
-    """Two pasted pictures have the same name, an example is not on the client's disk."""
+    """Two pasted pictures have the same name, an example is not on the client's disk.
+
+    And a picture may be used twice."""
     example = next(iter(server.client.get("/api/form").json()["examples"]))
     one, other = (
         server.client.post(
@@ -559,16 +553,16 @@ def test_the_command_and_the_pictures_beside_it_give_the_same_bytes(server, path
         ).json()["id"]
         for path in paths
     )
-    pairs = ((one, other), (one, one), (example["id"], one))
-    for number, pair in enumerate(pairs):
-        run = server.submit(*pair, **SHALLOW)
+    chosen = ((one, [other]), (example["id"], [one, example["id"]]))
+    for number, (content, styles) in enumerate(chosen):
+        run = server.submit(content, styles, **SHALLOW)
         server.wait(run["id"])
         folder = tmp_path / str(number)
         folder.mkdir()
         server.inputs(run, folder)
         result = server.client.get(f"/api/runs/{run['id']}/result").content
         assert result == command_line(run["command"], folder, here=True)
-        assert len(list(folder.iterdir())) == len({*pair, "out.png"})
+        assert len(list(folder.iterdir())) == len({content, *styles, "out.png"})
     server.clear()
 
 
@@ -669,11 +663,12 @@ def test_turned_and_transparent_pictures_give_the_same_bytes_too(server, tmp_pat
     exif = Image.Exif()
     exif[0x0112] = 6
     with Image.open(paths[0]) as file:
-        file.putalpha(128)
-        file.save(turned, exif=exif, lossless=True)
+        lying = file.transpose(Image.Transpose.ROTATE_90)
+        lying.putalpha(128)
+        lying.save(turned, exif=exif, lossless=True)
     run = server.submit(server.upload(turned), server.upload(paths[1]), **SHALLOW)
     server.wait(run["id"])
-    assert (run["width"], run["height"]) == (38, 64)
+    assert (run["width"], run["height"]) == (64, 38)
     command = run["command"].replace("'turned and clear.webp'", "t.webp")
     assert command != run["command"]
     answer = server.client.get(f"/api/runs/{run['id']}/result")
@@ -694,7 +689,7 @@ def test_a_canceled_run_keeps_what_is_there(server, pair):
     done = server.wait(run["id"])
     assert (done["state"], done["result"]) == ("stopped", True)
     with Image.open(io.BytesIO(server.client.get(f"/api/runs/{run['id']}/result").content)) as file:
-        assert file.size == (128, 77)
+        assert file.size == (64, 38)
         assert '"stopped": {"iteration": ' in file.text["jaxmrf"]
     assert server.client.delete(f"/api/runs/{run['id']}").status_code == 204
     assert server.client.get(f"/api/runs/{run['id']}").status_code == 404
@@ -749,7 +744,7 @@ def painting(folder, name, **values):
 def test_a_run_that_waits_for_a_compilation_shows_its_start(tmp_path):
     told = []
     computing = worker.Worker(worker.Inbox(), told.append, None, "auto")
-    message = {"do": "run", "runs": [painting(tmp_path, "a", **SMALL)]}
+    message = {"do": "run", "runs": [painting(tmp_path, "a", **SHALLOW)]}
     computing.glance(message)
     assert not told  # nothing is in its way: the run itself begins
     computing._preparing = True
@@ -800,7 +795,7 @@ def test_advice_is_kept_with_the_run(queue):
 
 
 def test_events_have_all_runs_first_and_then_what_changes(server, pair):
-    run = server.submit(*pair, **SMALL)
+    run = server.submit(*pair, **SHALLOW)
     seen = []
     with server.client.stream("GET", "/api/events") as stream:
         for line in stream.iter_lines():
@@ -814,9 +809,9 @@ def test_events_have_all_runs_first_and_then_what_changes(server, pair):
 
 
 def test_failures_are_told_and_the_next_run_goes_on(server, pair):
-    run = server.submit(*pair, **SMALL, style_weight="1e38")
+    run = server.submit(*pair, **SHALLOW, style_weight="1e38")
     assert "not finite" in server.wait(run["id"])["message"]
-    assert server.wait(server.submit(*pair, **SMALL)["id"])["state"] == "finished"
+    assert server.wait(server.submit(*pair, **SHALLOW)["id"])["state"] == "finished"
 
 
 def test_the_queue_has_an_end(server, pair):
@@ -844,10 +839,8 @@ def test_a_lost_process_is_replaced_and_its_run_started_again(server, pair):
     assert "perhaps memory ran out" in done["message"]
 
 
-def test_runs_and_gallery_survive_the_end_of_the_server(tmp_path):
-    """That of a user, who presses Ctrl-C, and then a sudden one."""
-    server = Server(tmp_path)
-    pair = [server.upload(path) for path in write_pictures(tmp_path)]
+def test_runs_and_gallery_survive_the_end_of_the_server(server, paths, pair):
+    """That of a user, who presses Ctrl-C, and then a sudden one; old pictures without a run go."""
     finished = server.submit(*pair, **SHALLOW)
     server.wait(finished["id"])
     result = server.client.get(f"/api/runs/{finished['id']}/result").content
@@ -855,28 +848,40 @@ def test_runs_and_gallery_survive_the_end_of_the_server(tmp_path):
         cookie = browser.get(server.entrance).headers["set-cookie"].split(";")[0]
     run = server.submit(*pair, **LONG)
     waiting = server.submit(*pair, **SHALLOW)
-    try:
-        for how, code, attempts in ((signal.SIGINT, 0, 1), (signal.SIGKILL, -9, 2)):
-            server.wait(run["id"], lambda run: run["iteration"] > 0)
-            worker = server.worker()
-            assert server.end(how) == code
-            worker.wait(30)
-            (server.folder / "pictures" / ".upload-left").touch()
-            server.start()
-            assert ".upload-left" not in server.files()
-            value = cookie.partition("=")[2]
-            name = f"jaxmrf-{server.address.rpartition(':')[2]}"
-            assert status(server, headers={"Cookie": f"{name}={value}"}) == 200
-            assert server.run(finished["id"])["state"] == "finished"
-            again = server.client.get(f"/api/runs/{finished['id']}/result")
-            assert again.content == result
-            begun = server.wait(run["id"], lambda run: run["iteration"] > 0)
-            assert begun["attempts"] == attempts
-        server.client.post(f"/api/runs/{run['id']}/cancel")
-        assert server.wait(run["id"])["state"] == "stopped"
-        assert server.wait(waiting["id"])["state"] == "finished"
-    finally:
-        server.end()
+    for how, code, attempts in ((signal.SIGINT, 0, 1), (signal.SIGKILL, -9, 2)):
+        old = server.upload(paths[0])
+        server.wait(run["id"], lambda run: run["iteration"] > 0)
+        worker = server.worker()
+        assert server.end(how) == code
+        worker.wait(30)
+        pictures = server.folder / "pictures"
+        (pictures / ".upload-left").touch()
+        for record in (pictures / f"picture-{name}.json" for name in (old, *pair)):
+            record.write_text(json.dumps(json.loads(record.read_text()) | {"created": 1.0}))
+        server.start()
+        assert ".upload-left" not in server.files()
+        value = cookie.partition("=")[2]
+        name = f"jaxmrf-{server.address.rpartition(':')[2]}"
+        assert status(server, headers={"Cookie": f"{name}={value}"}) == 200
+        assert server.run(finished["id"])["state"] == "finished"
+        again = server.client.get(f"/api/runs/{finished['id']}/result")
+        assert again.content == result
+        begun = server.wait(run["id"], lambda run: run["iteration"] > 0)
+        assert begun["attempts"] == attempts
+        assert_picture_is_gone(server, old)
+    server.client.post(f"/api/runs/{run['id']}/cancel")
+    assert server.wait(run["id"])["state"] == "stopped"
+    assert server.wait(waiting["id"])["state"] == "finished"
+
+
+def assert_picture_is_gone(server, name):
+    deadline = time.monotonic() + 30
+    while [file for file in server.files() if file.startswith(f"picture-{name}.")]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    answer = server.client.post("/api/runs", json={"content": name, "style": name})
+    assert (answer.status_code, answer.json()["control"]) == (422, "content")
+    assert "no longer kept" in answer.json()["message"]
 
 
 # The queue, without a process
@@ -1614,26 +1619,6 @@ def test_what_a_picture_takes_after_encoding_counts(paths, tmp_path):
     with pytest.raises(uploads.UploadError, match="delete runs from the gallery"):
         receive(store, paths[0].read_bytes())
     assert not list(folder.iterdir())
-
-
-def test_pictures_that_nobody_uses_go_when_the_server_starts(tmp_path):
-    server = Server(tmp_path)
-    old = server.upload(write_pictures(tmp_path)[0])
-    server.end()
-    record = server.folder / "pictures" / f"picture-{old}.json"
-    record.write_text(json.dumps(json.loads(record.read_text()) | {"created": 1.0}))
-    server.start()
-    try:
-        deadline = time.monotonic() + 30
-        while [name for name in server.files() if name.startswith("picture-")]:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        body = {"content": old, "style": old}
-        answer = server.client.post("/api/runs", json=body)
-        assert (answer.status_code, answer.json()["control"]) == (422, "content")
-        assert "no longer kept" in answer.json()["message"]
-    finally:
-        server.end()
 
 
 def test_a_decoder_that_hangs_is_replaced(paths, tmp_path, monkeypatch):

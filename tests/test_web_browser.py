@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.serving import PATIENCE, SHALLOW, Server, command_line, write_pictures
+from tests.serving import LONG, PATIENCE, SHALLOW, command_line, write_pictures
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 if not (CHROMIUM and DRIVER):
@@ -37,8 +37,12 @@ from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
 DESKTOP, PHONE = (1280, 900), (390, 844)
+# Nothing is matched: for larger pictures.
+QUICKEST = {name: value for name, value in SHALLOW.items() if name != "layers"} | {
+    "style_loss": "gram",
+    "gram_layers": "relu1_1",
+}
 SCREENSHOTS = os.environ.get("JAXMRF_SCREENSHOTS")
-LONG = {**SHALLOW, "size": "128", "iterations": "9000"}
 
 
 def start_browser():
@@ -204,13 +208,6 @@ class Page:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("server"))
-    yield server
-    server.end()
-
-
-@pytest.fixture(scope="module")
 def browser():
     driver = start_browser()
     yield driver
@@ -219,10 +216,13 @@ def browser():
 
 @pytest.fixture
 def browse(browser, server, tmp_path):
-    """Opens the page in a new tab of the browser, a second time in a browser of its own."""
+    """Opens the page in a new tab of the browser, a second time in a browser of its own.
+
+    Its form is filled before there are pictures: what is in it then is compiled beforehand.
+    """
     pages = []
 
-    def browse(size=DESKTOP, **more):
+    def browse(size=DESKTOP, values=SHALLOW, **more):
         driver = start_browser() if pages else browser
         if not pages:
             old = driver.window_handles
@@ -233,6 +233,7 @@ def browse(browser, server, tmp_path):
                 driver.close()
             driver.switch_to.window(new)
         pages.append(Page(driver, server, size, tmp_path / "downloads", **more))
+        pages[-1].fill(**values)
         return pages[-1]
 
     yield browse
@@ -253,7 +254,7 @@ def paths(tmp_path):
 def test_upload_watch_and_download_what_the_command_line_makes(browse, paths, tmp_path):
     page = browse()
     page.choose(paths)
-    page.start(**{**SHALLOW, "iterations": "30"}, seed="4")
+    page.start(iterations="30", seed="4")
     seen, pictures = set(), set()
     while not page.state().startswith("finished"):
         seen.add(page.progress())
@@ -300,7 +301,7 @@ def test_a_reload_changes_nothing(browse, paths):
     page.driver.refresh()
     page.until(lambda: page.state().startswith("level 1 of 1"))
     assert page.progress() >= before
-    assert page.one("#control-size").get_attribute("value") == "128"
+    assert page.one("#control-size").get_attribute("value") == "64"
     assert "content.png" in page.text("note-content")
     page.until(lambda: page.progress() > before)
     # The page draws the curve anew while the run goes on, also between finding and reading it.
@@ -326,7 +327,7 @@ def test_two_tabs_see_the_same(browse, paths, server):
 def test_a_closed_tab_does_not_stop_a_run(browse, paths, server):
     page = browse()
     page.choose(paths)
-    page.start(**{**SHALLOW, "iterations": "30"})
+    page.start(iterations="30")
     page.driver.get("about:blank")
     (run,) = server.events(1)[0]
     assert server.wait(run["id"])["state"] == "finished"
@@ -335,7 +336,7 @@ def test_a_closed_tab_does_not_stop_a_run(browse, paths, server):
 def test_the_page_comes_back_when_the_server_does(browse, paths, server):
     page = browse()
     page.choose(paths)
-    page.start(**SHALLOW)
+    page.start()
     assert page.ends().startswith("finished")
     port = server.address.rpartition(":")[2]
     server.end()
@@ -421,7 +422,7 @@ def test_a_run_is_compiling_until_it_paints_and_times_have_words(browse, paths):
     )
     # Layers that no other run has: nothing is compiled before.
     layers = "relu2_2 relu3_2 relu4_1"
-    page.start(size="96", levels="1", iterations="3", layers=layers)
+    page.start(size="96", iterations="3", layers=layers)
     finished = page.ends()
     states = page.script("return window.states")
     compiling = [number for number, state in enumerate(states) if "compiling" in state]
@@ -443,7 +444,7 @@ def test_a_run_is_compiling_until_it_paints_and_times_have_words(browse, paths):
 def test_a_run_that_is_refused_while_it_starts_is_told_beside_its_control(browse, paths):
     page = browse()
     page.choose(paths)
-    page.start(size="64", iterations="2", memory="0.62")
+    page.start(memory="0.601")
     assert page.ends().startswith("failed")
     page.until(lambda: page.all("#control-size[aria-invalid=true]"))
     assert "GB of memory" in page.text("control-size-help")
@@ -454,7 +455,7 @@ def test_a_run_that_is_refused_while_it_starts_is_told_beside_its_control(browse
 def test_again_with_the_same_settings_and_the_command_to_copy(browse, paths, server):
     page = browse()
     page.choose(paths)
-    page.start(**SHALLOW, seed="5", tv_weight="0.7")
+    page.start(seed="5", tv_weight="0.7")
     assert page.ends().startswith("finished")
     command = page.text("command")
     assert "--tv-weight=0.7" in command
@@ -482,7 +483,7 @@ def test_again_with_the_same_settings_and_the_command_to_copy(browse, paths, ser
 
 
 def test_presets_fill_what_was_not_changed(browse):
-    page = browse()
+    page = browse(values={})
     page.set(content_weight="3")
     page.fill(preset="reference")
     values = {
@@ -566,7 +567,6 @@ def test_the_last_choice_counts_and_not_the_last_upload(browse, paths):
 def test_start_waits_for_an_upload_and_a_double_click_is_one_start(browse, paths, server):
     page = browse()
     page.choose(paths)
-    page.fill(**SHALLOW)
     page.script(SLOW)
     hand_over(page, "#well-content", "drop", [("slow.png", paths[0].read_bytes())])
     page.until(lambda: page.script("return Boolean(window.release)"))
@@ -606,7 +606,7 @@ def test_a_hidden_page_goes_on_in_its_title(browse, paths):
 def test_what_was_not_painted_is_not_shown_as_a_picture(browse, paths, server):
     page = browse()
     page.choose(paths)
-    page.start(**SHALLOW, style_weight="1e38")
+    page.start(style_weight="1e38")
     assert page.ends().startswith("failed")
     assert "Nothing was painted" in page.text("empty")
     assert not page.one("#canvas").is_displayed()
@@ -656,7 +656,7 @@ def test_the_pictures_that_the_command_needs_are_beside_it(browse, paths, tmp_pa
     hand_over(page, "#well-content", "drop", [("image.png", content)])
     hand_over(page, "#well-style", "drop", [("image.png", paths[1].read_bytes())])
     page.until(lambda: "image" in page.text("note-content") + page.text("note-style"))
-    page.start(**SHALLOW)
+    page.start()
     assert page.ends().startswith("finished")
     assert page.text("inputs") == "The command needs image.png and image-2.png"
     downloads = tmp_path / "downloads"
@@ -674,7 +674,7 @@ def test_the_pictures_that_the_command_needs_are_beside_it(browse, paths, tmp_pa
 def test_the_slider_shows_before_and_after(browse, paths):
     page = browse()
     page.choose(paths)
-    page.start(**SHALLOW)
+    page.start()
     assert page.ends().startswith("finished")
     page.until(page.sharp)
     ActionChains(page.driver).move_to_element(page.one("#canvas")).click().perform()
@@ -740,7 +740,6 @@ def test_three_paintings_and_a_blend(browse, paths):
     )
     values = [float(slider.get_attribute("value")) for slider in sliders]
     assert values == [0.25, 0.5, 0.25]
-    page.fill(**SHALLOW)
     page.start()
     assert page.ends().startswith("finished")
     command = page.text("command")
@@ -757,7 +756,7 @@ def test_three_paintings_and_a_blend(browse, paths):
 
 
 def test_a_mask_and_guides_are_painted_with_the_mouse(browse, paths):
-    page = browse()
+    page = browse(values={**SHALLOW, "size": "80"})
     page.choose(paths)
     page.one("#paint-mask").click()
     page.until(lambda: page.one("#brush-sheet").rect["width"] > 100)
@@ -812,7 +811,6 @@ def test_a_mask_and_guides_are_painted_with_the_mouse(browse, paths):
         assert painted() > 0
     page.one("#brush-done").click()
     page.until(lambda: page.one("#remove-guides").is_displayed())
-    page.fill(**{**SHALLOW, "size": "80"})
     page.start()
     assert page.ends().startswith("finished")
     run = page.body()
@@ -875,7 +873,6 @@ def test_guides_that_do_not_go_together_are_told_beside_them(browse, paths, tmp_
 def test_a_small_grid_of_variations_and_one_of_them_large(browse, paths, tmp_path):
     page = browse()
     page.choose(paths)
-    page.fill(**SHALLOW)
     page.one("#vary-these").click()
     page.until(lambda: page.one("#vary").is_displayed())
     assert page.text("vary-count") == "10 pictures"
@@ -910,19 +907,19 @@ def test_a_small_grid_of_variations_and_one_of_them_large(browse, paths, tmp_pat
         assert len(names) == 5
         assert "--color=keep" in archive.read("commands.txt").decode()
     page.all(".group .card")[2].click()
-    page.fill(size="96")
+    page.fill(size="80")
     page.one("#large").click()
     page.until(lambda: len(page.all(".card")) == 5)
     assert page.ends().startswith("finished")
     assert "--color=keep" in page.text("command")
-    assert "--size=96" in page.text("command")
+    assert "--size=80" in page.text("command")
     assert not page.text("rounding")
 
 
 def test_variations_can_be_canceled_together(browse, paths):
     page = browse()
     page.choose(paths)
-    page.fill(**{**SHALLOW, "iterations": "3000"})
+    page.fill(**LONG)
     page.one("#vary-these").click()
     page.until(lambda: page.one("#vary").is_displayed())
     page.script(
@@ -939,8 +936,8 @@ def test_variations_can_be_canceled_together(browse, paths):
     assert states[1:] == ["canceled"] * 9
 
 
-def test_without_a_photograph_and_shown_as_tiles(browse, paths):
-    page = browse()
+def test_without_a_photograph_and_shown_as_tiles(browse):
+    page = browse(values={})
     page.take_examples(0, 2)
     page.one("#without").click()
     assert page.one("#control-size").get_attribute("value") == "384x384"
@@ -979,7 +976,7 @@ def test_long_names_do_not_make_a_phone_scroll_sideways(browse, paths, server):
 
 
 def test_a_phone(browse, paths):
-    page = browse(PHONE)
+    page = browse(PHONE, QUICKEST)
     page.choose(paths)
     wide, inner = page.script("return [document.documentElement.scrollWidth, innerWidth]")
     assert wide <= inner
@@ -990,7 +987,6 @@ def test_a_phone(browse, paths):
         ".map((node) => node.id || node.outerHTML)"
     )
     assert small == []
-    page.fill(**SHALLOW)
     page.fill(size="512")
     page.one("#quick").click()
     page.until(lambda: page.state().startswith(("level", "finished")))
@@ -1036,7 +1032,7 @@ def test_a_phone(browse, paths):
 
 
 def test_the_keyboard_is_enough(browse):
-    page = browse()
+    page = browse(values={**LONG, "size": "80"})
     press = page.press
 
     def type_over(text):
@@ -1057,7 +1053,6 @@ def test_the_keyboard_is_enough(browse):
                 return
         raise AssertionError(f"no tab leads to {selector}")
 
-    page.fill(layers="relu2_1", content_layer="relu2_1")
     tab_to("#file-content")
     tab_to("#well-content .examples button")
     press(Keys.ENTER)
@@ -1082,6 +1077,7 @@ def test_the_keyboard_is_enough(browse):
     press(Keys.ENTER)
     page.until(lambda: page.state().startswith("finished"))
     assert "--alpha=0.55" in page.text("command")
+    assert "--size=64" in page.text("command")
     assert "_mask.png" in page.text("command")
     tab_to("#compare")
     press(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
@@ -1189,7 +1185,7 @@ def test_screenshots(browse, tmp_path, server):
     """What docs/web.md shows; small and thrown away unless `SCREENSHOTS` says where to."""
     folder = Path(SCREENSHOTS) if SCREENSHOTS else tmp_path
     settings = {"size": "384"} if SCREENSHOTS else {**SHALLOW, "iterations": "20"}
-    desktop, phone = browse(DESKTOP), browse(PHONE, dark=True)
+    desktop, phone = browse(DESKTOP, {}), browse(PHONE, {}, dark=True)
 
     def shoot(page, moment):
         time.sleep(0.5)
