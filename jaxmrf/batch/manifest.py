@@ -198,7 +198,7 @@ class _Reader:
         job = with_guides(self._job(values), self._guide)
         guides.check_together(job.content_guide, job.style_guides)
         name = _inside(self._folder, values["output"])
-        job = Job(**{**vars(job), "output": self._folder / name, "preview_every": 0})
+        job = _changed(job, output=self._folder / name)
         transfer = Line(number, name, job)
         for path in transfer.files:
             if path not in self._listed and not self._is_there(path):
@@ -226,7 +226,7 @@ class _Reader:
         for name, listed in lists.items():
             pictures[_PICTURE_LISTS[name]] = tuple(map(self._path, listed))
         config = job.config if seed == job.config.seed else job.config.with_seed(seed)
-        return Job(**{**vars(job), "config": config, **pictures})  # sooner than `replace`
+        return _changed(job, config=config, **pictures)
 
     def _known(self, kind: str, values: Mapping[str, Any]) -> Job:
         """Returns the job of options that are the same for all lines of a kind, or its fault."""
@@ -373,9 +373,9 @@ def _clashes(folder: Path, numbers: Mapping[str, int], inputs: Mapping[Path, int
     folders: dict[object, int] = {}
     for name, number in numbers.items():
         for parent in _parents(name):
-            folders.setdefault(identity(folder / parent), number)
+            folders.setdefault(identity(f"{folder}{os.sep}{parent}"), number)
     for name, number in numbers.items():
-        output = identity(folder / name)
+        output = identity(f"{folder}{os.sep}{name}")  # sooner than to make a Path
         if output in readers:
             path, reader = readers[output]
             reads = "" if reader == number else f", which line {reader} reads"
@@ -389,6 +389,13 @@ def _parents(name: str) -> Iterator[str]:
     while "/" in name:
         name = name.rpartition("/")[0]
         yield name
+
+
+def _changed(job: Job, **changes: Any) -> Job:
+    """Returns a job with other fields, as `dataclasses.replace` does, which takes longer."""
+    changed = object.__new__(Job)
+    changed.__dict__.update(job.__dict__, **changes)
+    return changed
 
 
 def _listed(value: Any) -> list[Any]:
