@@ -41,6 +41,9 @@ _PICTURE_LISTS = {"style": "styles", "style_guide": "style_guides"}
 _PLAIN_NAME = re.compile(rf"\w[\w.-]*({'|'.join(map(re.escape, image.WRITABLE))})", re.ASCII)
 """Most names of outputs, of which nothing else need be asked."""
 
+MOST_FOLDERS = 65_536
+"""Sub-folders of outputs."""
+
 LONGEST_NAME = 200
 """Bytes of the name of an output: what is written beside it has a longer one."""
 
@@ -87,6 +90,7 @@ def pairs(
     defaults: Mapping[str, Any],
     loaded: Loaded | None = None,
     on_left_out: Callable[[str], Any] = lambda text: None,
+    folders: int | None = None,
 ) -> Rows:
     """Returns a line for every pair of a picture in one folder and a style in another.
 
@@ -100,11 +104,14 @@ def pairs(
       defaults: options of all lines.
       loaded: the network, from `weights.load`; None: what it can do is not looked at.
       on_left_out: called with a line about what is in a folder beside pictures.
+      folders: number of sub-folders that the outputs lie in, see `in_folder`; None: in none.
 
     Raises:
       ConfigError: if a folder has no pictures or is that of the outputs, or an option cannot
         be used.
     """
+    if folders is not None and not 1 <= folders <= MOST_FOLDERS:
+        raise ConfigError(f"folders is {folders}; it must be from 1 to {MOST_FOLDERS}")
     for inputs in (contents, styles):
         if paths.identity(inputs) == paths.identity(folder):
             raise ConfigError(
@@ -113,8 +120,13 @@ def pairs(
     (photographs, left_out), (paintings, *more) = map(pictures_of, (contents, styles))
     for told in filter(None, (left_out, *more)):
         on_left_out(told)
+
+    def output(name: str, style_name: str) -> str:
+        pair = _pair_name(name, style_name)
+        return pair if folders is None else in_folder(pair, folders)
+
     rows = (
-        {"content": str(content), "style": str(style), "output": _pair_name(name, style_name)}
+        {"content": str(content), "style": str(style), "output": output(name, style_name)}
         for content, name in photographs.items()
         for style, style_name in paintings.items()
     )
@@ -259,6 +271,17 @@ def shard(lines: Sequence[Line], index: int, count: int) -> Part:
     return Part(lines, (n for n, line in enumerate(lines) if _hash(line.name) % count == index - 1))
 
 
+def in_folder(name: str, count: int) -> str:
+    """Returns an output's name in the one of `count` sub-folders that follows from it alone.
+
+    Example:
+      >>> in_folder("cat-night.png", 256)
+      'c6/cat-night.png'
+    """
+    digits = max(2, len(f"{count - 1:x}"))
+    return f"{_hash(name) % count:0{digits}x}/{name}"
+
+
 def parse_shard(text: str) -> tuple[int, int]:
     """Reads ``I/N``, I from 1 to N.
 
@@ -370,10 +393,13 @@ def _clashes(folder: Path, numbers: Mapping[str, int], inputs: Mapping[Path, int
     """
     identity = paths.identities()
     readers = {identity(path): (path, number) for path, number in inputs.items()}
-    folders: dict[object, int] = {}
+    parents: dict[str, int] = {}
     for name, number in numbers.items():
         for parent in _parents(name):
-            folders.setdefault(identity(f"{folder}{os.sep}{parent}"), number)
+            parents.setdefault(parent, number)
+    folders: dict[object, int] = {}
+    for parent, number in parents.items():
+        folders.setdefault(identity(f"{folder}{os.sep}{parent}"), number)
     for name, number in numbers.items():
         output = identity(f"{folder}{os.sep}{name}")  # sooner than to make a Path
         if output in readers:
