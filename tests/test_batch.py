@@ -151,12 +151,33 @@ def test_bad_pictures_fail_alone_and_are_retried_when_asked(invoke, pictures, mo
         [*PAIRS, "--siez", "3"],
         [*PAIRS, "--shard", "3/2"],
         [*PAIRS, "--bucket", "0"],
+        [*PAIRS, "--folders", "0"],
+        [*PAIRS, "--folders", "65537"],
     ],
 )
 def test_bad_requests(invoke, pictures, arguments):
     done = invoke(*arguments, "--out", "out")
     assert done.exit_code == 2
     assert "error: " in done.output
+    assert not (pictures / "out").exists()
+
+
+def test_pairs_in_folders_are_painted_once_whatever_the_shard(invoke, pictures):
+    whole = ("--out", "out", "--folders", "256")
+    for shard in ("1/2", "2/2"):
+        done = invoke(*PAIRS, *whole, "--shard", shard)
+        assert done.exit_code == 0, done.output
+    paths = list((pictures / "out").glob("[0-9a-f][0-9a-f]/*.png"))
+    assert len({path.name for path in paths}) == len(paths) == 6
+    assert len({path.parent for path in paths}) > 1
+    assert "0 painted, 6 skipped" in invoke(*PAIRS, *whole).output
+
+
+def test_a_manifest_names_folders_itself(invoke, pictures):
+    (pictures / "list.jsonl").write_text("{}")
+    done = invoke("batch", "list.jsonl", "--folders", "256", "--out", "out")
+    assert done.exit_code == 2
+    assert "--folders is for pairs" in done.output
     assert not (pictures / "out").exists()
 
 

@@ -143,6 +143,15 @@ def test_pairs_have_names_of_their_own_and_guides_are_no_pictures(folder):
         manifest.pairs(folder / "one", folder / "two", folder / "one", {})
 
 
+def test_outputs_spread_over_folders_by_their_names_alone():
+    names = [f"{number // 500}-{number % 500}.png" for number in range(50_000)]
+    sizes = collections.Counter(manifest.in_folder(name, 256)[:2] for name in names)
+    assert len(sizes) == 256
+    assert max(sizes.values()) < 1.3 * len(names) / 256
+    digits = [len(manifest.in_folder("a.png", count)) - 6 for count in (1, 256, 257, 65_536)]
+    assert digits == [2, 2, 3, 4]
+
+
 def test_pictures_of_a_folder_are_all_that_can_be_read(folder, monkeypatch):
     monkeypatch.setattr(decode, "reads_heif", lambda: True)
     for name in ("a.GIF", "b.avif", "c.jp2", "d.heic", "e.txt", "f.jpeg", "two/style.bmp"):

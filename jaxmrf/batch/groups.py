@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from jaxmrf.batch.lines import Line, Part
+from jaxmrf.batch.lines import Distinct, Line, Part
 from jaxmrf.core.config import Config, Shape
 from jaxmrf.core.run.lanes import ProgramKey
 from jaxmrf.errors import ConfigError, ImageError
@@ -48,20 +48,21 @@ def group(
       wanted: whether a line is to be among those of its group; asked once for each that can be
         planned.
     """
-    parts: dict[ProgramKey, Part] = {}
-    members: dict[ProgramKey, int] = {}
+    parts: dict[int, Part] = {}
+    members: dict[int, int] = {}
     keys = _Keys(loaded, bucket)
     for place, line in enumerate(lines):
         try:
-            key = keys.key(line)
+            number = keys.number_of(line)
         except (ImageError, ConfigError) as error:
             on_failure(line, error)
             continue
-        part = parts.setdefault(key, Part(lines))
-        members[key] = members.get(key, 0) + 1
+        if number not in parts:
+            parts[number], members[number] = Part(lines), 0
+        members[number] += 1
         if wanted(line):
-            part.append(place)
-    return [Group(key, part, members[key]) for key, part in parts.items()]
+            parts[number].append(place)
+    return [Group(keys.values[number], part, members[number]) for number, part in parts.items()]
 
 
 class _Asked(NamedTuple):
@@ -76,16 +77,17 @@ class _Asked(NamedTuple):
     masked: bool
 
 
-class _Keys:
-    """Finds the keys of lines; what lines have in common is found once."""
+class _Keys(Distinct[ProgramKey]):
+    """Finds the keys of lines, by number; what lines have in common is found once."""
 
     def __init__(self, loaded: Loaded, bucket: int) -> None:
+        super().__init__()
         self._loaded, self._planner = loaded, Planner(loaded.network, bucket)
         self._shape_of = functools.lru_cache(REMEMBERED)(image.shape_of)
         self._planned = functools.lru_cache(REMEMBERED)(self._plan)
 
-    def key(self, line: Line) -> ProgramKey:
-        """Returns the key of a line.
+    def number_of(self, line: Line) -> int:
+        """Returns the number of a line's key.
 
         Raises:
           ImageError: if a header cannot be read, or the output would be too large.
@@ -101,11 +103,11 @@ class _Keys:
             job.content_guide is not None,
             job.mask is not None,
         )
-        shape, key = self._planned(asked)
+        shape, number = self._planned(asked)
         image.check_size(job.output, shape)
-        return key
+        return number
 
-    def _plan(self, asked: _Asked) -> tuple[Shape, ProgramKey]:
+    def _plan(self, asked: _Asked) -> tuple[Shape, int]:
         config, has_content = asked.config, asked.content is not None
         shape = asked.shape if asked.content is None else result_shape(asked.content, config)
         if shape is None:
@@ -117,6 +119,7 @@ class _Keys:
             has_content=has_content,
             has_start=asked.has_start,
         )
-        return shape, self._planner.key(
+        key = self._planner.key(
             shape, asked.styles, settings, labeled=asked.labeled, masked=asked.masked
         )
+        return shape, self.number(key)

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +49,22 @@ class Ledger:
         self._claims = claims_of(self._own / "locks" / "outputs.lock")
         # Those of jaxmrf up to 0.2, a file for each output.
         self._has_single_records = any((self._own / "records").glob("*.json"))
+        self._has_states = _has_files(self._states)
 
-    def identity(self, line: Line) -> dict[str, Any] | None:
+    def identity(
+        self, line: Line, digest_of: Callable[[Path], str] | None = None
+    ) -> dict[str, Any] | None:
         """Returns what an output follows from; it is made anew if that changes.
 
         None if an input cannot be read: there is nothing to compare with later.
+
+        Args:
+          line: whose output it is.
+          digest_of: returns the digest of an input; None: each is looked at anew.
         """
         try:
             inputs = {
-                kind: [_digest(path, *_stamp(path)) for path in paths]
+                kind: list(map(digest_of or _digest_of, paths))
                 for kind, paths in line.inputs.items()
             }
         except OSError:
@@ -73,24 +80,36 @@ class Ledger:
     def refresh(self) -> None:
         """Takes notice of what other batches have recorded."""
         self._records.refresh()
+        self._has_states = _has_files(self._states)
 
-    def record(self, line: Line) -> dict[str, Any] | None:
+    def record(
+        self, line: Line, digest_of: Callable[[Path], str] | None = None
+    ) -> dict[str, Any] | None:
         """Returns the record of a line if it is of the same inputs and settings, else None.
 
         The record of an output that is gone or not the one that was written does not count.
+
+        Args:
+          line: whose output it is.
+          digest_of: see `identity`.
         """
         record = self._last(line.name)
         try:
-            identity = None if record is None else self.identity(line)
+            identity = None if record is None else self.identity(line, digest_of)
             if record is None or identity is None:
                 return None
-            if any(record[name] != value for name, value in identity.items()):
+            if {name: record[name] for name in identity} != identity:
                 return None
             if "error" not in record and not _is_output(line.job.output, record):
                 return None
         except (OSError, KeyError, TypeError):
             return None
         return record
+
+    def records(self) -> Callable[[Line], dict[str, Any] | None]:
+        """Returns `record` for very many lines: each input is looked at once."""
+        digest_of = functools.lru_cache(FILES_REMEMBERED)(_digest_of)
+        return functools.partial(self.record, digest_of=digest_of)
 
     def write(
         self,
@@ -192,6 +211,7 @@ class Ledger:
         """
         arrays = {f"array{index}": array for index, array in enumerate(snapshot.arrays)}
         about = {"lines": [self._named(line) for line in lines], "lanes": lanes}
+        self._has_states = True
         with atomic.write(self._state(first.name)) as file:
             np.savez(
                 file,
@@ -247,8 +267,8 @@ class Ledger:
 
         If lines that were saved with it are not done, it becomes theirs.
         """
-        if not os.path.exists(f"{self._states}{os.sep}{_key(line.name)}.npz"):
-            return  # as most have none
+        if not (self._has_states and self._state(line.name).exists()):
+            return
         for name, identity in self._about(line.name).get("lines", []):
             if name != line.name and not self._settled(name, identity):
                 with contextlib.suppress(FileNotFoundError):
@@ -318,14 +338,17 @@ def _sha256(text: str) -> str:
 
 def _config(config: Config) -> tuple[str, str]:
     """Returns settings as JSON, and their digest."""
-    text = _plain_config(config.with_seed(0)).replace('"seed": 0', f'"seed": {config.seed}')
+    before, after = _around_seed(config.with_seed(0))
+    text = f"{before}{config.seed}{after}"
     return text, _sha256(text)
 
 
 @functools.lru_cache(maxsize=1024)
-def _plain_config(config: Config) -> str:
-    """Returns settings as JSON: most lines differ in nothing but the seed."""
-    return json.dumps(dataclasses.asdict(config), sort_keys=True)
+def _around_seed(config: Config) -> tuple[str, str]:
+    """Returns settings as JSON but the seed: most lines differ in nothing else."""
+    text = json.dumps(dataclasses.asdict(config), sort_keys=True)
+    before, key, after = text.partition('"seed": ')
+    return before + key, after.removeprefix(str(config.seed))
 
 
 def _identity_sha256(config: Config, identity: Mapping[str, Any]) -> str:
@@ -343,9 +366,19 @@ def _is_output(path: Path, record: Mapping[str, Any]) -> bool:
     return atomic.digest(path, "sha256") == record["output_sha256"]
 
 
+def _has_files(folder: Path) -> bool:
+    with os.scandir(folder) as entries:
+        return any(entries)
+
+
 def _stamp(path: Path) -> tuple[int, int]:
     status = os.stat(path)
     return status.st_size, status.st_mtime_ns
+
+
+def _digest_of(path: Path) -> str:
+    """Returns a file's digest as it is now."""
+    return _digest(path, *_stamp(path))
 
 
 @functools.lru_cache(maxsize=FILES_REMEMBERED)

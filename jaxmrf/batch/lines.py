@@ -2,7 +2,8 @@
 
 import abc
 import dataclasses
-import itertools
+import functools
+import operator
 import os
 from array import array
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -12,8 +13,8 @@ from typing import Any, Generic, TypeVar, overload
 from jaxmrf.core.config import Config
 from jaxmrf.jobs.job import Job
 
-_REST = ("shape", "initial", "content_guide", "style_guides", "mask")
-"""Fields of a job that most lines have in common, beside its settings and pictures."""
+_REST = operator.attrgetter("shape", "initial", "content_guide", "style_guides", "mask")
+"""Fields of a job that most lines have in common, which follow `content` among all of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,10 +31,13 @@ class Line:
     name: str
     job: Job
 
-    @property
+    @functools.cached_property
     def files(self) -> tuple[Path, ...]:
         """All pictures that are read."""
-        return tuple(itertools.chain.from_iterable(self.inputs.values()))
+        job = self.job
+        single = job.content, job.initial, job.content_guide, job.mask
+        listed = (*single, *job.styles, *job.style_guides)
+        return tuple(path for path in listed if path is not None)
 
     @property
     def inputs(self) -> dict[str, list[Path]]:
@@ -72,7 +76,7 @@ class _Places(Sequence[Line]):
         return map(self._at, range(len(self)))
 
 
-class _Distinct(Generic[Value]):
+class Distinct(Generic[Value]):
     """Values that many lines have in common, by number."""
 
     def __init__(self) -> None:
@@ -99,9 +103,9 @@ class Rows(_Places):
         self._names, self._ends = bytearray(), array("Q")
         self._numbers, self._seeds = array("Q"), array("Q")
         self._columns = [array("I") for _ in range(4)]
-        self._configs, self._rest = _Distinct[Config](), _Distinct[tuple[Any, ...]]()
-        self._contents = _Distinct[Path | None]()
-        self._styles = _Distinct[tuple[Path, ...]]()
+        self._configs, self._rest = Distinct[Config](), Distinct[tuple[Any, ...]]()
+        self._contents = Distinct[Path | None]()
+        self._styles = Distinct[tuple[Path, ...]]()
 
     def append(self, line: Line) -> None:
         """Adds a line."""
@@ -114,7 +118,7 @@ class Rows(_Places):
             self._configs.number(job.config.with_seed(0)),
             self._contents.number(job.content),
             self._styles.number(job.styles),
-            self._rest.number(tuple(getattr(job, name) for name in _REST)),
+            self._rest.number(_REST(job)),
         )
         for column, number in zip(self._columns, numbers, strict=True):
             column.append(number)
@@ -127,12 +131,12 @@ class Rows(_Places):
         name = os.fsdecode(bytes(self._names[start : self._ends[place]]))
         config, content, styles, rest = (column[place] for column in self._columns)
         settings, seed = self._configs.values[config], self._seeds[place]
-        job = Job(
-            styles=self._styles.values[styles],
-            output=self._folder / name,
-            config=settings.with_seed(seed) if seed else settings,
-            content=self._contents.values[content],
-            **dict(zip(_REST, self._rest.values[rest], strict=True)),
+        job = Job(  # by place, which is sooner
+            self._styles.values[styles],
+            self._folder / name,
+            settings.with_seed(seed) if seed else settings,
+            self._contents.values[content],
+            *self._rest.values[rest],
         )
         return Line(self._numbers[place], name, job)
 

@@ -41,6 +41,9 @@ _PICTURE_LISTS = {"style": "styles", "style_guide": "style_guides"}
 _PLAIN_NAME = re.compile(rf"\w[\w.-]*({'|'.join(map(re.escape, image.WRITABLE))})", re.ASCII)
 """Most names of outputs, of which nothing else need be asked."""
 
+MOST_FOLDERS = 65_536
+"""Sub-folders of outputs."""
+
 LONGEST_NAME = 200
 """Bytes of the name of an output: what is written beside it has a longer one."""
 
@@ -87,6 +90,7 @@ def pairs(
     defaults: Mapping[str, Any],
     loaded: Loaded | None = None,
     on_left_out: Callable[[str], Any] = lambda text: None,
+    folders: int | None = None,
 ) -> Rows:
     """Returns a line for every pair of a picture in one folder and a style in another.
 
@@ -100,11 +104,14 @@ def pairs(
       defaults: options of all lines.
       loaded: the network, from `weights.load`; None: what it can do is not looked at.
       on_left_out: called with a line about what is in a folder beside pictures.
+      folders: number of sub-folders that the outputs lie in, see `in_folder`; None: in none.
 
     Raises:
       ConfigError: if a folder has no pictures or is that of the outputs, or an option cannot
         be used.
     """
+    if folders is not None and not 1 <= folders <= MOST_FOLDERS:
+        raise ConfigError(f"folders is {folders}; it must be from 1 to {MOST_FOLDERS}")
     for inputs in (contents, styles):
         if paths.identity(inputs) == paths.identity(folder):
             raise ConfigError(
@@ -113,8 +120,13 @@ def pairs(
     (photographs, left_out), (paintings, *more) = map(pictures_of, (contents, styles))
     for told in filter(None, (left_out, *more)):
         on_left_out(told)
+
+    def output(name: str, style_name: str) -> str:
+        pair = _pair_name(name, style_name)
+        return pair if folders is None else in_folder(pair, folders)
+
     rows = (
-        {"content": str(content), "style": str(style), "output": _pair_name(name, style_name)}
+        {"content": str(content), "style": str(style), "output": output(name, style_name)}
         for content, name in photographs.items()
         for style, style_name in paintings.items()
     )
@@ -198,7 +210,7 @@ class _Reader:
         job = with_guides(self._job(values), self._guide)
         guides.check_together(job.content_guide, job.style_guides)
         name = _inside(self._folder, values["output"])
-        job = Job(**{**vars(job), "output": self._folder / name, "preview_every": 0})
+        job = _changed(job, output=self._folder / name)
         transfer = Line(number, name, job)
         for path in transfer.files:
             if path not in self._listed and not self._is_there(path):
@@ -226,7 +238,7 @@ class _Reader:
         for name, listed in lists.items():
             pictures[_PICTURE_LISTS[name]] = tuple(map(self._path, listed))
         config = job.config if seed == job.config.seed else job.config.with_seed(seed)
-        return Job(**{**vars(job), "config": config, **pictures})  # sooner than `replace`
+        return _changed(job, config=config, **pictures)
 
     def _known(self, kind: str, values: Mapping[str, Any]) -> Job:
         """Returns the job of options that are the same for all lines of a kind, or its fault."""
@@ -257,6 +269,17 @@ def shard(lines: Sequence[Line], index: int, count: int) -> Part:
     complete, whatever else the manifest holds and on whatever machine.
     """
     return Part(lines, (n for n, line in enumerate(lines) if _hash(line.name) % count == index - 1))
+
+
+def in_folder(name: str, count: int) -> str:
+    """Returns an output's name in the one of `count` sub-folders that follows from it alone.
+
+    Example:
+      >>> in_folder("cat-night.png", 256)
+      'c6/cat-night.png'
+    """
+    digits = max(2, len(f"{count - 1:x}"))
+    return f"{_hash(name) % count:0{digits}x}/{name}"
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -370,12 +393,15 @@ def _clashes(folder: Path, numbers: Mapping[str, int], inputs: Mapping[Path, int
     """
     identity = paths.identities()
     readers = {identity(path): (path, number) for path, number in inputs.items()}
-    folders: dict[object, int] = {}
+    parents: dict[str, int] = {}
     for name, number in numbers.items():
         for parent in _parents(name):
-            folders.setdefault(identity(folder / parent), number)
+            parents.setdefault(parent, number)
+    folders: dict[object, int] = {}
+    for parent, number in parents.items():
+        folders.setdefault(identity(f"{folder}{os.sep}{parent}"), number)
     for name, number in numbers.items():
-        output = identity(folder / name)
+        output = identity(f"{folder}{os.sep}{name}")  # sooner than to make a Path
         if output in readers:
             path, reader = readers[output]
             reads = "" if reader == number else f", which line {reader} reads"
@@ -389,6 +415,13 @@ def _parents(name: str) -> Iterator[str]:
     while "/" in name:
         name = name.rpartition("/")[0]
         yield name
+
+
+def _changed(job: Job, **changes: Any) -> Job:
+    """Returns a job with other fields, as `dataclasses.replace` does, which takes longer."""
+    changed = object.__new__(Job)
+    changed.__dict__.update(job.__dict__, **changes)
+    return changed
 
 
 def _listed(value: Any) -> list[Any]:

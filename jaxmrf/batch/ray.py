@@ -163,44 +163,72 @@ class _Engine:
         resources = ray.cluster_resources()
         self._cpus = resources.get("CPU", 1)
         self._accelerators = {kind: resources.get(kind, 0) for kind in ("GPU", "TPU")}
+        self._idle: list[Any] = []
+        self._starting: dict[Any, Any] = {}  # actors, by what tells that they are ready
+        self._running: dict[Any, tuple[Any, list[Line], int]] = {}
+        self._failed_starts = 0
 
     def run(self, lines: Sequence[Line], workers: int | None, stop: Callable[[], bool]) -> None:
-        waiting = collections.deque(self._parts(lines))
+        self._waiting = collections.deque(self._parts(lines))
         accelerators = int(sum(self._accelerators.values()))
         if workers is not None and accelerators and workers > accelerators:
             raise ConfigError(
                 f"the cluster has {accelerators} accelerator(s) for {workers} workers"
             )
-        self._workers = min(workers or max(1, accelerators), len(waiting))
-        idle = [self._actor() for _ in range(self._workers)]
-        for actor in idle:
-            self._ray.get(actor.process.remote())
-        self._say(f"{len(idle)} Ray workers")
-        running: dict[Any, tuple[Any, list[Line], int]] = {}
-        while waiting or running:
-            while waiting and idle:
-                part, deaths = waiting.popleft()
-                actor = idle.pop()
-                future = actor.paint.remote(part, self._options)
-                running[future] = (actor, part, deaths)
-            ready, _ = self._ray.wait(list(running), timeout=POLL_SECONDS)
+        self._workers = min(workers or max(1, accelerators), len(self._waiting))
+        self._say(f"{self._workers} Ray workers")
+        for _ in range(self._workers):
+            self._start()
+        while self._waiting or self._running:
+            ready, _ = self._ray.wait([*self._running, *self._starting], timeout=POLL_SECONDS)
             for future in ready:
-                actor, part, deaths = running.pop(future)
-                try:
-                    events, messages, full = self._ray.get(future)
-                except self._ray.exceptions.RayActorError:
-                    idle.append(self._actor())
-                    self._retry(waiting, part, deaths + 1)
-                    continue
-                idle.append(actor)
-                for event in events:
-                    self._on_event(event)
-                for message in messages:
-                    self._say(message)
-                if full is not None:
-                    raise FullError(full)
+                if future in self._starting:
+                    self._started(future)
+                else:
+                    self._painted(future)
+            while self._waiting and self._idle:
+                part, deaths = self._waiting.popleft()
+                actor = self._idle.pop()
+                future = actor.paint.remote(part, self._options)
+                self._running[future] = actor, part, deaths
             if stop():
                 raise StoppedError
+
+    def _start(self) -> None:
+        """Starts another actor: while no machine has room for it, the others go on."""
+        actor = self._actor()
+        self._starting[actor.process.remote()] = actor
+
+    def _started(self, future: Any) -> None:
+        """Takes notice of an actor that is ready, or died before it was."""
+        actor = self._starting.pop(future)
+        try:
+            self._ray.get(future)
+        except self._ray.exceptions.RayActorError:
+            self._failed_starts += 1
+            if self._failed_starts == MOST_DEATHS:
+                raise
+            self._start()
+            return
+        self._failed_starts = 0
+        self._idle.append(actor)
+
+    def _painted(self, future: Any) -> None:
+        """Takes notice of what became of the lines that an actor was handed."""
+        actor, part, deaths = self._running.pop(future)
+        try:
+            events, messages, full = self._ray.get(future)
+        except self._ray.exceptions.RayActorError:
+            self._start()
+            self._retry(part, deaths + 1)
+            return
+        self._idle.append(actor)
+        for event in events:
+            self._on_event(event)
+        for message in messages:
+            self._say(message)
+        if full is not None:
+            raise FullError(full)
 
     def _parts(self, lines: Sequence[Line]) -> list[tuple[list[Line], int]]:
         """Returns the lines of each shape in parts for one actor each."""
@@ -220,10 +248,10 @@ class _Engine:
             for start in range(0, len(members.lines), size)
         ]
 
-    def _retry(self, waiting: Any, part: list[Line], deaths: int) -> None:
+    def _retry(self, part: list[Line], deaths: int) -> None:
         if deaths < MOST_DEATHS:
             self._say(f"a Ray worker died; its {len(part)} pictures go to another one")
-            waiting.appendleft((part, deaths))
+            self._waiting.appendleft((part, deaths))
             return
         self._ledger.refresh()
         for line in part:

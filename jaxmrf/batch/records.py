@@ -6,6 +6,7 @@ that a killed process left half-written is no line: it does not end, or its sum 
 
 import json
 import os
+import re
 import secrets
 import socket
 import threading
@@ -18,7 +19,8 @@ ENDING = ".log"
 """End of the names of record files."""
 
 _OFFSET_BITS, _FILE_BITS = 48, 24
-_BLOCK = 4096
+_DECODER = json.JSONDecoder()
+_NAME_AND_TURN = re.compile(rb'"output":"([ !#-\[\]-~]*)".*"turn":(\d+)')  # as `_line` sorts them
 
 
 class _Place(NamedTuple):
@@ -87,8 +89,11 @@ class Records:
                 self._open[place.file] = self._files[place.file].open("rb")
             file = self._open[place.file]
             file.seek(place.offset)
-            record = _parsed(file.readline())
-        if record is None or record["output"] != name or "forgotten" in record:
+            content = _content(file.readline())
+        if content is None:
+            return None
+        record = _parsed(content)
+        if record["output"] != name or "forgotten" in record:
             return None
         del record["turn"]
         return record
@@ -149,9 +154,10 @@ class Records:
             for line in file:
                 if not line.endswith(b"\n"):
                     break  # being written, or never finished
-                record = _parsed(line)
-                if record is not None:
-                    name, place = hash(record["output"]), _Place(record["turn"], number, seen)
+                content = _content(line)
+                if content is not None:
+                    output, turn = _name_and_turn(content)
+                    name, place = hash(output), _Place(turn, number, seen)
                     self._last[name] = max(self._last.get(name, -1), place.packed())
                 seen += len(line)
         return seen
@@ -168,7 +174,20 @@ def _line(record: dict[str, Any]) -> bytes:
     return b"%08x %s\n" % (zlib.crc32(content), content)
 
 
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    """Returns the record of a line; None if it is damaged."""
+def _content(line: bytes) -> bytes | None:
+    """Returns the record of a line as JSON; None if it is damaged."""
     total, _, content = line[:-1].partition(b" ")
-    return json.loads(content) if total == b"%08x" % zlib.crc32(content) else None
+    return content if total == b"%08x" % zlib.crc32(content) else None
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    return _DECODER.raw_decode(content.decode())[0]  # sooner than `json.loads`
+
+
+def _name_and_turn(content: bytes) -> tuple[str, int]:
+    """Returns output and turn of a record; all of it is parsed only for unusual names."""
+    usual = _NAME_AND_TURN.search(content)
+    if usual:
+        return usual[1].decode(), int(usual[2])
+    record = _parsed(content)
+    return record["output"], record["turn"]

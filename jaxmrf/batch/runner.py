@@ -90,16 +90,17 @@ class Batch:
           StoppedError: if `stop` said so; lanes in flight are saved.
           FullError: if the disk is full.
         """
+        record_of = self._ledger.records()
 
         def unplanned(line: Line, error: Exception) -> None:
-            if not self._skip(line):  # it may have failed before
+            if not self._skip(line, record_of(line)):  # it may have failed before
                 self._writer.fail(line, error)
 
         folders: set[str] = set()
 
         def wanted(line: Line) -> bool:
-            folders.add(os.path.dirname(line.name))
-            return not self._skip(line)
+            folders.add(line.name.rpartition("/")[0])
+            return not self._skip(line, record_of(line))
 
         # All that is done is told before anything is painted.
         groups = group(lines, self._loaded, self._options.bucket, unplanned, wanted)
@@ -165,9 +166,8 @@ class Batch:
                 waiting, busy = busy, collections.deque()
                 following = self._next(group, waiting, busy, count)
 
-    def _skip(self, line: Line) -> bool:
-        """Returns whether a line needs no painting, and tells of it then."""
-        record = self._ledger.record(line)
+    def _skip(self, line: Line, record: dict[str, Any] | None) -> bool:
+        """Returns whether a line with such a record needs no painting, and tells of it then."""
         if record is None or ("error" in record and self._options.retry):
             return False
         self._ledger.drop_state(line)
@@ -198,7 +198,8 @@ class Batch:
             is_first = not taken
             self._ledger.refresh()
             for place, (line, claim) in claimed.items():
-                if self._skip(line):  # another batch may have painted it just now
+                # Another batch may have painted it just now.
+                if self._skip(line, self._ledger.record(line)):
                     claim.release()
                 else:
                     taken[place] = line, claim

@@ -54,6 +54,10 @@ def command(
     styles: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Paintings; every pair is painted.")
     ] = None,
+    folders: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Spread the outputs of pairs over N sub-folders."),
+    ] = None,
     lanes: Annotated[
         str, typer.Option(help="Transfers at once; auto: by the memory estimate.")
     ] = "auto",
@@ -94,12 +98,19 @@ def command(
         part = None if shard is None else manifest.parse_shard(shard)
         if (file is None) == (contents is None and styles is None):
             raise ConfigError("give a manifest, or --contents and --styles")
+        if file is not None and folders is not None:
+            raise ConfigError(
+                "--folders is for pairs; a manifest names folders itself, such as "
+                '"output": "07/cat.png"'
+            )
         if file is not None:
             copy = readable(file)
             pipe = None if copy == file else file
             read = functools.partial(manifest.read, copy, stands_for=pipe)
         elif contents is not None and styles is not None:
-            read = functools.partial(manifest.pairs, contents, styles, on_left_out=say)
+            read = functools.partial(
+                manifest.pairs, contents, styles, on_left_out=say, folders=folders
+            )
         else:
             raise ConfigError("--contents and --styles belong together")
         batch_options = BatchOptions(lane_count(lanes), bucket, checkpoint_every, retry)

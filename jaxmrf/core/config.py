@@ -1,6 +1,7 @@
 """What a user chooses for one run: a frozen, hashable dataclass; `settings` resolves it."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, get_args, get_origin
@@ -470,6 +471,24 @@ class Config:
                 "rotations times rotation_step may be at most 45 degrees", "rotations"
             )
 
+    @functools.cached_property
+    def _unseeded(self) -> "Config":
+        """The settings with the seed 0: the same object for all that differ in the seed alone."""
+        return dataclasses.replace(self, seed=0) if self.seed else self
+
+    @functools.cached_property
+    def _hash(self) -> int:
+        """Of all but the seed, so that it holds for another seed, too."""
+        return hash(dataclasses.astuple(self._unseeded))
+
+    def __hash__(self) -> int:
+        """Returns the hash, which is asked for often, computed once."""
+        return self._hash
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns the fields alone: hashes of texts are others in another process."""
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
+
     def with_seed(self, seed: int) -> "Config":
         """Returns the settings with another seed, and checks nothing else again.
 
@@ -479,8 +498,10 @@ class Config:
         if not (type(seed) is int and 0 <= seed < 2**32):  # sooner than to look at the field
             check_type("seed", int, seed)
             _check_values("seed", seed, self.__dataclass_fields__["seed"].metadata["option"])
+        if seed == 0:
+            return self._unseeded
         reseeded = object.__new__(type(self))
-        reseeded.__dict__.update(self.__dict__, seed=seed)
+        reseeded.__dict__.update(self.__dict__, seed=seed, _unseeded=self._unseeded)
         return reseeded
 
     def style_losses(self) -> dict[str, float]:

@@ -29,11 +29,11 @@ def identity(path: Path) -> object:
     return status.st_dev, status.st_ino
 
 
-def identities() -> Callable[[Path], object]:
+def identities() -> Callable[[str | Path], object]:
     """Returns `identity` for very many files: each folder is followed once."""
     real = functools.cache(os.path.realpath)
 
-    def identity_of(path: Path) -> object:
+    def identity_of(path: str | Path) -> object:
         folder, name = os.path.split(path)
         place = os.path.join(real(folder), name)
         try:
