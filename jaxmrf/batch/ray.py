@@ -38,10 +38,21 @@ CONNECT_SECONDS = 10
 class Worker:
     """The part of a batch that runs in an actor."""
 
-    def __init__(self, folder: str, weights_file: str, bucket: int, device: str) -> None:
-        """Loads the network once for all lines to come."""
+    def __init__(
+        self, start: str, folder: str, weights_file: str, bucket: int, device: str
+    ) -> None:
+        """Loads the network once for all lines to come.
+
+        Args:
+          start: folder that relative paths of lines, and the others here, are relative to.
+          folder: of the outputs.
+          weights_file: of the network.
+          bucket: as of the batch.
+          device: kind of device, as for `device.choose`.
+        """
         from pathlib import Path
 
+        os.chdir(start)  # actors of a cluster start where it was started
         if device != "auto":
             devices.choose(device)
         program_cache.enable()
@@ -157,9 +168,8 @@ class _Engine:
     ) -> None:
         self._ray, self._options, self._ledger = ray, options, ledger
         self._loaded, self._on_event, self._say = loaded, on_event, on_message
-        self._arguments = (
-            str(ledger.folder.resolve()), str(loaded.path.resolve()), options.bucket, device,
-        )  # fmt: skip
+        places = os.getcwd(), str(ledger.folder.resolve()), str(loaded.path.resolve())
+        self._arguments = *places, options.bucket, device
         resources = ray.cluster_resources()
         self._cpus = resources.get("CPU", 1)
         self._accelerators = {kind: resources.get(kind, 0) for kind in ("GPU", "TPU")}
