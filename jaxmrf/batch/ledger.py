@@ -31,6 +31,9 @@ from jaxmrf.networks.weights import Loaded
 
 FOLDER = ".jaxmrf"
 
+OF_SPEED = ("score_precision",)
+"""Settings that no output follows from: they say how matches are found, which are the same."""
+
 FILES_REMEMBERED = 2**16
 """Inputs whose digests are kept: many lines have the same ones."""
 
@@ -346,7 +349,10 @@ def _config(config: Config) -> tuple[str, str]:
 @functools.lru_cache(maxsize=1024)
 def _around_seed(config: Config) -> tuple[str, str]:
     """Returns settings as JSON but the seed: most lines differ in nothing else."""
-    text = json.dumps(dataclasses.asdict(config), sort_keys=True)
+    values = dataclasses.asdict(config)
+    for name in OF_SPEED:
+        del values[name]
+    text = json.dumps(values, sort_keys=True)
     before, key, after = text.partition('"seed": ')
     return before + key, after.removeprefix(str(config.seed))
 

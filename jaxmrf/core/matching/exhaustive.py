@@ -24,9 +24,9 @@ class Leading(NamedTuple):
       rest: the highest score of all others; infinity, not known, where the best alone is asked for.
     """
 
-    position: Int[Array, "*patches n"]
-    score: Float[Array, "*patches n"]
-    rest: Float[Array, "*patches"]
+    position: Int[Array, "... n"]
+    score: Float[Array, "... n"]
+    rest: Float[Array, "..."]
 
 
 def nearest_of_all(

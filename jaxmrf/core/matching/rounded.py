@@ -115,8 +115,9 @@ def nearest_by_rounded(
     # the product of the norms says.
     most = rest[:, 0] + error * jnp.where(nonnegative, rest[:, 0], norm[:, 0])
     doubtful = (most >= score) & (norm[:, 0] > 0)
+    many = doubtful.sum() * FEW > doubtful.size
     position, score = _compared_with_all(
-        features, style, corners.ravel(), (position, score), doubtful, patch_size
+        features, style, corners.ravel(), (position, score), doubtful & ~many, patch_size
     )
     position, score = (values.reshape(corners.shape) for values in (position, score))
 
@@ -125,7 +126,7 @@ def nearest_by_rounded(
         rows, columns = np.divmod(corners, unit.shape[1])
         return exact.position[rows, columns, 0], exact.score[rows, columns, 0]
 
-    return _where_needed(doubtful.sum() * FEW > corners.size, anew, (position, score))
+    return _where_needed(many, anew, (position, score))
 
 
 def relative_error(bits: int, channels: int, patch_size: int) -> float:
@@ -154,7 +155,7 @@ def _compared_with_all(
     doubtful: Bool[Array, " m"],
     patch_size: int,
 ) -> tuple[Int[Array, " m"], Float[Array, " m"]]:
-    """Returns the match with those that are doubtful, if they are few, found in float32.
+    """Returns the match with those that are doubtful found in float32.
 
     Args:
       features: feature map of the picture.
@@ -167,7 +168,6 @@ def _compared_with_all(
     count, size = doubtful.sum(), patch_size
     block = min(len(corners), max(1, windows.CHUNK_BYTES // (4 * style.scale.size)))
     first_doubtful = jnp.argsort(~doubtful).astype(jnp.int32)
-    count = jnp.where(count * FEW > len(corners), 0, count)
 
     def compare(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
         done, position, score = state
