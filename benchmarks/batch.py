@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import os
+import re
 import signal
 import statistics
 import subprocess
@@ -125,9 +126,10 @@ def _paint(
     process = subprocess.Popen(
         command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True
     )
-    told, times, processor = [], [], 0.0
+    told, times, processor, peak = [], [], 0.0, 0.0
     for line in process.stderr:
         told.append(line)
+        peak = _peak(process.pid) or peak
         if " done, " in line:
             processor = processor or sum(psutil.Process(process.pid).cpu_times()[:2])
             times.append(time.perf_counter() - started)
@@ -138,7 +140,7 @@ def _paint(
     if process.returncode not in (0, 128 + signal.SIGTERM):
         told.append(f"it ended with {process.returncode}")
         raise RuntimeError(f"{' '.join(command)} failed:\n{''.join(told[-20:])}")
-    figures = {"peak memory, MB": usage.ru_maxrss / 1024}
+    figures = {"peak memory, MB": peak}
     if times:
         figures["seconds to the first picture"] = times[0]
         figures["processor seconds to it"] = processor
@@ -149,6 +151,19 @@ def _paint(
         timed = times[FIRST - 1 : pictures]
         figures["ms a picture"] = 1000 * (timed[-1] - timed[0]) / max(1, len(timed) - 1)
     return figures
+
+
+def _peak(process: int) -> float:
+    """Returns the MB that a process had at most; zero if it has ended.
+
+    What the system counts for a process that has ended includes what its parent had.
+    """
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0.0
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", status) or [0]
+    return int(peak) / 1024
 
 
 def _finish(listed: Path, out: Path, words: Sequence[str]) -> None:
