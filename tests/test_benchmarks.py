@@ -99,8 +99,17 @@ def test_an_accelerator_is_measured_part_by_part(bench):
     )
     parts = ("device", "40×40")
     assert accelerator.measure(bench, extent, seconds=600, only=parts, report=reported.__setitem__)
-    names = ("picture against the CPU", "lanes: 2", "chunks of 2", "profile of an iteration")
+    names = (
+        *("picture against the CPU", "matches by precision", "lanes: 2"),
+        *("chunks of 2", "profile of an iteration"),
+    )
     assert list(reported) == ["device", "40×40", *(f"{name}, 40×40" for name in names)]
+    shares = [
+        share
+        for name, share in reported["matches by precision, 40×40"].items()
+        if "share of float32's matches" in name
+    ]
+    assert shares == [1.0] * 6
     of_picture = reported["picture against the CPU, 40×40"]
     assert of_picture["largest difference of a pixel, of 1"] == 0  # it is the CPU
     equal = [value for name, value in of_picture.items() if "equal matches" in name]

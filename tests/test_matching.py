@@ -250,7 +250,7 @@ def test_matches_ignore_the_length_of_patches():
     np.testing.assert_array_equal(a, b)
 
 
-@settings(max_examples=12)  # every example compiles
+@settings(max_examples=8)  # every example compiles
 @given(
     precision=st.sampled_from(list(rounded.PRECISIONS)),
     height=st.integers(3, 9),
