@@ -141,7 +141,6 @@ def network():
 def measured(monkeypatch, tmp_path):
     """Lets every precision have its seconds for a pair; returns the list of measurements."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    program_cache.folder().mkdir(parents=True)
     measurements = []
 
     def measure(accelerates):

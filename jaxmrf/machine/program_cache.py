@@ -43,8 +43,11 @@ def read_numbers(name: str) -> dict[str, float]:
 
 def write_numbers(name: str, numbers: Mapping[str, float]) -> None:
     """Keeps what `read_numbers` returns, where that can be."""
-    with contextlib.suppress(OSError), atomic.write(_file_of(name)) as file:
-        file.write(json.dumps(numbers, sort_keys=True).encode())
+    file = _file_of(name)
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with atomic.write(file) as stream:
+            stream.write(json.dumps(numbers, sort_keys=True).encode())
 
 
 def _file_of(name: str) -> Path:
