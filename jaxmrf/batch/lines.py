@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import functools
+import itertools
 import operator
 import os
 from array import array
@@ -34,12 +35,9 @@ class Line:
     @functools.cached_property
     def files(self) -> tuple[Path, ...]:
         """All pictures that are read."""
-        job = self.job
-        single = job.content, job.initial, job.content_guide, job.mask
-        listed = (*single, *job.styles, *job.style_guides)
-        return tuple(path for path in listed if path is not None)
+        return tuple(itertools.chain.from_iterable(self.inputs.values()))
 
-    @property
+    @functools.cached_property
     def inputs(self) -> dict[str, list[Path]]:
         """The pictures that are read, by what they are for."""
         job = self.job

@@ -135,11 +135,10 @@ def _check_output(output: Path, lines: Sequence[Line]) -> None:
     image.check_output(output)
     outputs = {paths.identity(line.job.output) for line in lines}
     for line in lines:
-        used = [path for inputs in line.inputs.values() for path in inputs]
-        for path in (*used, line.job.output):
+        for path in (*line.files, line.job.output):
             if paths.identity(path) == paths.identity(output):
                 raise ConfigError(f"the sheet would overwrite {path}")
-        for path in used:
+        for path in line.files:
             if paths.identity(path) in outputs:
                 raise ConfigError(f"a cell would overwrite {path}; choose another --keep")
 

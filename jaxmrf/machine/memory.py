@@ -18,7 +18,7 @@ from jaxmrf.core.run.plan import Plan
 from jaxmrf.core.settings import Program, Settings
 from jaxmrf.errors import ConfigError
 from jaxmrf.machine import limits
-from jaxmrf.machine.device import chosen
+from jaxmrf.machine.device import current
 from jaxmrf.networks import vgg
 
 UNCHECKED_PIXELS = 1_000_000
@@ -40,7 +40,7 @@ a machine should stay usable beside it, and the choice not depend on what else r
 
 
 def _device_limit() -> int | None:
-    device = chosen() or jax.devices()[0]
+    device = current()
     return (device.memory_stats() or {}).get("bytes_limit")
 
 

@@ -1,4 +1,4 @@
-"""A few style patches for each patch of a picture, compared in float32."""
+"""A few patches of a picture compared in float32: with a few style patches each, or with all."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxmrf.core.matching import windows
 from jaxmrf.core.matching.style_patches import StylePatches
-from jaxmrf.core.matching.windows import gather
+from jaxmrf.core.matching.windows import gather, project
 from jaxmrf.core.numerics import dot
 
 
@@ -60,3 +60,28 @@ def scores_of(
     patch_bytes = 4 * patch_size**2 * features.shape[-1]
     chunk = max(1, windows.CHUNK_BYTES // (patch_bytes * (1 + candidates.shape[1])))
     return lax.map(compare, (jnp.asarray(corners, jnp.int32), candidates), batch_size=chunk)
+
+
+def scores_of_all(
+    features: Float[Array, "h w c"],
+    style: StylePatches,
+    corners: Int[Array | np.ndarray, " m"],
+    patch_size: int,
+) -> Float[Array, "n m"]:
+    """Returns the scores of all positions of the sheet for a few patches, by likeness alone.
+
+    They are not divided by what `StylePatches` says, and minus infinity where no style patch
+    starts.
+
+    Args:
+      features: feature map of the picture.
+      style: from `collect`.
+      corners: flat positions of the patches.
+      patch_size: side of a patch.
+    """
+    kernel = gather(features, jnp.asarray(corners), patch_size).T
+    shape = (patch_size, patch_size, features.shape[-1], len(corners))
+    scores = project(style.sheet, kernel.reshape(shape)) * style.scale[..., None]
+    if style.offset is not None:
+        scores += style.offset[..., None]
+    return jnp.where(style.scale[..., None] < 0, -jnp.inf, scores).reshape(-1, len(corners))

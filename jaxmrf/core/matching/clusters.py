@@ -120,13 +120,17 @@ def _sample(features: Array, starts: np.ndarray, patch_size: int) -> Float[Array
     """Returns unit patches from an even spread of at most `SAMPLE` of the flat positions."""
     picked = np.linspace(0, len(starts) - 1, min(len(starts), SAMPLE)).astype(np.int32)
     rows = gather(features, jnp.asarray(starts[picked]), patch_size)
-    return rows / jnp.maximum(jnp.linalg.norm(rows, axis=1, keepdims=True), TINY)
+    return _unit(rows)
 
 
 def _centers(unit: Float[Array, "m d"], cluster: Int[Array, "n size"]) -> Float[Array, "n d"]:
     """Returns the means of the rows of each cluster, brought to unit length."""
-    mean = unit[cluster].mean(axis=1)
-    return mean / jnp.maximum(jnp.linalg.norm(mean, axis=1, keepdims=True), TINY)
+    return _unit(unit[cluster].mean(axis=1))
+
+
+def _unit(rows: Float[Array, "m d"]) -> Float[Array, "m d"]:
+    """Returns the rows, brought to unit length."""
+    return rows / jnp.maximum(jnp.linalg.norm(rows, axis=1, keepdims=True), TINY)
 
 
 def _gathered(unit: Float[Array, "m d"], cluster: Int[Array, "n size"]) -> Int[Array, "n size"]:
@@ -273,9 +277,7 @@ def propagated(
         axis=-1,
     ).reshape(-1, 4)
     last = style.scale.size - 1
-    present = (offers >= 0) & (offers <= last)
-    present &= style.scale.ravel()[jnp.clip(offers, 0, last)] >= 0
-    offers = jnp.where(present, offers, own.reshape(-1, 1))
+    offers = jnp.where((offers >= 0) & (offers <= last), offers, own.reshape(-1, 1))
     corners = patches.corners(features.shape[:2], patch_size, stride).ravel()
     offer, offered = (
         values.reshape(own.shape)

@@ -12,11 +12,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxmrf.core.matching import patches, windows
+from jaxmrf.core.matching.candidates import scores_of_all
 from jaxmrf.core.matching.clusters import nearest_of_clusters
 from jaxmrf.core.matching.exhaustive import nearest_of_all
 from jaxmrf.core.matching.rounded import nearest_by_rounded
 from jaxmrf.core.matching.style_patches import Match, StylePatches
-from jaxmrf.core.matching.windows import centers, gather, project, window_sums
+from jaxmrf.core.matching.windows import centers, window_sums
 from jaxmrf.core.numerics import TINY
 
 ROUNDING = 1e-5
@@ -97,12 +98,7 @@ def agreement(
     """
     grid = patches.corners(features.shape[:2], patch_size, stride).ravel()
     picked = np.linspace(0, len(grid) - 1, min(len(grid), sample)).astype(int)
-    kernel = gather(features, jnp.asarray(grid[picked]), patch_size).T
-    shape = (patch_size, patch_size, features.shape[-1], len(picked))
-    scores = project(style.sheet, kernel.reshape(shape)) * style.scale[..., None]
-    if style.offset is not None:
-        scores += style.offset[..., None]
-    scores = jnp.where(style.scale[..., None] < 0, -jnp.inf, scores).reshape(-1, len(picked))
+    scores = scores_of_all(features, style, grid[picked], patch_size)
     matched = scores[match.position.ravel()[picked], jnp.arange(len(picked))]
     best = scores.max(axis=0)
     return jnp.mean((matched >= best - ROUNDING * jnp.abs(best)).astype(jnp.float32))

@@ -15,10 +15,9 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxmrf.core.matching import patches, windows
-from jaxmrf.core.matching.candidates import best_candidate
+from jaxmrf.core.matching.candidates import best_candidate, scores_of_all
 from jaxmrf.core.matching.exhaustive import nearest_of_all
 from jaxmrf.core.matching.style_patches import StylePatches
-from jaxmrf.core.matching.windows import gather, project
 from jaxmrf.core.numerics import dot
 
 ADDING = 2.0**-22
@@ -103,12 +102,12 @@ def nearest_by_rounded(
         product=product,
         count=candidates,
     )
-    corners = patches.corners(features.shape[:2], patch_size, stride)
+    grid = patches.corners(features.shape[:2], patch_size, stride)
+    corners = grid.ravel()
     candidate, rest, norm = (
-        values.reshape(unit.size, -1)[corners.ravel()]
-        for values in (leading.position, leading.rest, unit)
+        values.reshape(unit.size, -1)[corners] for values in (leading.position, leading.rest, unit)
     )
-    position, score = best_candidate(features, style, corners.ravel(), candidate, patch_size)
+    position, score = best_candidate(features, style, corners, candidate, patch_size)
     error = relative_error(bits, features.shape[-1], patch_size)
     nonnegative = (features.min() >= 0) & (style.sheet.min() >= 0)
     # Sums of products of one sign have a relative error; others are at most as far apart as
@@ -117,13 +116,13 @@ def nearest_by_rounded(
     doubtful = (most >= score) & (norm[:, 0] > 0)
     many = doubtful.sum() * FEW > doubtful.size
     position, score = _compared_with_all(
-        features, style, corners.ravel(), (position, score), doubtful & ~many, patch_size
+        features, style, corners, (position, score), doubtful & ~many, patch_size
     )
-    position, score = (values.reshape(corners.shape) for values in (position, score))
+    position, score = (values.reshape(grid.shape) for values in (position, score))
 
     def anew() -> tuple[Array, Array]:
         exact = nearest_of_all(features, style, unit, None, patch_size, tile_bytes)
-        rows, columns = np.divmod(corners, unit.shape[1])
+        rows, columns = np.divmod(grid, unit.shape[1])
         return exact.position[rows, columns, 0], exact.score[rows, columns, 0]
 
     return _where_needed(many, anew, (position, score))
@@ -165,7 +164,7 @@ def _compared_with_all(
       doubtful: whether another one may be better.
       patch_size: side of a patch.
     """
-    count, size = doubtful.sum(), patch_size
+    count = doubtful.sum()
     block = min(len(corners), max(1, windows.CHUNK_BYTES // (4 * style.scale.size)))
     first_doubtful = jnp.argsort(~doubtful).astype(jnp.int32)
 
@@ -173,10 +172,7 @@ def _compared_with_all(
         done, position, score = state
         # Beyond the doubtful ones there are others, which do not change.
         patch = jnp.take(first_doubtful, done + jnp.arange(block), mode="clip")
-        kernel = gather(features, jnp.asarray(corners)[patch], size)
-        kernel = kernel.T.reshape(size, size, features.shape[-1], block)
-        scores = project(style.sheet, kernel) * style.scale[..., None]
-        scores = jnp.where(style.scale[..., None] < 0, -jnp.inf, scores).reshape(-1, block)
+        scores = scores_of_all(features, style, jnp.asarray(corners)[patch], patch_size)
         best = jnp.argmax(scores, axis=0).astype(jnp.int32)
         score = score.at[patch].set(jnp.take_along_axis(scores, best[None], axis=0)[0])
         return done + block, position.at[patch].set(best), score
