@@ -119,6 +119,13 @@ def vgg_params(features, seed=0):
     return params
 
 
+BRIEFLY = {
+    "size": 32, "levels": 1, "iterations": 2, "layers": "deep", "content_layer": "deep",
+    "optimizer": "adam",
+}  # fmt: skip
+"""Options of the library's calls with the network in miniature, which compile soon."""
+
+
 class NamedAsVGG(ToyNetwork):
     """The network in miniature with the names of VGG's layers: what is default finds them."""
 

@@ -9,13 +9,10 @@ from PIL import Image
 import jaxmrf
 from jaxmrf.core.run import lanes
 from jaxmrf.errors import ConfigError, ImageError, PairsError
-from tests.conftest import picture, toy_network
+from tests.conftest import BRIEFLY, picture, toy_network
 
 TOY = toy_network()
-QUICK = {
-    "size": 32, "levels": 1, "iterations": 2, "layers": "deep", "content_layer": "deep",
-    "network": TOY,
-}  # fmt: skip
+QUICK = BRIEFLY | {"network": TOY}
 CONTENTS = [np.asarray(picture(seed, 24, 32)) for seed in range(3)]
 TALL = np.asarray(picture(4, 32, 24))
 STYLE = np.asarray(picture(5, 24, 32))
