@@ -74,7 +74,7 @@ class ToyNetwork:
     gains: tuple[float, float] = (1.0, 1.0)
 
     def __call__(self, params, image):
-        return _toy_layers(params, image, self.gains)
+        return dict(zip(("shallow", "deep"), _toy_layers(params, image, self.gains), strict=True))
 
 
 @functools.partial(jax.jit, static_argnums=2, inline=True)
@@ -90,7 +90,7 @@ def _toy_layers(params, image, gains):
 
     first = convolve(image, params["first"], 1)
     second = convolve(first, params["second"], 2)
-    return {"shallow": gains[0] * first, "deep": gains[1] * second}
+    return gains[0] * first, gains[1] * second
 
 
 def toy_params(dtype=jnp.float32):

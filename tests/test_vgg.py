@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import engine
+from jaxmrf.core.features import Network
 from jaxmrf.networks import architectures, vgg
 from tests.conftest import picture, vgg_params
 
@@ -62,6 +63,21 @@ def test_layer_names_are_those_of_the_papers():
     assert vgg.VGGFeatures("vgg16", "conv4_2").layers[-3:] == ["relu3_3", "relu4_1", "relu4_2"]
     assert len(architectures.convolution_names("vgg16")) == 13
     assert len(architectures.convolution_names("vgg19")) == 16
+
+
+@pytest.mark.parametrize(
+    ("network", "shape"),
+    [
+        (vgg.VGGFeatures("vgg16"), (48, 37)),
+        (vgg.VGGFeatures("vgg19", "conv5_4", pooling="average"), (35, 70)),
+        (vgg.VGGFeatures("vgg19", "conv3_1", in_strips=True), (17, 33)),
+        (vgg.VGGFeatures("vgg16", "conv1_2"), (3, 1)),
+    ],
+)
+def test_shapes_of_layers_are_those_of_the_activations(network, shape):
+    params = jax.eval_shape(network.random_params, jax.random.key(0))
+    layers = jax.eval_shape(network, params, jax.ShapeDtypeStruct((*shape, 3), "float32"))
+    assert Network(network, params).shapes(shape) == layers
 
 
 @pytest.mark.parametrize("shape", [(26, 19), (19, 26), (8, 10)])
