@@ -138,7 +138,7 @@ def transfer(
     Example:
       >>> photograph = np.random.default_rng(0).random((48, 80, 3), np.float32)
       >>> painting = np.random.default_rng(1).random((70, 64, 3), np.float32)
-      >>> transfer(photograph, painting, size=64, levels=1, iterations=2).image.shape
+      >>> transfer(photograph, painting, size=64, effort="quick").image.shape
       (38, 64, 3)
     """
     check_not_traced("transfer", content, style, initial, guides, mask, network, options)

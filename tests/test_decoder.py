@@ -53,7 +53,11 @@ decode = jax.jit(decoder.decode, static_argnums=3)
 
 @functools.cache
 def untrained():
-    params = jax.jit(lambda key: decoder.initial(CHANNELS, key))(jax.random.key(0))
+    shapes = jax.eval_shape(functools.partial(decoder.initial, CHANNELS), jax.random.key(0))
+    generator = np.random.default_rng(0)
+    params = jax.tree.map(
+        lambda leaf: jnp.asarray(0.03 * generator.standard_normal(leaf.shape, np.float32)), shapes
+    )
     return Decoder(params, dict.fromkeys(decoder.LAYERS, np.float32(3.0)))
 
 

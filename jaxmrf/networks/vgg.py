@@ -216,7 +216,7 @@ class VGGFeatures:
     def random_params(self, key: jax.Array) -> PyTree:
         """Returns He-initialized parameters, for tests."""
         image = jnp.zeros((32, 32, 3))
-        return VGG(self.architecture, self.deepest).init(key, image)["params"]
+        return jax.jit(VGG(self.architecture, self.deepest).init)(key, image)["params"]
 
 
 @functools.partial(jax.jit, static_argnames="network", inline=True)
