@@ -6,6 +6,8 @@ since the kernel has to be transformed too (docs/experiments.md); accelerators b
 own.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,15 +70,16 @@ def _backward(saved: tuple[Array, Array], gradient: Array) -> tuple[Array, Array
 convolve.defvjp(_forward, _backward)
 
 
+@jax.jit  # layers of the same shape are traced and lowered once
 def _convolve(x: Array, kernel: Array) -> Array:
     count, height, width, channels = x.shape
     rows, columns = -(-height // 4), -(-width // 4)
     after = (4 * rows + 1 - height, 4 * columns + 1 - width)
     padded = jnp.pad(x, ((0, 0), (1, after[0]), (1, after[1]), (0, 0)))
     # Tile (i, j) of 6×6 starts at (4 i, 4 j); slice a of `tall` is row a of all tiles.
-    tall = [padded[:, a : a + 4 * rows - 3 : 4] for a in range(6)]
+    tall = [lax.slice_in_dim(padded, a, a + 4 * rows - 3, 4, axis=1) for a in range(6)]
     tall = _combine(INPUT, tall, axis=0)
-    tiles = [tall[:, :, :, b : b + 4 * columns - 3 : 4] for b in range(6)]
+    tiles = [lax.slice_in_dim(tall, b, b + 4 * columns - 3, 4, axis=3) for b in range(6)]
     tiles = _combine(INPUT, tiles, axis=1).reshape(36, -1, channels)
 
     kernels = [_combine(KERNEL, [kernel[a, b] for a in range(3)], axis=0) for b in range(3)]
@@ -92,9 +95,16 @@ def _convolve(x: Array, kernel: Array) -> Array:
 
 
 def _combine(matrix: np.ndarray, parts: list[Array], axis: int) -> Array:
-    """Returns the sums of `parts` with the weights in each row, stacked."""
+    """Returns the sums of `parts` with the weights in each row, stacked.
+
+    Of `lax` alone: of a run's first call a good part is tracing this.
+    """
     sums = []
     for row in matrix:
-        terms = [float(w) * part for w, part in zip(row, parts, strict=True) if w]
-        sums.append(sum(terms[1:], start=terms[0]))
+        terms = (
+            part if weight == 1 else lax.mul(part, float(weight))
+            for weight, part in zip(row, parts, strict=True)
+            if weight
+        )
+        sums.append(functools.reduce(lax.add, terms))
     return jnp.stack(sums, axis=axis)

@@ -127,7 +127,8 @@ def _best_of_tile(
     column = column.reshape(size[0], -1)
 
     def in_blocks(i: int, j: int) -> Array:
-        return products.at[row + i, column + j].get(mode="promise_in_bounds")
+        place = products.at[row + i, column + j]
+        return place.get(mode="promise_in_bounds", wrap_negative_indices=False)
 
     inside = _largest(scores(_patch_sums(in_blocks, widths, patch_size), column), count)
     return Leading(

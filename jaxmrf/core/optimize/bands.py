@@ -1,5 +1,7 @@
 """Bands of spatial frequency and color, by which L-BFGS is preconditioned."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ BAND_EDGES = (1 / 32, 1 / 16, 1 / 8, 3 / 16, 1 / 4, 3 / 8)
 
 def spectrum(image: Float[Array, "h w c"]) -> Array:
     """Returns the spectrum of each opponent color, [h, w // 2 + 1, c]."""
-    colors = dot(image, opponent_colors(image.shape[2]).T)
+    colors = dot(image, opponent_colors(image.shape[2], image.dtype).T)
     return jnp.fft.rfft2(colors, axes=(0, 1), norm="ortho")
 
 
@@ -37,6 +39,9 @@ def bands_of(height: int, width: int) -> Int[Array, "h half"]:
     return jnp.digitize(frequency, jnp.asarray(BAND_EDGES))
 
 
-def opponent_colors(channels: int) -> Array:
+def opponent_colors(channels: int, dtype: Any) -> Float[Array, "c c"]:
     """Returns brightness and color differences as orthonormal rows: a cosine transform."""
-    return jax.scipy.fft.dct(jnp.eye(channels), axis=0, norm="ortho")
+    place = np.arange(channels)
+    rows = np.cos(np.pi / channels * np.outer(place, place + 0.5)) * np.sqrt(2 / channels)
+    rows[0] = np.sqrt(1 / channels)
+    return jnp.asarray(rows, dtype)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 from jaxtyping import Array, Float, Int
 
 from jaxmrf.core.config import Preconditioner
@@ -155,7 +156,8 @@ def _with_last_step(
     slot = state.pairs % state.steps.shape[0]
 
     def put(rows: Array, row: Array) -> Array:
-        return rows.at[slot].set(jnp.where(accepted, row, rows[slot]))
+        kept = lax.dynamic_index_in_dim(rows, slot, keepdims=False)
+        return lax.dynamic_update_index_in_dim(rows, jnp.where(accepted, row, kept), slot, 0)
 
     steps, differences = put(state.steps, s), put(state.differences, y)
     products = put(put(state.products, dot(differences, s)).T, dot(steps, y)).T
@@ -229,4 +231,4 @@ def _scale_bands(image: Array, state: LbfgsState) -> Array:
     guess = jnp.where(state.band_steps > 0, jnp.maximum(guess, overall / BAND_RANGE), overall)
     scaled = spectrum(image) * guess[bands_of(*image.shape[:2])]
     plain = jnp.fft.irfft2(scaled, s=image.shape[:2], axes=(0, 1), norm="ortho")
-    return dot(plain, opponent_colors(image.shape[2])).astype(image.dtype)
+    return dot(plain, opponent_colors(image.shape[2], image.dtype))
