@@ -136,10 +136,10 @@ def transfer(
       NonFiniteEnergyError: if the energy is not a number.
 
     Example:
-      >>> photograph = np.random.default_rng(0).random((40, 60, 3), np.float32)
-      >>> painting = np.random.default_rng(1).random((64, 64, 3), np.float32)
-      >>> transfer(photograph, painting, size=64, iterations=2).image.shape
-      (43, 64, 3)
+      >>> photograph = np.random.default_rng(0).random((48, 80, 3), np.float32)
+      >>> painting = np.random.default_rng(1).random((70, 64, 3), np.float32)
+      >>> transfer(photograph, painting, size=64, effort="quick").image.shape
+      (38, 64, 3)
     """
     check_not_traced("transfer", content, style, initial, guides, mask, network, options)
     chosen = configured(config, options, ARGUMENTS)

@@ -97,7 +97,7 @@ def transfer_many(
     Example:
       >>> pixels = np.random.default_rng(0).random((3, 40, 40, 3), np.float32)
       >>> pairs = [(pixels[0], pixels[2]), {"content": pixels[1], "style": pixels[2], "seed": 1}]
-      >>> [result.image.shape for result in transfer_many(pairs, size=32, iterations=1)]
+      >>> [result.image.shape for result in transfer_many(pairs, size=32, effort="quick")]
       [(32, 32, 3), (32, 32, 3)]
     """
     pairs = list(pairs)

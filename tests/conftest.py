@@ -1,6 +1,7 @@
 """Shared pieces of the tests."""
 
 import dataclasses
+import functools
 import gc
 import os
 import signal
@@ -13,12 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import settings
+from PIL import Image
 
 from jaxmrf.core.features import Network
 from jaxmrf.core.losses import style_losses
 from jaxmrf.core.matching import matchers
 from jaxmrf.core.optimize import optimizers
 from jaxmrf.machine import program_cache
+from jaxmrf.networks import architectures
 
 COMPILE_QUICKLY = (
     "--xla_backend_optimization_level=0",
@@ -71,19 +74,23 @@ class ToyNetwork:
     gains: tuple[float, float] = (1.0, 1.0)
 
     def __call__(self, params, image):
-        def convolve(x, kernel, stride):
-            out = jax.lax.conv_general_dilated(
-                x[None],
-                kernel,
-                (stride, stride),
-                "SAME",
-                dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            )[0]
-            return jax.nn.relu(out)
+        return dict(zip(("shallow", "deep"), _toy_layers(params, image, self.gains), strict=True))
 
-        first = convolve(image, params["first"], 1)
-        second = convolve(first, params["second"], 2)
-        return {"shallow": self.gains[0] * first, "deep": self.gains[1] * second}
+
+@functools.partial(jax.jit, static_argnums=2, inline=True)
+def _toy_layers(params, image, gains):
+    """Returns the layers; jit so that outside of programs they are one."""
+
+    def convolve(x, kernel, stride):
+        numbers = ("NHWC", "HWIO", "NHWC")
+        out = jax.lax.conv_general_dilated(
+            x[None], kernel, (stride, stride), "SAME", dimension_numbers=numbers
+        )
+        return jax.nn.relu(out[0])
+
+    first = convolve(image, params["first"], 1)
+    second = convolve(first, params["second"], 2)
+    return gains[0] * first, gains[1] * second
 
 
 def toy_params(dtype=jnp.float32):
@@ -99,6 +106,26 @@ def toy_network(gains: tuple[float, float] = (1.0, 1.0), dtype=jnp.float32) -> N
     return Network(ToyNetwork(gains), toy_params(dtype))
 
 
+def vgg_params(features, seed=0):
+    """Returns random parameters of a VGG network; NumPy makes them without compiling."""
+    generator, params = np.random.default_rng(seed), {}
+    shapes = architectures.kernel_shapes(features.architecture)
+    for name in (layer.replace("relu", "conv") for layer in features.layers):
+        kernel = generator.standard_normal(shapes[name], np.float32)
+        kernel *= np.float32(np.sqrt(2 / (9 * kernel.shape[2])))
+        params[name] = jax.tree.map(
+            jnp.asarray, {"kernel": kernel, "bias": np.zeros(kernel.shape[3], np.float32)}
+        )
+    return params
+
+
+BRIEFLY = {
+    "size": 32, "levels": 1, "iterations": 2, "layers": "deep", "content_layer": "deep",
+    "optimizer": "adam",
+}  # fmt: skip
+"""Options of the library's calls with the network in miniature, which compile soon."""
+
+
 class NamedAsVGG(ToyNetwork):
     """The network in miniature with the names of VGG's layers: what is default finds them."""
 
@@ -111,8 +138,11 @@ def picture(seed: int, height: int, width: int) -> jax.Array:
     """Returns a smooth random picture with some structure, sRGB in 0 to 1."""
     generator = np.random.default_rng(seed)
     coarse = generator.random((max(2, height // 8), max(2, width // 8), 3), np.float32)
-    smooth = jax.image.resize(jnp.asarray(coarse), (height, width, 3), "cubic")
-    noisy = np.asarray(smooth) + 0.05 * generator.standard_normal((height, width, 3))
+    smooth = [
+        Image.fromarray(channel).resize((width, height), Image.Resampling.BICUBIC)
+        for channel in np.moveaxis(coarse, -1, 0)
+    ]
+    noisy = np.stack(smooth, axis=-1) + 0.05 * generator.standard_normal((height, width, 3))
     return jnp.asarray(np.clip(noisy, 0, 1), jnp.float32)
 
 

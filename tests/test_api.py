@@ -16,13 +16,10 @@ from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.files import image
 from jaxmrf.jobs.records import read_record, to_toml
 from jaxmrf.networks.weights import Loaded
-from tests.conftest import picture, toy_network
+from tests.conftest import BRIEFLY, picture, toy_network
 
 TOY = toy_network()
-QUICK = {
-    "size": 32, "levels": 1, "iterations": 2, "layers": "deep", "content_layer": "deep",
-    "network": TOY,
-}  # fmt: skip
+QUICK = BRIEFLY | {"network": TOY}
 CONTENT, STYLE = (np.asarray(picture(seed, 24, 32)) for seed in (1, 2))
 EIGHT = [np.rint(pixels * 255).astype(np.uint8) for pixels in (CONTENT, STYLE)]
 
@@ -59,7 +56,7 @@ def test_pictures_of_every_kind_paint_the_same(painted, files):
 
 
 def test_keywords_go_on_top_of_a_config(painted):
-    config = Config(size=64, layers=("deep",), content_layer="deep", seed=3)
+    config = Config(size=64, layers=("deep",), content_layer="deep", seed=3, optimizer="adam")
     own = jaxmrf.transfer(*EIGHT, config, size=np.int64(32), levels=1, iterations=[2], network=TOY)
     assert (own.progress.config.size, own.progress.config.seed) == (32, 3)
     assert np.array_equal(own.image, painted.image)

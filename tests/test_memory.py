@@ -3,7 +3,6 @@ import platform
 import subprocess
 import sys
 
-import jax
 import pytest
 
 from jaxmrf.core.config import Config
@@ -12,16 +11,19 @@ from jaxmrf.core.settings import resolve
 from jaxmrf.errors import ConfigError
 from jaxmrf.machine import memory
 from jaxmrf.networks import vgg, weights
+from tests.conftest import vgg_params
 
-CONFIG = Config(layers=("relu2_1",), content_layer="relu2_1", levels=1, history=1)
+# What compiles sooner than the default.
+CONFIG = Config(
+    layers=("relu2_1",), content_layer="relu2_1", levels=1, optimizer="adam", matching="exact"
+)
 SHAPE = (320, 200)
 
 
 @pytest.fixture(scope="module")
 def network():
     small = vgg.VGGFeatures("vgg16", "conv2_1")
-    params = jax.jit(small.random_params)(jax.random.key(0))
-    return dataclasses.replace(weights.load().network, features=small, params=params)
+    return dataclasses.replace(weights.load().network, features=small, params=vgg_params(small))
 
 
 @pytest.fixture(scope="module", autouse=True)

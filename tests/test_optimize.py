@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +16,15 @@ def rosenbrock(x):
     return value, {"rosenbrock": value}
 
 
-def quadratic(x):
-    value = jnp.sum(jnp.arange(1, x.size + 1) * x.ravel() ** 2)
-    return value, {"quadratic": value}
+def polynomial(x, squares, slope, constant):
+    """Its coefficients are traced: what is proved with it shares a program."""
+    value = jnp.sum(squares * x**2) + slope * jnp.sum(x) + constant
+    return value, {"polynomial": value}
+
+
+def increasing(shape):
+    """Returns the coefficients of a quadratic whose curvature grows from number to number."""
+    return np.arange(1.0, np.prod(shape) + 1).reshape(shape), 0.0, 0.0
 
 
 def trigonometric(x):
@@ -26,11 +33,17 @@ def trigonometric(x):
     return value, {"trigonometric": value}
 
 
-def authors_lbfgs(function, x, iterations, history):
+@functools.partial(jax.jit, static_argnums=0)
+def gradient_of(objective, x, *coefficients):
+    return jax.grad(lambda x: objective(x, *coefficients)[0])(x)
+
+
+def authors_lbfgs(objective, x, iterations, history, coefficients=()):
     """mylib/myoptimizer.lua in NumPy, float64, without its stopping rules."""
-    gradient = lambda x: np.asarray(  # noqa: E731
-        jax.grad(lambda y: function(y)[0])(jnp.asarray(x)), np.float64
-    ).ravel()
+
+    def gradient(x):
+        return np.asarray(gradient_of(objective, x, *coefficients), np.float64).ravel()
+
     shape, x = x.shape, np.asarray(x, np.float64).ravel()
     g = gradient(x.reshape(shape))
     steps, differences, scale, path, skipped = [], [], 1.0, [x.copy()], 0
@@ -59,25 +72,37 @@ def authors_lbfgs(function, x, iterations, history):
     return np.array(path), skipped
 
 
-def run(objective, start, iterations, descent):
+@functools.partial(jax.jit, static_argnames=("objective", "optimizer"))
+def step(state, coefficients, *, objective, optimizer):
+    def of_picture(x):
+        return objective(x, *coefficients)
+
+    return optimizers.step(state, objective=of_picture, optimizer=optimizer)
+
+
+def run(objective, start, iterations, descent, coefficients=()):
     optimizer = optimizers.make_optimizer(descent)
-    state = optimizers.init(start, optimizer)
-    step = jax.jit(lambda state: optimizers.step(state, objective=objective, optimizer=optimizer))
+    state = optimizers.init(jnp.asarray(start), optimizer)
     path, records = [np.asarray(state.image).ravel()], []
     for _ in range(iterations):
-        state, record = step(state)
+        state, record = step(state, coefficients, objective=objective, optimizer=optimizer)
         path.append(np.asarray(state.image).ravel())
         records.append(record)
     return np.array(path), records
 
 
+SHAPE = (6, 6, 3)
+"""Of what is proved with the default optimizer of a polynomial."""
+
+
 @pytest.mark.parametrize("history", [1, 3, 25])
 def test_lbfgs_walks_the_path_of_the_authors_code(history):
     with jax.enable_x64(True):
-        start = jnp.asarray(np.random.default_rng(0).random((2, 3, 3)) + 0.5)
+        start = np.random.default_rng(0).random((2, 3, 3)) + 0.5
         descent = DescentSettings(history=history, taxicab_first_step=True, preconditioner="none")
-        path, _ = run(quadratic, start, 12, descent)
-        expected, _ = authors_lbfgs(quadratic, start, 12, history)
+        coefficients = increasing(start.shape)
+        path, _ = run(polynomial, start, 12, descent, coefficients)
+        expected, _ = authors_lbfgs(polynomial, start, 12, history, coefficients)
     np.testing.assert_allclose(path, expected, rtol=1e-6, atol=1e-9)
 
 
@@ -85,20 +110,22 @@ def test_lbfgs_walks_the_path_of_the_authors_code(history):
 def test_a_level_gets_the_memory_that_its_iterations_fill(iterations):
     whole = DescentSettings(history=25)
     level = Program(descent=whole).for_level(iterations).descent
-    shorter = DescentSettings(history=max(1, level.history - 1))
-    with jax.enable_x64(True):
-        start = jnp.asarray(np.random.default_rng(1).random((6, 5, 3)) + 0.5)
-        path, expected, other = (
-            run(quadratic, start, iterations, descent)[0] for descent in (level, whole, shorter)
-        )
-    np.testing.assert_allclose(path, expected, rtol=1e-9, atol=1e-12)
+    start = np.random.default_rng(1).random((6, 5, 3)) + 0.5
+
+    def path_of(descent):
+        with jax.enable_x64(True):
+            return run(polynomial, start, iterations, descent, increasing(start.shape))[0]
+
+    expected = path_of(whole)
+    np.testing.assert_allclose(path_of(level), expected, rtol=1e-9, atol=1e-12)
     if iterations > 2:  # the oldest correction matters still, so none is too many
-        assert np.abs(other - expected).max() > 1e-6
+        shorter = dataclasses.replace(whole, history=level.history - 1)
+        assert np.abs(path_of(shorter) - expected).max() > 1e-6
 
 
 def test_lbfgs_leaves_out_pairs_of_negative_curvature_as_the_authors_do():
     with jax.enable_x64(True):
-        start = jnp.asarray(np.random.default_rng(3).uniform(0.6, 1.6, (2, 2, 3)))
+        start = np.random.default_rng(3).uniform(0.6, 1.6, (2, 2, 3))
         descent = DescentSettings(history=4, taxicab_first_step=True, preconditioner="none")
         path, _ = run(trigonometric, start, 15, descent)
         expected, skipped = authors_lbfgs(trigonometric, start, 15, 4)
@@ -107,43 +134,38 @@ def test_lbfgs_leaves_out_pairs_of_negative_curvature_as_the_authors_do():
 
 
 def test_without_any_accepted_pair_steps_stay_bounded():
-    """Where the authors' code would step by the whole gradient."""
-
-    def concave(x):
-        value = -50.0 * jnp.sum(x**2)
-        return value, {"concave": value}
-
-    path, _ = run(concave, jnp.full((2, 2, 3), 0.1), 3, DescentSettings())
+    """Where the authors' code would step by the whole gradient: all curvature is negative."""
+    coefficients = np.full(SHAPE, -50.0, np.float32), 0.0, 0.0
+    path, _ = run(polynomial, np.full(SHAPE, 0.1, np.float32), 3, DescentSettings(), coefficients)
     assert (np.linalg.norm(np.diff(path, axis=0), axis=1) <= 1 + 1e-5).all()
 
 
 def test_lbfgs_with_line_search_solves_rosenbrock():
-    start = jnp.full((1, 2, 3), -1.2)
+    start = np.full((1, 2, 3), -1.2, np.float32)
     path, records = run(rosenbrock, start, 80, DescentSettings(line_search="zoom"))
     assert records[-1].value < 1e-6
     np.testing.assert_allclose(path[-1], 1.0, atol=1e-2)
 
 
 def test_adam_walks_downhill():
-    path, records = run(
-        quadratic, jnp.ones((2, 2, 3)), 60, DescentSettings(optimizer="adam", learning_rate=0.05)
-    )
+    start, descent = np.ones((2, 2, 3), np.float32), DescentSettings("adam", learning_rate=0.05)
+    path, records = run(polynomial, start, 60, descent, increasing(start.shape))
     assert records[-1].value < 1e-2 * records[0].value
     np.testing.assert_allclose(np.abs(path[1] - path[0]), 0.05, rtol=1e-3)
 
 
 def test_a_step_from_a_value_that_is_not_finite_keeps_the_picture():
-    def broken(x):
-        value = jnp.sum(x) / 0.0
-        return value, {"broken": value}
-
-    path, records = run(broken, jnp.ones((2, 2, 3)), 2, DescentSettings())
+    start, endless = np.ones(SHAPE, np.float32), (np.zeros(SHAPE, np.float32), np.inf, 0.0)
+    path, records = run(polynomial, start, 2, DescentSettings(), endless)
     assert not records[0].finite
     np.testing.assert_array_equal(path[-1], path[0])
 
 
 def test_records_report_the_picture_they_started_from():
-    _, records = run(quadratic, jnp.ones((1, 1, 3)), 1, DescentSettings())
+    squares = np.zeros(SHAPE, np.float32)
+    squares[0, 0] = 1, 2, 3
+    start = np.ones(SHAPE, np.float32)
+    _, records = run(polynomial, start, 1, DescentSettings(), (squares, 0.0, 0.0))
     assert records[0].value == 6.0
     np.testing.assert_allclose(records[0].gradient_norm, np.sqrt(4 + 16 + 36), rtol=1e-6)
 
@@ -220,23 +242,17 @@ def test_spectral_lbfgs_walks_the_path_of_the_two_loops(shape, monkeypatch):
 
     with jax.enable_x64(True):
         start = np.random.default_rng(0).random(shape)
-        path, _ = run(blurred, jnp.asarray(start), 9, DescentSettings(history=4))
-        gradient_of = jax.jit(jax.grad(lambda x: blurred(x)[0]))
+        path, _ = run(blurred, start, 9, DescentSettings(history=4))
         expected = spectral_lbfgs(
-            lambda x: np.asarray(gradient_of(jnp.asarray(x))), start, 9, history=4
+            lambda x: np.asarray(gradient_of(blurred, x)), start, 9, history=4
         )
     np.testing.assert_allclose(path, expected, rtol=1e-6, atol=1e-7)
 
 
 def test_a_step_that_makes_it_much_worse_is_taken_back():
     """A stiff energy: the first step is far too long."""
-
-    def stiff(x):
-        value = 1.0 + 5e4 * jnp.sum(x**2) + jnp.sum(x)
-        return value, {"stiff": value}
-
-    start = jnp.full((6, 6, 3), 4e-5)
-    path, records = run(stiff, start, 12, DescentSettings())
+    start, stiff = np.full(SHAPE, 4e-5, np.float32), (np.full(SHAPE, 5e4, np.float32), 1.0, 1.0)
+    path, records = run(polynomial, start, 12, DescentSettings(), stiff)
     values = np.array([record.value for record in records])
     assert values[1] > 2 * values[0]
     np.testing.assert_array_less(values[2:], 1.5 * values[0])
@@ -246,10 +262,11 @@ def test_a_step_that_makes_it_much_worse_is_taken_back():
 
 @pytest.mark.parametrize("side", [6, 60])
 def test_the_first_step_is_of_one_size_whatever_the_picture_is(side):
-    start = jnp.asarray(np.random.default_rng(0).random((side, side, 3)))
-    path, _ = run(quadratic, start, 1, DescentSettings())
+    start = np.random.default_rng(0).random((side, side, 3), np.float32)
+    squares = np.float32(increasing(start.shape)[0]), 0.0, 0.0
+    path, _ = run(polynomial, start, 1, DescentSettings(), squares)
     np.testing.assert_allclose(np.sqrt(np.mean((path[1] - path[0]) ** 2)), 1e-3, rtol=1e-3)
-    still, _ = run(quadratic, jnp.zeros_like(start), 1, DescentSettings())
+    still, _ = run(polynomial, np.zeros_like(start), 1, DescentSettings(), squares)
     np.testing.assert_array_equal(still[1], 0.0)
 
 
@@ -258,7 +275,7 @@ def test_spectral_guess_needs_fewer_iterations_where_bands_differ():
         value = 50 * jnp.sum(jnp.diff(x, axis=0) ** 2) + 0.05 * jnp.sum((x - 0.5) ** 2)
         return value, {"stiff": value}
 
-    start = jnp.asarray(np.random.default_rng(1).random((32, 32, 3), np.float32))
+    start = np.random.default_rng(1).random((32, 32, 3), np.float32)
     energies = {
         name: run(stiff, start, 25, DescentSettings(history=5, preconditioner=name))[1][-1].value
         for name in ("none", "spectral")

@@ -2,11 +2,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxmrf.core.matching import patches
 
+reassemble = jax.jit(patches.reassemble, static_argnums=(2, 3, 4))
 geometry = st.tuples(st.integers(1, 5), st.integers(1, 4)).flatmap(
     lambda size_stride: st.tuples(
         st.integers(size_stride[0], 23), st.just(size_stride[0]), st.just(size_stride[1])
@@ -45,12 +46,14 @@ def test_overlap_counts_equal_a_count_one_by_one(vertical, horizontal):
     np.testing.assert_array_equal(patches.overlap_counts(height, width, size, stride), naive)
 
 
-@settings(max_examples=8)  # every example compiles
-@given(geometry, st.integers(0, 2**16))
+# Few sizes, since each compiles: patches that overlap, that do not reach the border, and gaps.
+@given(
+    st.sampled_from([(9, 12, 3, 1), (11, 8, 3, 2), (5, 9, 5, 3), (7, 10, 2, 4)]),
+    st.integers(0, 2**16),
+)
 def test_reassemble_equals_the_loop_over_patches(case, seed):
-    height, size, stride = case
+    height, width, size, stride = case
     generator = np.random.default_rng(seed)
-    width = size + int(generator.integers(0, 9))
     style = generator.random((size + 4, size + 6, 3)).astype(np.float32)
     rows = patches.positions(height, size, stride)
     columns = patches.positions(width, size, stride)
@@ -65,7 +68,6 @@ def test_reassemble_equals_the_loop_over_patches(case, seed):
             total[y : y + size, x : x + size] += style[v : v + size, u : u + size]
             count[y : y + size, x : x + size] += 1
 
-    reassemble = jax.jit(patches.reassemble, static_argnums=(2, 3, 4))
     matches = jnp.asarray(y_match * style.shape[1] + x_match)
     blended = reassemble(jnp.asarray(style), matches, (height, width), size, stride)
     np.testing.assert_allclose(blended, total / np.maximum(count, 1), atol=1e-6)

@@ -8,6 +8,7 @@ from jaxmrf import planning
 from jaxmrf.analysis import suitability
 from jaxmrf.cli import app
 from jaxmrf.core.config import Config
+from jaxmrf.core.run import programs
 from jaxmrf.files import image
 from jaxmrf.jobs import options
 from jaxmrf.networks import weights
@@ -87,7 +88,10 @@ def test_advice_does_not_name_what_is_already_set(monkeypatch):
 
 
 def test_the_command_line_says_so_beforehand(tmp_path, monkeypatch):
+    """Before it paints, which is left out here."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(programs, "prepare", lambda *_, **__: None)
+    monkeypatch.setattr(programs, "decode", lambda _, images, *__, **___: (images, True))
     pair = [
         str(IMAGES / f"{n}.jpg") for n in ("nasa-astronaut-1993", "vangogh-langlois-bridge-1888")
     ]

@@ -108,7 +108,7 @@ def test_no_white_is_at_the_edges_of_a_painted_cutout(tmp_path, monkeypatch, toy
     Image.fromarray(style).save(tmp_path / "style.png")
     named = {name: str(tmp_path / f"{name}.png") for name in ("content", "style", "output")}
     job = options.job(
-        {**named, "size": 40, "levels": 1, "iterations": 2, "layers": "deep",
+        {**named, "size": 40, "levels": 1, "iterations": 2, "optimizer": "adam", "layers": "deep",
          "content_layer": "deep", "color": "none", "final_color": 0}
     )  # fmt: skip
     pictures = inputs.load(job)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from benchmarks import engine
+from jaxmrf.core.features import Network
 from jaxmrf.networks import architectures, vgg
-from tests.conftest import picture
+from tests.conftest import picture, vgg_params
 
 
 def engine_layers(network, params, image):
@@ -28,10 +29,9 @@ def engine_layers(network, params, image):
     ],
 )
 def test_activations_equal_those_of_an_independent_engine(network, shape):
-    params = jax.jit(network.random_params)(jax.random.key(1))
-    biases = jax.random.split(jax.random.key(2), len(params))
-    for key, layer in zip(biases, params.values(), strict=True):
-        layer["bias"] = 0.1 * jax.random.normal(key, layer["bias"].shape)
+    params, generator = vgg_params(network), np.random.default_rng(2)
+    for layer in params.values():
+        layer["bias"] = np.float32(0.1 * generator.standard_normal(layer["bias"].shape))
     image = picture(1, *shape)
     ours = jax.jit(network)(params, image)
     theirs = engine_layers(network, params, image)
@@ -42,15 +42,20 @@ def test_activations_equal_those_of_an_independent_engine(network, shape):
 
 
 def test_pooling_drops_odd_borders_and_its_gradient_is_that_of_the_maximum():
-    x = jnp.asarray(np.random.default_rng(0).permutation(5 * 7).reshape(1, 5, 7, 1), jnp.float32)
-    naive = np.array(
-        [[np.asarray(x)[0, y : y + 2, z : z + 2, 0].max() for z in (0, 2, 4)] for y in (0, 2)]
-    )
-    np.testing.assert_array_equal(vgg.max_pool(x)[0, ..., 0], naive)
-    gradient = jax.grad(lambda x: vgg.max_pool(x).sum())(x)
+    @jax.jit
+    @functools.partial(jax.grad, has_aux=True)
+    def gradient_and_pooled(x):
+        pooled = vgg.max_pool(x)
+        return pooled.sum(), pooled
+
+    x = np.float32(np.random.default_rng(0).permutation(5 * 7).reshape(1, 5, 7, 1))
+    naive = np.array([[x[0, y : y + 2, z : z + 2, 0].max() for z in (0, 2, 4)] for y in (0, 2)])
+    gradient, pooled = gradient_and_pooled(x)
+    np.testing.assert_array_equal(pooled[0, ..., 0], naive)
     np.testing.assert_array_equal(gradient, np.isin(x, naive).astype(np.float32))
-    flat = jax.grad(lambda x: vgg.max_pool(x).sum())(jnp.ones((1, 4, 4, 1)))
-    np.testing.assert_array_equal(flat, 0.25)
+    flat = np.zeros_like(x)
+    flat[:, :4, :6] = 0.25
+    np.testing.assert_array_equal(gradient_and_pooled(np.ones_like(x))[0], flat)
 
 
 def test_layer_names_are_those_of_the_papers():
@@ -60,13 +65,30 @@ def test_layer_names_are_those_of_the_papers():
     assert len(architectures.convolution_names("vgg19")) == 16
 
 
-@pytest.mark.parametrize("shape", [(50, 37), (37, 50), (16, 20)])
+@pytest.mark.parametrize(
+    ("network", "shape"),
+    [
+        (vgg.VGGFeatures("vgg16"), (48, 37)),
+        (vgg.VGGFeatures("vgg19", "conv5_4", pooling="average"), (35, 70)),
+        (vgg.VGGFeatures("vgg19", "conv3_1", in_strips=True), (17, 33)),
+        (vgg.VGGFeatures("vgg16", "conv1_2"), (3, 1)),
+    ],
+)
+def test_shapes_of_layers_are_those_of_the_activations(network, shape):
+    params = jax.eval_shape(network.random_params, jax.random.key(0))
+    layers = jax.eval_shape(network, params, jax.ShapeDtypeStruct((*shape, 3), "float32"))
+    assert Network(network, params).shapes(shape) == layers
+
+
+@pytest.mark.parametrize("shape", [(26, 19), (19, 26), (8, 10)])
 def test_strips_of_the_first_block_change_neither_values_nor_gradient(shape, monkeypatch):
-    monkeypatch.setattr(vgg, "STRIP_ROWS", 16)
+    monkeypatch.setattr(vgg, "STRIP_ROWS", 8)
     whole = vgg.VGGFeatures("vgg16", "conv2_2")
     strips = dataclasses.replace(whole, in_strips=True)
-    params = jax.jit(whole.random_params)(jax.random.key(0))
-    params["conv1_1"]["bias"] += 0.3  # what lies beyond the border is not zero by itself
+    params = vgg_params(whole)
+    params["conv1_1"]["bias"] = np.full(
+        64, 0.3, np.float32
+    )  # what lies beyond the border is not zero by itself
     image = picture(1, *shape)
 
     @functools.partial(jax.jit, static_argnums=1)

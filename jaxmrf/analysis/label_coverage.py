@@ -33,8 +33,8 @@ def unmatched(
       patch_settings: of the matching.
     """
     finest_levels = {}
+    centers = functools.partial(_centers, network=network, patch_settings=patch_settings)
     for level, shape in enumerate(plan.shapes):
-        centers = functools.partial(_centers, network=network, patch_size=patch_settings.patch_size)
         of_picture = centers(guides.picture, shape, stride=patch_settings.stride)
         of_styles = [
             centers(*labels_and_shape, stride=patch_settings.style_stride)
@@ -52,17 +52,18 @@ def _centers(
     stride: int,
     *,
     network: Network,
-    patch_size: int,
+    patch_settings: PatchSettings,
 ) -> dict[str, set[int]]:
-    """Returns the labels at the centers of the patches of each layer."""
-    sized = at_size(jnp.asarray(labels), shape)
+    """Returns the labels at the centers of the patches of each layer that is matched."""
+    sized, size = np.asarray(at_size(jnp.asarray(labels), shape)), patch_settings.patch_size
     layers = network.shapes(shape)
     at_centers = {}
-    for name, layer in layers.items():
-        size = layer.shape[:2]
-        if min(size) >= patch_size:
+    for name in patch_settings.layers:
+        sides = layers[name].shape[:2]
+        if min(sides) >= size:
             rows, columns = (
-                patches.positions(side, patch_size, stride) + (patch_size - 1) // 2 for side in size
+                patches.positions(side, size, stride) + (size - 1) // 2 for side in sides
             )
-            at_centers[name] = set(np.unique(labels_at(sized, size)[rows][:, columns]).tolist())
+            at_positions = np.asarray(labels_at(sized, sides))
+            at_centers[name] = set(np.unique(at_positions[rows][:, columns]).tolist())
     return at_centers

@@ -26,6 +26,15 @@ class Features(Protocol):
         ...
 
 
+@runtime_checkable
+class OfKnownShapes(Protocol):
+    """The function of a network that knows the shapes of its layers without being traced."""
+
+    def shapes(self, shape: Shape) -> Mapping[str, jax.ShapeDtypeStruct]:
+        """Returns the shapes of the layers of a picture of (height, width) `shape`."""
+        ...
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Network:
@@ -47,4 +56,6 @@ class Network:
 
     def shapes(self, shape: Shape) -> Mapping[str, jax.ShapeDtypeStruct]:
         """Returns the shapes of the layers of a picture of (height, width) `shape`."""
+        if isinstance(self.features, OfKnownShapes):
+            return self.features.shapes(shape)
         return jax.eval_shape(Network.__call__, self, jax.ShapeDtypeStruct((*shape, 3), "float32"))

@@ -112,6 +112,7 @@ def _scaled(shape: Shape, settings: CopySettings) -> list[Shape]:
     return [tuple(max(1, int(side * ratio)) for side in shape) for ratio in ratios]
 
 
+@functools.partial(jax.jit, static_argnames="shape")
 def shuffled(
     pictures: Sequence[Float[Array, "_ _ c"]], shape: Shape, key: PRNGKeyArray
 ) -> Float[Array, "h w c"]:

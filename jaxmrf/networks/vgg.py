@@ -193,6 +193,21 @@ class VGGFeatures:
         names = architectures.convolution_names(self.architecture)
         return [name.replace("conv", "relu") for name in names[: names.index(self.deepest) + 1]]
 
+    def shapes(self, shape: tuple[int, ...]) -> dict[str, jax.ShapeDtypeStruct]:
+        """Returns the shapes of the activations of a picture of (height, width) `shape`.
+
+        A plan asks for those of many sizes, of which each takes a tenth of a second to trace.
+        """
+        (height, width), shapes = shape, {}
+        for name in self.layers:
+            block, index = name.removeprefix("relu").split("_")
+            if index == "1" and block != "1":
+                height, width = height // 2, width // 2
+            if block != "1" or not self.in_strips:
+                channels = architectures.CHANNELS[int(block) - 1]
+                shapes[name] = jax.ShapeDtypeStruct((height, width, channels), "float32")
+        return shapes
+
     @property
     def input_scale(self) -> float:
         """Range of the network's input over the range of a pixel value."""
@@ -201,7 +216,7 @@ class VGGFeatures:
     def random_params(self, key: jax.Array) -> PyTree:
         """Returns He-initialized parameters, for tests."""
         image = jnp.zeros((32, 32, 3))
-        return VGG(self.architecture, self.deepest).init(key, image)["params"]
+        return jax.jit(VGG(self.architecture, self.deepest).init)(key, image)["params"]
 
 
 @functools.partial(jax.jit, static_argnames="network", inline=True)

@@ -94,4 +94,5 @@ def labels_at(labels: Float[Array | np.ndarray, "_ _ labels"], shape: Shape) -> 
         ((np.arange(count) + 0.5) * length / count).astype(np.int32)
         for count, length in zip(shape, labels.shape, strict=False)
     )
-    return jnp.argmax(labels[rows][:, columns], axis=-1).astype(jnp.int32)
+    # Labels on the host are compared there, which compiles nothing.
+    return jnp.asarray(labels[rows][:, columns].argmax(axis=-1).astype(np.int32))
