@@ -40,7 +40,7 @@ from jaxmrf.core.run.progress import NOTHING_SEEN, Progress
 from jaxmrf.inspection import curves, inspect
 from jaxmrf.jobs import inputs, options, paint
 from jaxmrf.machine import memory
-from jaxmrf.networks import vgg, weights
+from jaxmrf.networks import weights
 from tests import shell
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -166,7 +166,6 @@ def unpainted(monkeypatch):
     # One program is compiled sooner than one of each operation.
     prepare = jax.jit(energy.prepare, static_argnames=("shape", "program"))
     monkeypatch.setattr(energy, "prepare", prepare)
-    monkeypatch.setattr(vgg, "WINOGRAD_POSITIONS", {})  # the shapes of layers are found sooner
     monkeypatch.setattr(weights, "load", functools.cache(weights.load))
 
 

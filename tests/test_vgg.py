@@ -11,6 +11,10 @@ from jaxmrf.networks import architectures, vgg
 from tests.conftest import picture
 
 
+def shapes(layers):
+    return {name: (layer.shape, layer.dtype) for name, layer in layers.items()}
+
+
 def engine_layers(network, params, image):
     """Activations of an independent engine, for parameters in this package's layout."""
     kernels = {name: np.asarray(p["kernel"]).transpose(3, 2, 0, 1) for name, p in params.items()}
@@ -36,6 +40,7 @@ def test_activations_equal_those_of_an_independent_engine(network, shape):
     ours = jax.jit(network)(params, image)
     theirs = engine_layers(network, params, image)
     assert list(ours) == list(theirs) == network.layers
+    assert shapes(ours) == shapes(network.shapes(shape))
     for name, expected in theirs.items():
         error = np.abs(np.asarray(ours[name]) - expected).max() / np.abs(expected).max()
         assert error < 1e-4, name
@@ -78,5 +83,6 @@ def test_strips_of_the_first_block_change_neither_values_nor_gradient(shape, mon
     expected, layers = gradient_and_layers(image, whole)
     gradient, layers_of_strips = gradient_and_layers(image, strips)
     assert list(layers_of_strips) == ["relu2_1", "relu2_2"]
+    assert shapes(layers_of_strips) == shapes(strips.shapes(shape))
     np.testing.assert_allclose(layers_of_strips["relu2_2"], layers["relu2_2"], atol=1e-5)
     np.testing.assert_allclose(gradient, expected, atol=1e-5 * np.abs(expected).max())

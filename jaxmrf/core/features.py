@@ -16,13 +16,23 @@ class Features(Protocol):
     """The function of a network: hashable, maps parameters and a picture to named layers.
 
     A function of a module is one. An attribute ``input_scale``, if there is one, is the range
-    of the network's input over that of a pixel value (see `settings.resolve`).
+    of the network's input over that of a pixel value (see `settings.resolve`). A method
+    ``shapes``, if there is one, says what `Network.shapes` returns without tracing.
     """
 
     def __call__(
         self, params: PyTree, image: Float[Array, "h w 3"]
     ) -> Mapping[str, Float[Array, "_ _ _"]]:
         """Returns the activations [h, w, C] by layer name."""
+        ...
+
+
+@runtime_checkable
+class KnowsShapes(Protocol):
+    """A network that knows the shapes of its layers: they need no tracing."""
+
+    def shapes(self, shape: Shape) -> Mapping[str, jax.ShapeDtypeStruct]:
+        """Returns the shapes of the layers of a picture of (height, width) `shape`."""
         ...
 
 
@@ -47,4 +57,6 @@ class Network:
 
     def shapes(self, shape: Shape) -> Mapping[str, jax.ShapeDtypeStruct]:
         """Returns the shapes of the layers of a picture of (height, width) `shape`."""
+        if isinstance(self.features, KnowsShapes):
+            return self.features.shapes(shape)
         return jax.eval_shape(Network.__call__, self, jax.ShapeDtypeStruct((*shape, 3), "float32"))

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PyTree
 
+from jaxmrf.core.config import Shape
 from jaxmrf.networks import architectures, winograd
 
 WINOGRAD_POSITIONS = {128: 2500, 256: 1600, 512: 1600}
@@ -186,6 +187,21 @@ class VGGFeatures:
     ) -> dict[str, Float[Array, "_ _ _"]]:
         """Returns activations by layer name of an sRGB picture in 0 to 1."""
         return _activations(params, image, network=self)
+
+    def shapes(self, shape: Shape) -> dict[str, jax.ShapeDtypeStruct]:
+        """Returns the shapes of the layers of a picture of (height, width) `shape`.
+
+        Convolutions keep the size, every pooling halves it and drops odd borders.
+        """
+        height, width = shape
+        return {
+            name: jax.ShapeDtypeStruct(
+                (height >> block - 1, width >> block - 1, architectures.CHANNELS[block - 1]),
+                "float32",
+            )
+            for name, block in ((name, int(name[4])) for name in self.layers)
+            if block > 1 or not self.in_strips
+        }
 
     @property
     def layers(self) -> list[str]:
