@@ -25,8 +25,8 @@ from tests.conftest import picture
 
 ROOT = Path(__file__).resolve().parent.parent
 DEEP = ["--size", "64", "--levels", "1", "--iterations", "2"]
-# Little of the network and no decoder: programs that are compiled in no time.
-SMALL = [*DEEP, "--layers", "relu2_1", "--content-layer", "relu2_1"]
+# Little of the network, no decoder and a plain optimizer: programs that are compiled in no time.
+SMALL = [*DEEP, "--layers", "relu2_1", "--content-layer", "relu2_1", "--optimizer", "adam"]
 
 
 @pytest.fixture
