@@ -234,13 +234,14 @@ def test_python_can_be_pasted(page, clone, unpainted, own_parts, capsys):
 
 def check_transformations(names):
     """What docs/research.md differentiates and maps is right."""
-    value, picture, content, factors = (
-        names[name] for name in ("value", "picture", "content", "term_weights")
+    value, network, picture, content, factors = (
+        names[name] for name in ("value", "network", "picture", "content", "term_weights")
     )
     slope = np.linalg.norm(names["by_picture"])
     direction, step = names["by_picture"] / slope, 0.01
     higher, lower = (
-        names["energy_of"](picture + way * direction, content, factors) for way in (step, -step)
+        names["energy_of"](network, picture + way * direction, content, factors)
+        for way in (step, -step)
     )
     np.testing.assert_allclose((higher - lower) / (2 * step), slope, rtol=0.05)
     # The energy is linear in its weights, of which those of the terms are three.
