@@ -19,14 +19,15 @@ from jaxmrf.cli import app
 from tests.conftest import picture
 
 ROOT = Path(__file__).resolve().parent.parent
-# Little of the network and no decoder: programs that are compiled in no time. Runs that differ in
-# sizes, kinds of pictures, or iterations up to 26 have programs of their own.
+# Little of the network, no decoder and a plain optimizer: programs that are compiled in no time.
+# Runs that differ in sizes or kinds of pictures have programs of their own.
 SHALLOW = {
     "size": "64",
     "levels": "1",
     "iterations": "2",
     "layers": "relu2_1",
     "content_layer": "relu2_1",
+    "optimizer": "adam",
 }
 LONG = {**SHALLOW, "iterations": "30000"}
 PATIENCE = 180

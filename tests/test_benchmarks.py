@@ -77,8 +77,8 @@ def test_the_baseline_has_our_energy_and_gradient(network, pictures, ours):
 
 def test_lanes_are_counted_over_devices(pictures):
     content, style, _ = pictures
-    found = lanes.throughput(content, style, [1, 2], [2])
-    assert set(found) == {f"2 devices × {count} lanes, iterations/s" for count in (1, 2)}
+    found = lanes.throughput(content, style, [1], [2])
+    assert list(found) == ["2 devices × 1 lanes, iterations/s"]
     assert min(found.values()) > 0
 
 
@@ -195,7 +195,8 @@ def test_a_kernel_within_another_is_counted_once():
     assert spent == [("loop", 6), ("product", 1), ("product", 3), ("sum", 5)]
 
 
-def test_measures_of_the_picture_say_what_they_are_called():
+def test_measures_of_the_picture_say_what_they_are_called(monkeypatch):
+    monkeypatch.setattr(picture_measures, "PATCHES", 4000)
     smooth = np.asarray(jax.image.resize(picture(4, 12, 10), (96, 80, 3), "cubic")).clip(0, 1)
     other = np.asarray(jax.image.resize(picture(5, 10, 12), (80, 96, 3), "cubic")).clip(0, 1)
     same = picture_measures.measure(smooth, smooth, smooth)

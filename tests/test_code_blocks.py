@@ -40,7 +40,7 @@ from jaxmrf.core.run.progress import NOTHING_SEEN, Progress
 from jaxmrf.inspection import curves, inspect
 from jaxmrf.jobs import inputs, options, paint
 from jaxmrf.machine import memory
-from jaxmrf.networks import vgg, weights
+from jaxmrf.networks import weights
 from tests import shell
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -166,7 +166,6 @@ def unpainted(monkeypatch):
     # One program is compiled sooner than one of each operation.
     prepare = jax.jit(energy.prepare, static_argnames=("shape", "program"))
     monkeypatch.setattr(energy, "prepare", prepare)
-    monkeypatch.setattr(vgg, "WINOGRAD_POSITIONS", {})  # the shapes of layers are found sooner
     monkeypatch.setattr(weights, "load", functools.cache(weights.load))
 
 
@@ -235,13 +234,14 @@ def test_python_can_be_pasted(page, clone, unpainted, own_parts, capsys):
 
 def check_transformations(names):
     """What docs/research.md differentiates and maps is right."""
-    value, picture, content, factors = (
-        names[name] for name in ("value", "picture", "content", "term_weights")
+    value, network, picture, content, factors = (
+        names[name] for name in ("value", "network", "picture", "content", "term_weights")
     )
     slope = np.linalg.norm(names["by_picture"])
     direction, step = names["by_picture"] / slope, 0.01
     higher, lower = (
-        names["energy_of"](picture + way * direction, content, factors) for way in (step, -step)
+        names["energy_of"](network, picture + way * direction, content, factors)
+        for way in (step, -step)
     )
     np.testing.assert_allclose((higher - lower) / (2 * step), slope, rtol=0.05)
     # The energy is linear in its weights, of which those of the terms are three.

@@ -76,7 +76,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def content(tmp_path_factory):
+def content():
+    """What is loaded as bytes alone."""
+    return np.random.default_rng(0).bytes(3_000_000)
+
+
+@pytest.fixture(scope="module")
+def keras(tmp_path_factory):
     """A Keras file with VGG-19's real names and shapes."""
     path = tmp_path_factory.mktemp("served") / "weights.h5"
     generator = np.random.default_rng(0)
@@ -86,6 +92,17 @@ def content(tmp_path_factory):
             group["W"] = 0.01 * generator.standard_normal(shape, np.float32)
             group["b"] = np.zeros(shape[-1], np.float32)
     return path.read_bytes()
+
+
+@pytest.fixture(scope="module")
+def converted(keras, tmp_path_factory):
+    """What is stored of it."""
+    folder = tmp_path_factory.mktemp("converted")
+    (folder / "mine.h5").write_bytes(keras)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        assert command("convert", str(folder / "mine.h5")).exit_code == 0
+        return weights.stored_file("vgg19").read_bytes()
 
 
 @pytest.fixture
@@ -205,8 +222,9 @@ def test_nobody_listens(part):
 
 
 @pytest.fixture
-def home(server, tmp_path, monkeypatch):
+def home(server, keras, tmp_path, monkeypatch):
     """An empty cache folder, and VGG-19 published on the loopback server."""
+    server.content = keras
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv(weights.ENVIRONMENT, raising=False)
     here = published.Published(
@@ -214,6 +232,15 @@ def home(server, tmp_path, monkeypatch):
     )
     monkeypatch.setattr(weights, "PUBLISHED", (here,))
     return tmp_path
+
+
+@pytest.fixture
+def stored(home, converted):
+    """Where the weights are that were fetched before."""
+    path = weights.stored_file("vgg19")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(converted)
+    return path
 
 
 def command(*arguments):
@@ -242,20 +269,15 @@ def marks(listing):
     return {tuple(line.split()[:2]) for line in listing.splitlines()}
 
 
-def test_a_failed_fetch_leaves_the_good_file(home, server):
-    assert command("fetch", "vgg19").exit_code == 0
-    good = weights.stored_file("vgg19").read_bytes()
+def test_a_failed_fetch_leaves_the_good_file(stored, converted, server):
     server.content = server.content[:-1] + b"?"
     done = command("fetch", "vgg19")
     assert done.exit_code == 2
     assert "altered or damaged" in done.output
-    assert weights.stored_file("vgg19").read_bytes() == good
+    assert stored.read_bytes() == converted
 
 
-def test_a_full_disk_is_one_line_and_leaves_the_good_file(home, server, monkeypatch):
-    assert command("fetch", "vgg19").exit_code == 0
-    good = weights.stored_file("vgg19").read_bytes()
-
+def test_a_full_disk_is_one_line_and_leaves_the_good_file(stored, converted, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
@@ -264,15 +286,14 @@ def test_a_full_disk_is_one_line_and_leaves_the_good_file(home, server, monkeypa
     assert done.exit_code == 2
     assert "No space left on device" in done.output
     assert "Traceback" not in done.output
-    assert weights.stored_file("vgg19").read_bytes() == good
+    assert stored.read_bytes() == converted
 
 
-def test_damaged_stored_weights_are_told_of(home, server):
-    assert command("fetch", "vgg19").exit_code == 0
-    path = weights.stored_file("vgg19")
-    damaged = bytearray(path.read_bytes())
+def test_damaged_stored_weights_are_told_of(stored, converted):
+    assert command("verify").exit_code == 0
+    damaged = bytearray(converted)
     damaged[-5] ^= 1
-    path.write_bytes(damaged)
+    stored.write_bytes(damaged)
     done = command("verify")
     assert done.exit_code == 2
     assert "do not have the digest" in done.output
@@ -312,9 +333,9 @@ def test_two_processes_load_it_once(home, server):
     assert not list(weights.stored_file("vgg19").parent.glob("*.part"))
 
 
-def test_the_list_tells_of_an_override_and_of_damage(home, content, monkeypatch):
+def test_the_list_tells_of_an_override_and_of_damage(home, keras, monkeypatch):
     path = home / "mine.h5"
-    path.write_bytes(content)
+    path.write_bytes(keras)
     monkeypatch.setenv(weights.ENVIRONMENT, str(path))
     listing = command("list")
     assert ("vgg19", "in") in marks(listing.output)
@@ -325,9 +346,9 @@ def test_the_list_tells_of_an_override_and_of_damage(home, content, monkeypatch)
     assert ("vgg16", "here") in marks(listing.output)
 
 
-def test_weights_by_option_and_environment(home, content, monkeypatch):
+def test_weights_by_option_and_environment(home, keras, monkeypatch):
     path = home / "mine.h5"
-    path.write_bytes(content)
+    path.write_bytes(keras)
     assert weights.load("auto", path).features.architecture == "vgg19"
     monkeypatch.setenv(weights.ENVIRONMENT, str(path))
     assert weights.load().path == path
@@ -338,9 +359,9 @@ def test_weights_by_option_and_environment(home, content, monkeypatch):
         weights.load()
 
 
-def test_convert_stores_where_runs_find_it(home, content):
+def test_convert_stores_where_runs_find_it(home, keras):
     path = home / "mine.h5"
-    path.write_bytes(content)
+    path.write_bytes(keras)
     done = command("convert", str(path), "--network", "vgg19", "--deepest", "relu4_1")
     assert done.exit_code == 0, done.output
     loaded = weights.load()

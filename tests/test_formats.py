@@ -224,7 +224,9 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_converted_file_computes_what_an_independent_engine_does(name, vgg19, tmp_path):
+def test_a_file_computes_what_an_independent_engine_does_and_cut_off_is_refused(
+    name, vgg19, tmp_path
+):
     write, normalize = FORMATS[name]
     path = tmp_path / "a name that says nothing"
     write(path, vgg19)
@@ -242,6 +244,8 @@ def test_a_converted_file_computes_what_an_independent_engine_does(name, vgg19, 
     for layer, activation in expected.items():
         error = np.abs(np.asarray(found[layer]) - activation).max() / np.abs(activation).max()
         assert error < 1e-4, layer
+    os.truncate(path, path.stat().st_size * 2 // 3)
+    refused(path, ".")
 
 
 def test_one_network_from_two_formats_gives_the_same_activations(vgg19, tmp_path):
@@ -419,27 +423,15 @@ def test_zip_members_are_capped_and_never_unpacked_by_name(vgg19, tmp_path):
     path = tmp_path / "bomb.pth"
     write_torch_zip(path, torch_state(vgg19))
     rewritten = tmp_path / "rewritten.pth"
-    with (
-        zipfile.ZipFile(path) as source,
-        zipfile.ZipFile(rewritten, "w", zipfile.ZIP_DEFLATED) as target,
-    ):
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(rewritten, "w") as target:
         for name in source.namelist():
-            data = source.read(name)
-            target.writestr(name, bytes(2**26) if name == "vgg19/data/0" else data)
+            if name == "vgg19/data/0":
+                target.writestr(name, bytes(2**26), zipfile.ZIP_DEFLATED)
+            else:
+                target.writestr(name, source.read(name))
         target.writestr("../../escaped", "x")
     refused(rewritten, "larger than the tensor")
     assert not list(tmp_path.parent.glob("escaped"))
-
-
-def test_damaged_files_of_every_format_are_one_line(vgg19, tmp_path):
-    path = tmp_path / "weights"
-    for name in ("keras 2", "torch zip", "torch legacy", "timm", "caffe", "matconvnet, old"):
-        FORMATS[name][0](path, vgg19)
-        content = path.read_bytes()
-        path.write_bytes(content[: len(content) * 2 // 3])
-        with pytest.raises(ConversionError) as caught:
-            convert.read(path)
-        assert "\n" not in str(caught.value), name
 
 
 def test_other_networks_are_refused_by_name_and_shape(vgg19, tmp_path):

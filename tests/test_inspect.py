@@ -4,8 +4,6 @@ import html.parser
 import io
 import json
 import math
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -224,14 +222,8 @@ def test_the_page_escapes_what_it_shows():
     }
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """One cache folder of compiled programs for this module."""
-    return tmp_path_factory.mktemp("cache")
-
-
 @pytest.fixture
-def painted(tmp_path, cache, monkeypatch):
+def painted(tmp_path, monkeypatch):
     """A picture, with the inputs it says it was made from, in a folder of its own."""
     for name, seed, shape in (("photo", 1, (40, 64)), ("one", 2, (64, 48)), ("two", 3, (48, 64))):
         image.save(tmp_path / f"{name}.png", image.Picture(np.asarray(picture(seed, *shape))), {})
@@ -248,20 +240,14 @@ def painted(tmp_path, cache, monkeypatch):
     written = record_of(job, weights.load(), (40, 64))
     image.save(job.output, image.Picture(np.asarray(picture(4, 40, 64))), written)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
     return tmp_path
 
 
-def test_inspect_as_a_process_writes_a_page_that_needs_no_other_file(painted):
+def test_inspect_writes_a_page_that_needs_no_other_file(painted):
     write_trace(painted / "run.jsonl")
-    command = "inspect painted.png -o why --trace run.jsonl --layers relu2_1 --size 32"
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "cli.py"), *command.split()],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "HOME": str(painted)},
-    )
-    assert done.returncode == 0, done.stderr
+    more = "--trace run.jsonl --layers relu2_1 --size 32 --iterations 10"
+    done = CliRunner().invoke(app.app, ["inspect", "painted.png", "-o", "why", *more.split()])
+    assert done.exit_code == 0, done.output
     assert done.stdout == ""
     layers = ("relu2_1",)
     assert sorted(path.name for path in (painted / "why").iterdir()) == sorted(

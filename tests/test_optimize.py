@@ -123,6 +123,11 @@ def test_a_level_gets_the_memory_that_its_iterations_fill(iterations):
         assert np.abs(path_of(shorter) - expected).max() > 1e-6
 
 
+def test_without_a_memory_any_number_of_iterations_has_one_program():
+    program = Program(descent=DescentSettings(optimizer="adam"))
+    assert program.for_level(2) == program.for_level(40) == program
+
+
 def test_lbfgs_leaves_out_pairs_of_negative_curvature_as_the_authors_do():
     with jax.enable_x64(True):
         start = np.random.default_rng(3).uniform(0.6, 1.6, (2, 2, 3))

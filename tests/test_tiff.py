@@ -138,7 +138,7 @@ def test_every_orientation_layout_and_compression(tmp_path, kind, compression, b
     path = tmp_path / "a.tif"
     layouts = [{"rowsperstrip": 64}, {"rowsperstrip": 5}, {"tile": (16, 16)}]
     cases = itertools.product(STORED.items(), layouts)
-    if compression in PILLOW_NAMES:  # slow to write
+    if compression != "none":  # it has no part in how strips and tiles lie
         cases = zip(STORED.items(), itertools.cycle(layouts), strict=False)
     for (orientation, lie), layout in cases:
         write(path, lie(samples), kind, compression, orientation, **layout)
@@ -191,7 +191,8 @@ def test_the_page_has_a_picture_upright(tmp_path):
 def test_every_depth_is_read_in_full(tmp_path, kind, dtype):
     samples = random_samples(kind, dtype)
     path = tmp_path / "a.tif"
-    for planes, order, big in itertools.product(["contig", "separate"], "<>", [False, True]):
+    several = ["contig", "separate"] if KINDS[kind][1] > 1 else ["contig"]
+    for planes, order, big in itertools.product(several, "<>", [False, True]):
         options = {"planarconfig": planes} if KINDS[kind][1] > 1 else {}
         with tifffile.TiffWriter(path, bigtiff=big, byteorder=order) as file:
             photometric, count, extra = KINDS[kind]
@@ -211,9 +212,9 @@ def test_every_depth_is_read_in_full(tmp_path, kind, dtype):
 @pytest.mark.parametrize("compression", COMPRESSIONS[1:])
 @pytest.mark.parametrize("dtype", ["u1", "u2"])
 def test_differences_of_neighbors_are_undone(tmp_path, dtype, compression):
-    for kind, planes, order in itertools.product(["L", "RGBA"], ["contig", "separate"], "<>"):
+    planars = ("L", {}), *(("RGBA", {"planarconfig": planes}) for planes in ("contig", "separate"))
+    for (kind, planar), order in itertools.product(planars, "<>"):
         samples = random_samples(kind, dtype)
-        planar = {"planarconfig": planes} if kind == "RGBA" else {}
         for layout in ({"tile": (16, 16)}, {"rowsperstrip": 4}):
             write(
                 tmp_path / "a.tif", samples, kind, compression, predictor=2, byteorder=order,
@@ -346,7 +347,7 @@ def test_damaged_files_are_read_or_refused_without_a_word(tmp_path, capfd, compr
         mode = "RGB" if compression == "jpeg" else "1"
         Image.new(mode, (WIDTH, HEIGHT)).save(path, compression=compression)
     content = path.read_bytes()
-    for seed in range(100):
+    for seed in range(50):
         generator = np.random.default_rng(seed)
         damaged = bytearray(content)
         for position in generator.integers(0, len(damaged), 3):

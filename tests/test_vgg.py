@@ -86,9 +86,8 @@ def test_strips_of_the_first_block_change_neither_values_nor_gradient(shape, mon
     whole = vgg.VGGFeatures("vgg16", "conv2_2")
     strips = dataclasses.replace(whole, in_strips=True)
     params = vgg_params(whole)
-    params["conv1_1"]["bias"] = np.full(
-        64, 0.3, np.float32
-    )  # what lies beyond the border is not zero by itself
+    # What lies beyond the border is not zero by itself.
+    params["conv1_1"]["bias"] = np.full(64, 0.3, np.float32)
     image = picture(1, *shape)
 
     @functools.partial(jax.jit, static_argnums=1)

@@ -16,7 +16,8 @@ class Features(Protocol):
     """The function of a network: hashable, maps parameters and a picture to named layers.
 
     A function of a module is one. An attribute ``input_scale``, if there is one, is the range
-    of the network's input over that of a pixel value (see `settings.resolve`).
+    of the network's input over that of a pixel value (see `settings.resolve`). A method
+    ``shapes``, if there is one, says what `Network.shapes` returns without tracing.
     """
 
     def __call__(
@@ -27,7 +28,7 @@ class Features(Protocol):
 
 
 @runtime_checkable
-class OfKnownShapes(Protocol):
+class KnowsShapes(Protocol):
     """The function of a network that knows the shapes of its layers without being traced."""
 
     def shapes(self, shape: Shape) -> Mapping[str, jax.ShapeDtypeStruct]:
@@ -56,6 +57,6 @@ class Network:
 
     def shapes(self, shape: Shape) -> Mapping[str, jax.ShapeDtypeStruct]:
         """Returns the shapes of the layers of a picture of (height, width) `shape`."""
-        if isinstance(self.features, OfKnownShapes):
+        if isinstance(self.features, KnowsShapes):
             return self.features.shapes(shape)
         return jax.eval_shape(Network.__call__, self, jax.ShapeDtypeStruct((*shape, 3), "float32"))

@@ -108,8 +108,11 @@ class Program:
         """Returns the settings for a level of so many iterations.
 
         L-BFGS gets no memory for corrections that it cannot see there: at the finest level of
-        a large picture they would be the largest part of what is held.
+        a large picture they would be the largest part of what is held. Other optimizers have
+        one program for any number of iterations.
         """
+        if self.descent.optimizer != "lbfgs":
+            return self
         history = min(self.descent.history, max(iterations - 1, 1))
         return dataclasses.replace(self, descent=dataclasses.replace(self.descent, history=history))
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PyTree
 
+from jaxmrf.core.config import Shape
 from jaxmrf.networks import architectures, winograd
 
 WINOGRAD_POSITIONS = {128: 2500, 256: 1600, 512: 1600}
@@ -193,7 +194,7 @@ class VGGFeatures:
         names = architectures.convolution_names(self.architecture)
         return [name.replace("conv", "relu") for name in names[: names.index(self.deepest) + 1]]
 
-    def shapes(self, shape: tuple[int, ...]) -> dict[str, jax.ShapeDtypeStruct]:
+    def shapes(self, shape: Shape) -> dict[str, jax.ShapeDtypeStruct]:
         """Returns the shapes of the activations of a picture of (height, width) `shape`.
 
         A plan asks for those of many sizes, of which each takes a tenth of a second to trace.

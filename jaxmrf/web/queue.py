@@ -41,6 +41,9 @@ FIRST_RATE = 2.7e-6
 START_SECONDS = 6.0
 """Seconds that a run takes beside its iterations."""
 
+WARM_UP = {"size": "64"}
+"""Options of the run that the process that computes is warmed up with."""
+
 RETELL_SECONDS = 1.0
 """Least time between two expected times that runs in line are told while another goes on, and
 time between two that a run is told while nothing is heard of it."""
@@ -306,12 +309,16 @@ class Queue:
                     self._changed(run)
 
     async def _warm_up(self) -> None:
-        """Lets the process load the network and start what takes long the first time."""
+        """Lets the process load the network and start what takes long the first time.
+
+        With a small picture: programs for sizes that nobody chose would be in the way of those
+        for pictures that somebody chooses meanwhile, since compiling cannot be interrupted.
+        """
         examples = self._pictures.examples()
         if len(examples) > 1:
             with contextlib.suppress(ConfigError):  # the weights may be missing
                 pair = {"content": examples[:1], "style": examples[-1:]}
-                run = await asyncio.to_thread(self.new_run, {}, pair)
+                run = await asyncio.to_thread(self.new_run, WARM_UP, pair)
                 self.prepare(run)
 
     def _dispatch(self) -> None:
