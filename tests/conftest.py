@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import typer.testing
 from hypothesis import settings
 from PIL import Image
 
@@ -49,10 +48,6 @@ def pytest_configure(config):
     program_cache.enable()
     # JAX keeps all programs of the tests; to search them for garbage takes a tenth of the time.
     gc.set_threshold(100_000, 50, 100)
-
-
-# Made of the signatures once, not anew for each of hundreds of calls, as it is in a program.
-typer.testing._get_command = functools.cache(typer.testing._get_command)
 
 
 def pytest_collection_modifyitems(items):
