@@ -1,12 +1,22 @@
 """The tests; jaxtyping shapes are checked while they run, of what computes."""
 
+import pkgutil
+from pathlib import Path
+
 from jaxtyping import install_import_hook
 
 from tests import typecheck
 
-COMPUTING = (  # not what checks options: it is called often and has no arrays
-    *(f"core.{name}" for name in ("color", "decoder", "energy", "features", "losses", "matching")),
-    *(f"core.{name}" for name in ("numerics", "optimize", "pyramid", "run")),
+CORE = Path(__file__).resolve().parent.parent / "jaxmrf" / "core"
+WITHOUT_ARRAYS = ("config", "presets", "settings")
+"""What checks options: it is called often."""
+
+COMPUTING = (
+    *(
+        f"core.{module.name}"
+        for module in pkgutil.iter_modules([str(CORE)])
+        if module.name not in WITHOUT_ARRAYS
+    ),
     "analysis",
     "files",
     "networks",

@@ -119,6 +119,17 @@ def vgg_params(features, seed=0):
     return params
 
 
+SHALLOW = {
+    "size": "64",
+    "levels": "1",
+    "iterations": "2",
+    "layers": "relu2_1",
+    "content_layer": "relu2_1",
+    "optimizer": "adam",
+}
+"""Options, as words, of little of VGG without decoder and with a plain optimizer: programs that are
+compiled in no time. Runs that differ in sizes or kinds of pictures have programs of their own."""
+
 BRIEFLY = {
     "size": 32, "levels": 1, "iterations": 2, "layers": "deep", "content_layer": "deep",
     "optimizer": "adam",

@@ -16,19 +16,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from jaxmrf.cli import app
-from tests.conftest import picture
+from tests.conftest import SHALLOW, picture
 
 ROOT = Path(__file__).resolve().parent.parent
-# Little of the network, no decoder and a plain optimizer: programs that are compiled in no time.
-# Runs that differ in sizes or kinds of pictures have programs of their own.
-SHALLOW = {
-    "size": "64",
-    "levels": "1",
-    "iterations": "2",
-    "layers": "relu2_1",
-    "content_layer": "relu2_1",
-    "optimizer": "adam",
-}
 LONG = {**SHALLOW, "iterations": "30000"}
 PATIENCE = 180
 

@@ -31,18 +31,10 @@ from jaxmrf.files import atomic, image
 from jaxmrf.jobs import options
 from jaxmrf.jobs.job import Job
 from jaxmrf.networks import weights
-from tests.conftest import picture
+from tests.conftest import SHALLOW, picture
 
 ROOT = Path(__file__).resolve().parent.parent
-# Little of the network, no decoder and a plain optimizer: programs that are compiled in no time.
-LITTLE = {
-    "size": "64",
-    "levels": "1",
-    "iterations": "3",
-    "layers": "relu2_1",
-    "content_layer": "relu2_1",
-    "optimizer": "adam",
-}
+LITTLE = {**SHALLOW, "iterations": "3"}
 SMALL = [*options.to_arguments(LITTLE), "--lanes", "2"]
 
 

@@ -20,13 +20,13 @@ from jaxmrf.cli.terminal import noted_signals
 from jaxmrf.core.run.progress import NonFiniteEnergyError
 from jaxmrf.errors import ImageError
 from jaxmrf.jobs import paint
+from jaxmrf.jobs.options import to_arguments
 from jaxmrf.machine import program_cache
-from tests.conftest import picture
+from tests.conftest import SHALLOW, picture
 
 ROOT = Path(__file__).resolve().parent.parent
 DEEP = ["--size", "64", "--levels", "1", "--iterations", "2"]
-# Little of the network, no decoder and a plain optimizer: programs that are compiled in no time.
-SMALL = [*DEEP, "--layers", "relu2_1", "--content-layer", "relu2_1", "--optimizer", "adam"]
+SMALL = to_arguments(SHALLOW)
 
 
 @pytest.fixture

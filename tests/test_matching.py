@@ -240,7 +240,7 @@ def test_matches_do_not_depend_on_the_chunk_size(indexed, small_clusters, monkey
     style = collect(MAPS, indexed=indexed)
     features = relu_map(2, 13, 10)
     dense = nearest_of(features, style)
-    for chunk in (1, 9_000):
+    for chunk in (1, 9_000, 77_777):
         monkeypatch.setattr(windows, "CHUNK_BYTES", chunk)
         chunked = nearest_of(features, style)
         np.testing.assert_array_equal(chunked.position, dense.position)

@@ -347,7 +347,7 @@ def test_damaged_files_are_read_or_refused_without_a_word(tmp_path, capfd, compr
         mode = "RGB" if compression == "jpeg" else "1"
         Image.new(mode, (WIDTH, HEIGHT)).save(path, compression=compression)
     content = path.read_bytes()
-    for seed in range(50):
+    for seed in range(100):
         generator = np.random.default_rng(seed)
         damaged = bytearray(content)
         for position in generator.integers(0, len(damaged), 3):

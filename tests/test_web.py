@@ -59,7 +59,8 @@ from jaxmrf.web import queue as queue_module
 from jaxmrf.web import report as report_module
 from jaxmrf.web.networks import Networks, shapes_of
 from jaxmrf.web.queue import Queue
-from tests.serving import LONG, SHALLOW, command_line, write_pictures
+from tests.conftest import SHALLOW
+from tests.serving import LONG, command_line, write_pictures
 
 LARGE = {"size": "257", "levels": "1", "iterations": "2000"}
 
@@ -212,15 +213,15 @@ def raw_upload(server, headers, chunks):
         return raw.makefile("rb").readline(), sent
 
 
-def test_what_is_much_too_large_is_refused_without_being_stored(server):
+def test_a_gigabyte_is_refused_without_being_stored(server):
     before, memory = server.files(), server.memory()
-    most, size = 0, 2**28
+    most, size = 0, 2**30
 
     def chunks(chunk):
         nonlocal most
         for number in range(size // 2**20):
             yield chunk
-            if number % 64 == 0:
+            if number % 256 == 0:
                 most = max(most, sum(map(len_of, server.folder.rglob("*"))))
 
     def len_of(path):

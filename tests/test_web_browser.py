@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.serving import LONG, PATIENCE, SHALLOW, command_line, write_pictures
+from tests.conftest import SHALLOW
+from tests.serving import LONG, PATIENCE, command_line, write_pictures
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 if not (CHROMIUM and DRIVER):

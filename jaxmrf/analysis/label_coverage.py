@@ -55,15 +55,15 @@ def _centers(
     patch_settings: PatchSettings,
 ) -> dict[str, set[int]]:
     """Returns the labels at the centers of the patches of each layer that is matched."""
-    sized, size = np.asarray(at_size(jnp.asarray(labels), shape)), patch_settings.patch_size
-    layers = network.shapes(shape)
+    sized = np.asarray(at_size(jnp.asarray(labels), shape))
+    patch_size, layers = patch_settings.patch_size, network.shapes(shape)
     at_centers = {}
     for name in patch_settings.layers:
-        sides = layers[name].shape[:2]
-        if min(sides) >= size:
+        size = layers[name].shape[:2]
+        if min(size) >= patch_size:
             rows, columns = (
-                patches.positions(side, size, stride) + (size - 1) // 2 for side in sides
+                patches.positions(side, patch_size, stride) + (patch_size - 1) // 2 for side in size
             )
-            at_positions = np.asarray(labels_at(sized, sides))
-            at_centers[name] = set(np.unique(at_positions[rows][:, columns]).tolist())
+            of_layer = np.asarray(labels_at(sized, size))
+            at_centers[name] = set(np.unique(of_layer[rows][:, columns]).tolist())
     return at_centers

@@ -128,9 +128,9 @@ def _centers(unit: Float[Array, "m d"], cluster: Int[Array, "n size"]) -> Float[
     return _unit(unit[cluster].mean(axis=1))
 
 
-def _unit(rows: Float[Array, "m d"]) -> Float[Array, "m d"]:
+def _unit(rows: Float[Array, "*m d"]) -> Float[Array, "*m d"]:
     """Returns the rows, brought to unit length."""
-    return rows / jnp.maximum(jnp.linalg.norm(rows, axis=1, keepdims=True), TINY)
+    return rows / jnp.maximum(jnp.linalg.norm(rows, axis=-1, keepdims=True), TINY)
 
 
 def _gathered(unit: Float[Array, "m d"], cluster: Int[Array, "n size"]) -> Int[Array, "n size"]:
@@ -197,8 +197,7 @@ def _halve(unit: Float[Array, "m d"]) -> Int[Array, "n size"]:
         direction = jnp.ones((rows.shape[0], 1, rows.shape[2]), rows.dtype)
         for _ in range(4):
             along = jnp.sum(rows * direction, axis=2, keepdims=True)
-            direction = jnp.sum(rows * along, axis=1, keepdims=True)
-            direction /= jnp.maximum(jnp.linalg.norm(direction, axis=2, keepdims=True), TINY)
+            direction = _unit(jnp.sum(rows * along, axis=1, keepdims=True))
         order = jnp.argsort(jnp.sum(rows * direction, axis=2), axis=1)
         cluster = jnp.take_along_axis(cluster, order, axis=1)
         cluster = cluster.reshape(2 * cluster.shape[0], -1)
