@@ -853,10 +853,10 @@ def test_runs_and_gallery_survive_the_end_of_the_server_and_of_the_process_that_
         for record in (pictures / f"picture-{name}.json" for name in (old, *pair)):
             record.write_text(json.dumps(json.loads(record.read_text()) | {"created": 1.0}))
         server.start()
-        assert ".upload-left" not in server.files()
         value = cookie.partition("=")[2]
         name = f"jaxmrf-{server.address.rpartition(':')[2]}"
         assert status(server, headers={"Cookie": f"{name}={value}"}) == 200
+        assert ".upload-left" not in server.files()
         assert server.run(finished["id"])["state"] == "finished"
         again = server.client.get(f"/api/runs/{finished['id']}/result")
         assert again.content == result
