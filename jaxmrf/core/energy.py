@@ -182,9 +182,10 @@ def total_and_state(
     """
     image = _within(image, targets.region)
     activations = _activations(network, image, program)
+    fixed = lax.stop_gradient(activations)  # here, or both branches are differentiated, too
     state = lax.cond(
         refresh,
-        lambda: _refreshed(activations, targets, state, program),
+        lambda: _refreshed(fixed, targets, state, program),
         lambda: state,
     )
     value, terms = _weighted_sum(image, activations, targets, state, program)

@@ -39,12 +39,14 @@ class VGG(nn.Module):
       deepest: name of the last convolution, such as ``conv4_2``.
       first_block: number of the block that the input goes into.
       pooling: ``max`` or ``average``.
+      initializer: of kernels. Flax traces it whenever parameters are applied, to compare shapes.
     """
 
     architecture: str
     deepest: str
     first_block: int = 1
     pooling: str = "max"
+    initializer: nn.initializers.Initializer = nn.initializers.zeros
 
     @nn.compact
     def __call__(self, x: Float[Array, "h w _"]) -> dict[str, Float[Array, "_ _ _"]]:
@@ -61,7 +63,13 @@ class VGG(nn.Module):
             if index == "1" and int(block) > self.first_block:
                 x = POOLINGS[self.pooling](x)
             channels = architectures.CHANNELS[int(block) - 1]
-            convolution = nn.Conv(channels, (3, 3), name=name, conv_general_dilated=_convolve_same)
+            convolution = nn.Conv(
+                channels,
+                (3, 3),
+                kernel_init=self.initializer,
+                conv_general_dilated=_convolve_same,
+                name=name,
+            )
             x = nn.relu(convolution(x))
             layers[f"relu{block}_{index}"] = x[0]
             if name == self.deepest:
@@ -216,8 +224,8 @@ class VGGFeatures:
 
     def random_params(self, key: jax.Array) -> PyTree:
         """Returns He-initialized parameters, for tests."""
-        image = jnp.zeros((32, 32, 3))
-        return jax.jit(VGG(self.architecture, self.deepest).init)(key, image)["params"]
+        module = VGG(self.architecture, self.deepest, initializer=nn.initializers.he_normal())
+        return jax.jit(module.init)(key, jnp.zeros((32, 32, 3)))["params"]
 
 
 @functools.partial(jax.jit, static_argnames="network", inline=True)
