@@ -15,6 +15,7 @@ from PIL import Image, features
 
 from jaxmrf.errors import ImageError
 from jaxmrf.files import decode, image, profiles, quiet
+from tests.conftest import write_anew
 
 CASES = Path(__file__).parent / "cases"
 PASSES = [
@@ -78,7 +79,7 @@ def test_deep_png_files_are_read_in_full(tmp_path, channels, interlaced):
     samples = deep_samples(channels)
     color = samples if channels in (1, 3) else samples[..., :-1]
     for first_filter in range(5):
-        (tmp_path / "a.png").write_bytes(png(samples, interlaced, first_filter=first_filter))
+        write_anew(tmp_path / "a.png", png(samples, interlaced, first_filter=first_filter))
         picture = image.load(tmp_path / "a.png")
         expected = np.broadcast_to(color / 65535, (*color.shape[:2], 3))
         np.testing.assert_allclose(picture.pixels, expected, atol=1e-6)
@@ -119,7 +120,7 @@ def test_deep_png_files_are_upright(tmp_path, orientation):
 def test_deep_png_files_that_are_damaged_are_one_line(tmp_path, channels):
     content = png(deep_samples(channels))
     for end in range(8, len(content) - 24, 23):
-        (tmp_path / "a.png").write_bytes(content[:end])
+        write_anew(tmp_path / "a.png", content[:end])
         with pytest.raises(ImageError) as caught:
             image.load(tmp_path / "a.png")
         assert "\n" not in str(caught.value)

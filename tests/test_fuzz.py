@@ -36,6 +36,7 @@ from jaxmrf.jobs import options, records
 from jaxmrf.networks import architectures, decoder_file, foreign_file, weights
 from jaxmrf.networks.formats import flax_pickle, named_features
 from tests import test_formats as formats
+from tests.conftest import write_anew
 
 SECONDS = 3.0
 """Of computing that a case may take."""
@@ -258,7 +259,7 @@ def test_damaged_pictures_are_refused_or_sound(name, cases, tmp_path, monkeypatc
     path.write_bytes(PICTURES[name]())
     check_picture(path)
     for seed in cases(3, 150):
-        path.write_bytes(mutated(PICTURES[name](), f"{name} {seed}"))
+        write_anew(path, mutated(PICTURES[name](), f"{name} {seed}"))
         with refused_or_sound(seed):
             check_picture(path)
 
@@ -384,7 +385,7 @@ def test_damaged_weight_files_are_refused_or_sound(name, cases, tmp_path, monkey
     content = WEIGHT_FILES[name](tmp_path)
     path = tmp_path / "weights"
     for seed in cases(1, 20) if name in CRASHING else cases(2, 300):
-        path.write_bytes(mutated(content, f"{name} {seed}"))
+        write_anew(path, mutated(content, f"{name} {seed}"))
         with refused_or_sound(seed):
             weights.load_file(path)
 
@@ -449,7 +450,7 @@ def test_damaged_lists_are_refused_or_sound(name, cases, folder):
     path.write_text(LISTS[name])
     assert len(manifest.read(path, folder / "out", {})) in (1, 2)
     for seed in cases(10, 1000):
-        path.write_bytes(mutated_text(LISTS[name], f"{name} {seed}"))
+        write_anew(path, mutated_text(LISTS[name], f"{name} {seed}"))
         with refused_or_sound(seed):
             for line in manifest.read(path, folder / "out", {}):
                 assert (folder / "out") in line.job.output.parents
@@ -480,7 +481,7 @@ def test_damaged_settings_are_refused_or_sound(cases, folder):
     path.write_text(SETTINGS)
     job_of(path)
     for seed in cases(10, 1000):
-        path.write_bytes(mutated_text(SETTINGS, seed))
+        write_anew(path, mutated_text(SETTINGS, seed))
         with refused_or_sound(seed):
             job_of(path)
 

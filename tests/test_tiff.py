@@ -15,6 +15,7 @@ from PIL import Image
 from jaxmrf.errors import ImageError
 from jaxmrf.files import image
 from jaxmrf.web import reader
+from tests.conftest import write_anew
 
 HEIGHT, WIDTH = 19, 37
 ORIENTATION = 0x0112
@@ -88,14 +89,19 @@ def write(path, samples, kind, compression="none", orientation=1, **options):
     data = samples[..., 0] if count == 1 else np.moveaxis(samples, -1, 0) if planar else samples
     if compression != "none":
         options["compression"] = "zlib"
-    tifffile.imwrite(path, data, **options)
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, data, **options)
     if compression in PILLOW_NAMES:  # tifffile alone does not write them
-        with tifffile.TiffFile(path) as file:
+        buffer.seek(0)
+        with tifffile.TiffFile(buffer) as file:
             segments = [recompressed(part, compression) for part in parts_of(file)]
         options |= {"shape": data.shape, "dtype": data.dtype}
-        tifffile.imwrite(path, iter(segments), **options)
-        with tifffile.TiffFile(path, mode="r+") as file:
+        buffer = io.BytesIO()
+        tifffile.imwrite(buffer, iter(segments), **options)
+        buffer.seek(0)
+        with tifffile.TiffFile(buffer, mode="r+") as file:
             file.pages[0].tags["Compression"].overwrite(COMPRESSION_NUMBERS[compression])
+    write_anew(path, buffer.getvalue())
 
 
 def parts_of(file):
@@ -160,6 +166,7 @@ def test_every_orientation_of_what_pillow_writes(tmp_path, kind, compression):
         stored = Image.frombytes(mode, lying.shape[1::-1], lying.tobytes())
         if kind == "P":
             stored.putpalette((palette().T >> 8).astype(np.uint8).tobytes())
+        path.unlink(missing_ok=True)
         stored.save(path, compression=compression, tiffinfo={ORIENTATION: orientation})
         loose = 0.03 if compression == "jpeg" else 1e-6
         assert_read(path, samples.astype(np.uint8), mode, loose)
@@ -194,6 +201,7 @@ def test_every_depth_is_read_in_full(tmp_path, kind, dtype):
     several = ["contig", "separate"] if KINDS[kind][1] > 1 else ["contig"]
     for planes, order, big in itertools.product(several, "<>", [False, True]):
         options = {"planarconfig": planes} if KINDS[kind][1] > 1 else {}
+        path.unlink(missing_ok=True)
         with tifffile.TiffWriter(path, bigtiff=big, byteorder=order) as file:
             photometric, count, extra = KINDS[kind]
             data = samples if planes == "contig" else np.moveaxis(samples, -1, 0)
@@ -204,7 +212,7 @@ def test_every_depth_is_read_in_full(tmp_path, kind, dtype):
         picture = assert_read(path, samples, kind, 1e-3 if dtype == "f2" else 1e-6)
         suffix, content = image.reencode(path)
         again = tmp_path / f"again{suffix}"
-        again.write_bytes(content)
+        write_anew(again, content)
         np.testing.assert_array_equal(image.load(again).pixels, picture.pixels)
         np.testing.assert_equal(image.load(again).alpha, picture.alpha)
 
@@ -331,7 +339,7 @@ def test_files_that_are_cut_off_are_one_line(tmp_path, capfd, kind, compression)
     write(path, random_samples(kind, "u1"), kind, compression, rowsperstrip=4)
     content = path.read_bytes()
     for end in range(8, len(content), max(1, len(content) // 29)):
-        path.write_bytes(content[:end])
+        write_anew(path, content[:end])
         with pytest.raises(ImageError) as caught:
             image.load(path)
         assert "\n" not in str(caught.value)
@@ -352,7 +360,7 @@ def test_damaged_files_are_read_or_refused_without_a_word(tmp_path, capfd, compr
         damaged = bytearray(content)
         for position in generator.integers(0, len(damaged), 3):
             damaged[position] = generator.integers(0, 256)
-        path.write_bytes(damaged)
+        write_anew(path, damaged)
         for read in (image.load, image.shape_of):
             try:
                 read(path)

