@@ -31,11 +31,16 @@ def in_this_process(monkeypatch):
 
 
 def numbers(architecture):
-    """Kernels [out, in, h, w] and biases by name, He-scaled, all shapes real."""
+    """Kernels [out, in, h, w] and biases by name, He-scaled, all shapes real.
+
+    Two thirds of them, the deepest, are zeros, which are packed in no time.
+    """
     generator = np.random.default_rng(5)
     found = {}
     for name, (height, width, inputs, outputs) in architectures.kernel_shapes(architecture).items():
-        kernel = generator.standard_normal((outputs, inputs, height, width), np.float32)
+        kernel = np.zeros((outputs, inputs, height, width), np.float32)
+        if name <= "conv4_2":
+            generator.standard_normal(out=kernel, dtype=np.float32)
         kernel *= np.sqrt(2 / (9 * inputs)) / (60 if name == "conv1_1" else 1)
         found[name] = (kernel, 0.1 * generator.standard_normal(outputs).astype(np.float32))
     return found
