@@ -154,7 +154,7 @@ def total(
     image = _within(image, targets.region)
     activations = _activations(network, image, program)
     if state is None:
-        state = _refreshed(activations, targets, None, program)
+        state = _refreshed(lax.stop_gradient(activations), targets, None, program)
     return _weighted_sum(image, activations, targets, state, program)
 
 
@@ -258,9 +258,8 @@ def _within(image: Array, region: Region | None) -> Array:
 
 
 def _refreshed(
-    activations: Mapping[str, Array], targets: Targets, state: Any, program: Program
+    fixed: Mapping[str, Array], targets: Targets, state: Any, program: Program
 ) -> dict[str, Any]:
-    fixed = lax.stop_gradient(activations)
     refreshed = {
         name: loss.refresh(
             fixed, targets.style[name], None if state is None else state[name], program
