@@ -22,21 +22,14 @@ from jaxmrf.errors import ConfigError
 from jaxmrf.jobs import options
 from jaxmrf.sweep import grid, sheet
 from jaxmrf.sweep.grid import Axis
+from tests.conftest import SHALLOW
 from tests.serving import write_pictures
 
 ROOT = Path(__file__).resolve().parent.parent
-# Little of the network and a plain optimizer: programs that are compiled in no time.
-QUICK = [
-    "--levels",
-    "1",
-    "--layers",
-    "relu2_1",
-    "--content-layer",
-    "relu2_1",
-    "--optimizer",
-    "adam",
-]
-SMALL = ["--size", "64", "--iterations", "2", *QUICK]
+QUICK = options.to_arguments(
+    {name: value for name, value in SHALLOW.items() if name not in ("size", "iterations")}
+)
+SMALL = options.to_arguments(SHALLOW)
 WEIGHTS = ["--content-weight", "0.1,2"]
 PICTURES = ["content.png", "style.png"]
 PAIR = ["sweep", *PICTURES]
