@@ -1,11 +1,13 @@
 """What is shown on terminals: the bar of a run, and what is said beside it."""
 
 import io
+import os
 import signal
 import sys
 
 import jax
 import pytest
+import typer
 from rich.console import Console
 from rich.file_proxy import FileProxy
 
@@ -97,3 +99,35 @@ def test_a_second_ctrl_c_while_python_cleans_up_says_nothing(monkeypatch):
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def no_reader():
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+@pytest.mark.parametrize(
+    ("opened", "code", "said"),
+    [
+        (no_reader, 1, ""),
+        (
+            lambda: os.open("/dev/full", os.O_WRONLY),
+            2,
+            "error: standard output: No space left on device\n",
+        ),
+    ],
+)
+def test_output_that_cannot_be_written_is_told_before_python_does(
+    monkeypatch, capsys, opened, code, said
+):
+    group = typer.Typer(cls=terminal.Group)
+    group.callback()(lambda: None)
+    group.command("print")(lambda: sys.stdout.writelines(["words"]))
+    with open(opened(), "w") as output:
+        monkeypatch.setattr(sys, "stdout", output)
+        with pytest.raises(SystemExit) as ended:
+            group(["print"])
+        monkeypatch.undo()
+    assert ended.value.code == code
+    assert capsys.readouterr().err == said

@@ -2,11 +2,12 @@
 
 import contextlib
 import io
+import os
 import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any, TextIO, cast
+from typing import Any, NoReturn, TextIO, cast
 
 import jax
 import typer
@@ -89,15 +90,41 @@ class Group(typer.core.TyperGroup):
                 error.show()
             else:
                 _print_error(_usage_fault(error))
-            sys.exit(USER_ERROR)
+            _end(USER_ERROR)
         except typer.Abort:
             if not standalone_mode:
                 raise
             _print_error("aborted")
-            sys.exit(1)
+            _end(1)
         if standalone_mode:
-            sys.exit(code if isinstance(code, int) else 0)
+            _end(code if isinstance(code, int) else 0)
         return code
+
+
+def _end(code: int) -> NoReturn:
+    """Ends the process once all that was printed is written, or is let go.
+
+    Else Python tries that at its end, prints what was in the way, and makes the exit code 120.
+    Here it is 1 where nobody reads standard output on, which is no reason for words.
+    """
+    fault = _write_out(sys.stdout)
+    if isinstance(fault, BrokenPipeError):
+        code = code or 1
+    elif fault is not None:
+        _print_error(f"standard output: {fault.strerror}")
+        code = code or USER_ERROR
+    _write_out(sys.stderr)
+    sys.exit(code)
+
+
+def _write_out(stream: TextIO) -> OSError | None:
+    """Writes what a stream keeps, or lets it go and returns why."""
+    try:
+        stream.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None
 
 
 def _usage_fault(error: Any) -> str:
