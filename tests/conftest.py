@@ -1,7 +1,9 @@
-"""Shared pieces of the tests."""
+"""What all tests run with: quick programs, what hypothesis tries, fixtures of several files.
 
-import dataclasses
-import functools
+The process that hands out the tests to others imports this, too, but neither JAX nor what is
+tested: the others would wait for it.
+"""
+
 import gc
 import os
 import signal
@@ -9,19 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
-from hypothesis import settings
-from PIL import Image
-
-from jaxmrf.core.features import Network
-from jaxmrf.core.losses import style_losses
-from jaxmrf.core.matching import matchers
-from jaxmrf.core.optimize import optimizers
-from jaxmrf.machine import program_cache
-from jaxmrf.networks import architectures
 
 COMPILE_QUICKLY = (
     "--xla_backend_optimization_level=0",
@@ -31,20 +21,39 @@ COMPILE_QUICKLY = (
     "--xla_cpu_multi_thread_eigen=false",
 )
 
+UNUSUAL = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
+"""What containers set and users do not: with the first, dozens of processes compile the same files;
+the second hides what Python cannot write at its end."""
+
 
 def pytest_configure(config):
     """Lets all tests, and the processes they start, compile quickly and only once.
 
-    They spend most of their time compiling; so it is a quarter of that. And lets them be
-    interrupted, whatever started them: `nohup` and shells ignore signals for all below them.
+    They spend most of their time compiling; so it is a quarter of that. And lets them be like those
+    of a user, whatever started them: `nohup` and shells ignore signals for all below them.
     """
+    runs_tests = hasattr(config, "workerinput") or config.option.dist == "no"
     if not hasattr(config, "workerinput"):
         folder = tempfile.TemporaryDirectory()
         config.add_cleanup(folder.cleanup)
         os.environ["XDG_CACHE_HOME"] = folder.name
+        for name in UNUSUAL:
+            os.environ.pop(name, None)
         os.environ.setdefault("XLA_FLAGS", " ".join(COMPILE_QUICKLY))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    if runs_tests:
+        _prepare_process()
+
+
+def _prepare_process():
+    """Prepares a process that runs tests."""
+    from hypothesis import settings
+
+    from jaxmrf.machine import program_cache
+
+    settings.register_profile("jaxmrf", deadline=None, max_examples=25, derandomize=True)
+    settings.load_profile("jaxmrf")
     program_cache.enable()
     # JAX keeps all programs of the tests; to search them for garbage takes a tenth of the time.
     gc.set_threshold(100_000, 50, 100)
@@ -59,117 +68,13 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: not item.path.stem.startswith("test_web"))
 
 
-settings.register_profile("jaxmrf", deadline=None, max_examples=25, derandomize=True)
-settings.load_profile("jaxmrf")
-
-
-@dataclasses.dataclass(frozen=True)
-class ToyNetwork:
-    """Two rectified convolutions with a subsampling between: a network in miniature.
-
-    Attributes:
-      gains: factors of the two layers, for tests of scale.
-    """
-
-    gains: tuple[float, float] = (1.0, 1.0)
-
-    def __call__(self, params, image):
-        return dict(zip(("shallow", "deep"), _toy_layers(params, image, self.gains), strict=True))
-
-
-@functools.partial(jax.jit, static_argnums=2, inline=True)
-def _toy_layers(params, image, gains):
-    """Returns the layers; jit so that outside of programs they are one."""
-
-    def convolve(x, kernel, stride):
-        numbers = ("NHWC", "HWIO", "NHWC")
-        out = jax.lax.conv_general_dilated(
-            x[None], kernel, (stride, stride), "SAME", dimension_numbers=numbers
-        )
-        return jax.nn.relu(out[0])
-
-    first = convolve(image, params["first"], 1)
-    second = convolve(first, params["second"], 2)
-    return gains[0] * first, gains[1] * second
-
-
-def toy_params(dtype=jnp.float32):
-    keys = jax.random.split(jax.random.key(7))
-    return {
-        "first": 0.5 * jax.random.normal(keys[0], (3, 3, 3, 6), dtype),
-        "second": 0.3 * jax.random.normal(keys[1], (3, 3, 6, 8), dtype),
-    }
-
-
-def toy_network(gains: tuple[float, float] = (1.0, 1.0), dtype=jnp.float32) -> Network:
-    """Returns the network in miniature with its parameters; it has no decoder."""
-    return Network(ToyNetwork(gains), toy_params(dtype))
-
-
-def vgg_params(features, seed=0):
-    """Returns random parameters of a VGG network; NumPy makes them without compiling."""
-    generator, params = np.random.default_rng(seed), {}
-    shapes = architectures.kernel_shapes(features.architecture)
-    for name in (layer.replace("relu", "conv") for layer in features.layers):
-        kernel = generator.standard_normal(shapes[name], np.float32)
-        kernel *= np.float32(np.sqrt(2 / (9 * kernel.shape[2])))
-        params[name] = jax.tree.map(
-            jnp.asarray, {"kernel": kernel, "bias": np.zeros(kernel.shape[3], np.float32)}
-        )
-    return params
-
-
-def write_anew(path, content):
-    """Writes a new file in the place of one.
-
-    One that is written over is brought to the disk at once by some file systems, so that a kill
-    cannot leave it empty: for thousands of files, seconds.
-    """
-    path.unlink(missing_ok=True)
-    path.write_bytes(content)
-
-
-SHALLOW = {
-    "size": "64",
-    "levels": "1",
-    "iterations": "2",
-    "layers": "relu2_1",
-    "content_layer": "relu2_1",
-    "optimizer": "adam",
-}
-"""Options, as words, of little of VGG without decoder and with a plain optimizer: programs that are
-compiled in no time. Runs that differ in sizes or kinds of pictures have programs of their own."""
-
-BRIEFLY = {
-    "size": 32, "levels": 1, "iterations": 2, "layers": "deep", "content_layer": "deep",
-    "optimizer": "adam",
-}  # fmt: skip
-"""Options of the library's calls with the network in miniature, which compile soon."""
-
-
-class NamedAsVGG(ToyNetwork):
-    """The network in miniature with the names of VGG's layers: what is default finds them."""
-
-    def __call__(self, params, image):
-        deep = super().__call__(params, image)["deep"]
-        return {"relu3_1": deep, "relu4_1": deep[::2, ::2], "relu4_2": deep[::2, ::2]}
-
-
-def picture(seed: int, height: int, width: int) -> jax.Array:
-    """Returns a smooth random picture with some structure, sRGB in 0 to 1."""
-    generator = np.random.default_rng(seed)
-    coarse = generator.random((max(2, height // 8), max(2, width // 8), 3), np.float32)
-    smooth = [
-        Image.fromarray(channel).resize((width, height), Image.Resampling.BICUBIC)
-        for channel in np.moveaxis(coarse, -1, 0)
-    ]
-    noisy = np.stack(smooth, axis=-1) + 0.05 * generator.standard_normal((height, width, 3))
-    return jnp.asarray(np.clip(noisy, 0, 1), jnp.float32)
-
-
 @pytest.fixture
 def own_parts(monkeypatch):
     """Lets the losses, optimizers and matchers that a test registers be forgotten."""
+    from jaxmrf.core.losses import style_losses
+    from jaxmrf.core.matching import matchers
+    from jaxmrf.core.optimize import optimizers
+
     monkeypatch.setattr(sys, "path", [*sys.path])
     registries = (style_losses.STYLE_LOSSES, optimizers.OPTIMIZERS, matchers.MATCHERS)
     before = [dict(registry) for registry in registries]
@@ -193,4 +98,6 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def toy():
+    from tests.common import toy_network
+
     return toy_network()

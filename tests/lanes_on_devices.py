@@ -14,7 +14,7 @@ from jaxmrf.core.run import lanes, programs
 from jaxmrf.core.run.loop import run
 from jaxmrf.core.run.plan import make_plan
 from jaxmrf.core.settings import resolve
-from tests.conftest import ToyNetwork, picture, toy_params
+from tests.common import ToyNetwork, picture, toy_params
 
 TOY = Network(ToyNetwork(), toy_params())
 CONFIG = Config(

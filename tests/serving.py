@@ -16,7 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from jaxmrf.cli import app
-from tests.conftest import SHALLOW, picture
+from tests.common import SHALLOW, picture
 
 ROOT = Path(__file__).resolve().parent.parent
 LONG = {**SHALLOW, "iterations": "30000"}

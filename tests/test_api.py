@@ -16,7 +16,7 @@ from jaxmrf.errors import ConfigError, ImageError
 from jaxmrf.files import image
 from jaxmrf.jobs.records import read_record, to_toml
 from jaxmrf.networks.weights import Loaded
-from tests.conftest import BRIEFLY, picture, toy_network
+from tests.common import BRIEFLY, picture, toy_network
 
 TOY = toy_network()
 QUICK = BRIEFLY | {"network": TOY}

@@ -31,7 +31,7 @@ from jaxmrf.files import atomic, image
 from jaxmrf.jobs import options
 from jaxmrf.jobs.job import Job
 from jaxmrf.networks import weights
-from tests.conftest import SHALLOW, picture
+from tests.common import SHALLOW, picture
 
 ROOT = Path(__file__).resolve().parent.parent
 LITTLE = {**SHALLOW, "iterations": "3"}

@@ -19,7 +19,7 @@ from jaxmrf.core.config import Config
 from jaxmrf.core.settings import TermWeights, program_of
 from jaxmrf.jobs import options
 from jaxmrf.networks import weights
-from tests.conftest import picture
+from tests.common import picture
 
 WEIGHTS = TermWeights(0.25, {"mrf": 1.0}, 0.3)
 CONFIG = Config(matching="exact", style_stride=2, style_border=0, overlap="mean")

@@ -22,7 +22,7 @@ from jaxmrf.errors import ImageError
 from jaxmrf.jobs import paint
 from jaxmrf.jobs.options import to_arguments
 from jaxmrf.machine import program_cache
-from tests.conftest import SHALLOW, picture
+from tests.common import SHALLOW, picture
 
 ROOT = Path(__file__).resolve().parent.parent
 DEEP = ["--size", "64", "--levels", "1", "--iterations", "2"]

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmrf.core import color
-from tests.conftest import picture
+from tests.common import picture
 
 match_distribution = jax.jit(color.match_distribution)
 with_palette = jax.jit(color.with_palette)

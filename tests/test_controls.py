@@ -23,7 +23,7 @@ from jaxmrf.core.settings import TermWeights, program_of, resolve
 from jaxmrf.errors import ConfigError
 from jaxmrf.files import guides
 from jaxmrf.networks import vgg
-from tests.conftest import picture, toy_network, vgg_params
+from tests.common import picture, toy_network, vgg_params
 
 CONFIG = Config(
     size=32, levels=1, layers=("deep",), content_layer="deep", gram_layers=("shallow", "deep"),

@@ -15,7 +15,7 @@ from PIL import Image, features
 
 from jaxmrf.errors import ImageError
 from jaxmrf.files import decode, image, profiles, quiet
-from tests.conftest import write_anew
+from tests.common import write_anew
 
 CASES = Path(__file__).parent / "cases"
 PASSES = [

@@ -23,7 +23,7 @@ from jaxmrf.errors import ConversionError, WeightsError
 from jaxmrf.jobs import inputs, options, paint
 from jaxmrf.networks import decoder_file, vgg, weights
 from jaxmrf.planning import resolved
-from tests.conftest import picture
+from tests.common import picture
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 NETWORK = vgg.VGGFeatures("vgg16")

@@ -13,7 +13,7 @@ from jaxmrf.core.features import Network
 from jaxmrf.core.losses import mrf
 from jaxmrf.core.matching import patches
 from jaxmrf.core.settings import TermWeights, program_of
-from tests.conftest import picture, toy_network
+from tests.common import picture, toy_network
 
 CONFIG = Config(
     layers=("shallow", "deep"), content_layer="deep", matching="exact", style_border=0,

@@ -19,7 +19,7 @@ from jaxmrf.core.optimize import optimizers
 from jaxmrf.core.run.plan import make_plan
 from jaxmrf.core.settings import DescentSettings, PatchSettings, TermWeights, resolve
 from jaxmrf.files import image
-from tests.conftest import picture, toy_network
+from tests.common import picture, toy_network
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
 TOY = toy_network()

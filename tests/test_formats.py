@@ -19,7 +19,7 @@ from benchmarks import engine
 from jaxmrf.errors import ConversionError
 from jaxmrf.networks import architectures, convert, foreign_file
 from jaxmrf.networks.formats import matconvnet, named_features, torch_file
-from tests.conftest import picture
+from tests.common import picture
 
 MEAN_BGR = np.array([103.939, 116.779, 123.68])
 

@@ -36,7 +36,7 @@ from jaxmrf.jobs import options, records
 from jaxmrf.networks import architectures, decoder_file, foreign_file, weights
 from jaxmrf.networks.formats import flax_pickle, named_features
 from tests import test_formats as formats
-from tests.conftest import write_anew
+from tests.common import write_anew
 
 SECONDS = 3.0
 """Of computing that a case may take."""

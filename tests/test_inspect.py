@@ -26,7 +26,7 @@ from jaxmrf.inspection import colors, curves, inspect, page
 from jaxmrf.jobs import inputs, options
 from jaxmrf.jobs.job import record_of
 from jaxmrf.networks import weights
-from tests.conftest import picture
+from tests.common import picture
 
 ROOT = Path(__file__).resolve().parent.parent
 STEPS = {"shallow": 1, "deep": 2}

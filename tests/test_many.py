@@ -9,7 +9,7 @@ from PIL import Image
 import jaxmrf
 from jaxmrf.core.run import lanes
 from jaxmrf.errors import ConfigError, ImageError, PairsError
-from tests.conftest import BRIEFLY, picture, toy_network
+from tests.common import BRIEFLY, picture, toy_network
 
 TOY = toy_network()
 QUICK = BRIEFLY | {"network": TOY}

@@ -11,7 +11,7 @@ from jaxmrf.core.settings import resolve
 from jaxmrf.errors import ConfigError
 from jaxmrf.machine import memory
 from jaxmrf.networks import vgg, weights
-from tests.conftest import vgg_params
+from tests.common import vgg_params
 
 # What compiles sooner than the default.
 CONFIG = Config(

@@ -14,7 +14,7 @@ import jaxmrf
 from jaxmrf.core.features import Network
 from jaxmrf.networks import weights
 from jaxmrf.networks.weights import Loaded
-from tests.conftest import NamedAsVGG, toy_params
+from tests.common import NamedAsVGG, toy_params
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 NOTEBOOK = DOCS / "examples" / "first_hour.ipynb"

@@ -16,7 +16,7 @@ from jaxmrf.core.run.plan import check_iterations
 from jaxmrf.core.settings import resolve
 from jaxmrf.errors import ConfigError
 from jaxmrf.jobs import options
-from tests.conftest import ToyNetwork
+from tests.common import ToyNetwork
 
 PICTURES = {"content": "a.png", "style": "b.png", "output": "c.png"}
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from jaxmrf.core import pyramid
 from jaxmrf.core.config import Config
 from jaxmrf.core.settings import CopySettings
-from tests.conftest import picture
+from tests.common import picture
 
 rotate = jax.jit(pyramid.rotate, static_argnums=1)
 

@@ -23,7 +23,7 @@ from PIL import Image
 from jaxmrf.batch import ray
 from jaxmrf.batch.events import BatchOptions
 from jaxmrf.errors import AddressError, MissingExtraError
-from tests.conftest import picture
+from tests.common import picture
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -12,7 +12,7 @@ from jaxmrf.core.run import programs
 from jaxmrf.files import image
 from jaxmrf.jobs import options
 from jaxmrf.networks import weights
-from tests.conftest import picture, toy_network
+from tests.common import picture, toy_network
 
 IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 

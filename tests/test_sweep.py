@@ -22,7 +22,7 @@ from jaxmrf.errors import ConfigError
 from jaxmrf.jobs import options
 from jaxmrf.sweep import grid, sheet
 from jaxmrf.sweep.grid import Axis
-from tests.conftest import SHALLOW
+from tests.common import SHALLOW
 from tests.serving import write_pictures
 
 ROOT = Path(__file__).resolve().parent.parent

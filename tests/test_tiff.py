@@ -15,7 +15,7 @@ from PIL import Image
 from jaxmrf.errors import ImageError
 from jaxmrf.files import image
 from jaxmrf.web import reader
-from tests.conftest import write_anew
+from tests.common import write_anew
 
 HEIGHT, WIDTH = 19, 37
 ORIENTATION = 0x0112

@@ -27,7 +27,7 @@ from jaxmrf.errors import ConfigError
 from jaxmrf.machine.memory import memory_needed
 from jaxmrf.networks import weights
 from jaxmrf.planning import plan_run
-from tests.conftest import ToyNetwork, picture, toy_params
+from tests.common import ToyNetwork, picture, toy_params
 
 # With so short a memory all levels of 5 iterations and more share their programs. Runs of two
 # layers are those of the presets.

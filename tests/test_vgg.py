@@ -9,7 +9,7 @@ import pytest
 from benchmarks import engine
 from jaxmrf.core.features import Network
 from jaxmrf.networks import architectures, vgg
-from tests.conftest import picture, vgg_params
+from tests.common import picture, vgg_params
 
 
 def engine_layers(network, params, image):

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.conftest import SHALLOW
+from tests.common import SHALLOW
 from tests.serving import LONG, PATIENCE, command_line, write_pictures
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
