@@ -1,6 +1,8 @@
 """Starts the command line: python -m jaxmrf transfer CONTENT STYLE."""
 
+import os
 import signal
+import sys
 
 
 def main() -> None:
@@ -9,6 +11,7 @@ def main() -> None:
     The libraries take a second to load. Ctrl-C ends the process then as it ends programs that do
     not wait for it, without a traceback of what was being imported.
     """
+    open_closed_streams()
     before = signal.getsignal(signal.SIGINT)
     if before != signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -20,6 +23,16 @@ def main() -> None:
     finally:
         # All is said and saved: a second Ctrl-C would be a traceback of what Python cleans up.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def open_closed_streams() -> None:
+    """Opens the standard streams that the caller has closed, as `2>&-` does, to nowhere.
+
+    Else the next files that are opened take their numbers, and what libraries print goes there.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 if __name__ == "__main__":

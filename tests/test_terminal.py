@@ -131,3 +131,19 @@ def test_output_that_cannot_be_written_is_told_before_python_does(
         monkeypatch.undo()
     assert ended.value.code == code
     assert capsys.readouterr().err == said
+
+
+def test_streams_that_the_caller_closed_lead_nowhere(monkeypatch):
+    names = ("stdin", "stdout", "stderr")
+    for name in names:
+        monkeypatch.setattr(sys, name, None)
+    __main__.open_closed_streams()
+    opened = [getattr(sys, name) for name in names]
+    assert sys.stdin.read() == ""
+    for stream in (sys.stdout, sys.stderr):
+        stream.write("words")
+    monkeypatch.undo()
+    for stream in opened:
+        stream.close()
+    __main__.open_closed_streams()
+    assert sys.stdin not in opened  # what is open stays
