@@ -32,7 +32,7 @@ def pytest_configure(config):
     They spend most of their time compiling; so it is a quarter of that. And lets them be like those
     of a user, whatever started them: `nohup` and shells ignore signals for all below them.
     """
-    runs_tests = hasattr(config, "workerinput") or config.option.dist == "no"
+    runs_tests = hasattr(config, "workerinput") or config.getoption("dist", "no") == "no"
     if not hasattr(config, "workerinput"):
         folder = tempfile.TemporaryDirectory()
         config.add_cleanup(folder.cleanup)
