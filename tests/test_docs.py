@@ -30,3 +30,15 @@ def test_every_page_is_on_the_site():
 
 def test_the_guide_has_the_table_of_all_options():
     assert option_table.as_markdown() in (DOCS / "guide.md").read_text()
+
+
+def test_the_longest_way_goes_by_what_is_there():
+    design = (DOCS / "design.md").read_text()
+    way = re.search(r"^## The longest way\n(.*?)^## ", design, re.M | re.S)[1]
+    names = re.findall(r"`([a-z_/]+)\.(\w+(?:\.\w+)*)`", way)
+    assert len(names) > 20
+    for module, path in names:
+        sources = [file.read_text() for file in PACKAGE.rglob(f"{module}.py")]
+        for name in path.split("."):
+            defined = re.compile(rf"^ *(?:def|class) {name}\b", re.M)
+            assert any(map(defined.search, sources)), f"{module}.{path}"
