@@ -68,12 +68,6 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: not item.path.stem.startswith("test_web"))
 
 
-def pytest_sessionfinish():
-    """Looks for garbage once; pytest would five times, Python at its end, each for seconds."""
-    gc.collect()
-    gc.freeze()
-
-
 @pytest.fixture
 def own_parts(monkeypatch):
     """Lets the losses, optimizers and matchers that a test registers be forgotten."""
