@@ -32,7 +32,9 @@ def open_closed_streams() -> None:
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            # As Python has it of standard error: names of files may be no text.
+            setattr(sys, name, os.fdopen(nowhere, mode, errors="backslashreplace"))
 
 
 if __name__ == "__main__":

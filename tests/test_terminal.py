@@ -141,7 +141,7 @@ def test_streams_that_the_caller_closed_lead_nowhere(monkeypatch):
     opened = [getattr(sys, name) for name in names]
     assert sys.stdin.read() == ""
     for stream in (sys.stdout, sys.stderr):
-        stream.write("words")
+        stream.write("words \udcff")  # the name of a file may be no text
     monkeypatch.undo()
     for stream in opened:
         stream.close()
