@@ -32,8 +32,8 @@ def pytest_configure(config):
     They spend most of their time compiling; so it is a quarter of that. And lets them be like those
     of a user, whatever started them: `nohup` and shells ignore signals for all below them.
     """
-    runs_tests = hasattr(config, "workerinput") or config.getoption("dist", "no") == "no"
-    if not hasattr(config, "workerinput"):
+    is_worker = hasattr(config, "workerinput")
+    if not is_worker:
         folder = tempfile.TemporaryDirectory()
         config.add_cleanup(folder.cleanup)
         os.environ["XDG_CACHE_HOME"] = folder.name
@@ -42,7 +42,7 @@ def pytest_configure(config):
         os.environ.setdefault("XLA_FLAGS", " ".join(COMPILE_QUICKLY))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    if runs_tests:
+    if is_worker or config.getoption("dist", "no") == "no":
         _prepare_process()
 
 

@@ -313,15 +313,15 @@ def test_the_page_asks_for_what_can_be_read(server):
     ids=["text", "empty", "png-bomb", "icon", "eps", "broken-png"],
 )
 def test_what_is_no_picture_is_refused_and_not_kept(server, content, message):
-    is_refused_and_not_kept(server, content, message)
+    assert_refused_and_not_kept(server, content, message)
 
 
 @pytest.mark.slow
 def test_a_tiff_that_inflates_to_gigabytes_is_refused_and_not_kept(server):
-    is_refused_and_not_kept(server, bomb_tiff(), "too much memory")
+    assert_refused_and_not_kept(server, bomb_tiff(), "too much memory")
 
 
-def is_refused_and_not_kept(server, content, message):
+def assert_refused_and_not_kept(server, content, message):
     before, memory = server.files(), server.memory()
     answer = server.client.post("/api/pictures", params={"name": "a.png"}, content=content)
     assert answer.status_code == 422, answer.text
